@@ -1,0 +1,31 @@
+"""Reconstruct strongly lensed galaxies with Recurrent Inference Machines.
+
+The public names are imported when they are first used, so that `import rim_lensing` (and with it
+the command line's `--help`) does not wait for TensorFlow.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "LensParameters": "rim_lensing.lensing.lens_parameters",
+    "load_pretrained": "rim_lensing.zoo",
+    "list_pretrained": "rim_lensing.zoo",
+    "RIMReconstructor": "rim_lensing.inference.rim_reconstructor",
+    "Reconstruction": "rim_lensing.inference.result",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str):
+    """Import a public name on first use (PEP 562)."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Names that completion offers."""
+    return sorted(__all__)

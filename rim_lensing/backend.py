@@ -1,0 +1,54 @@
+"""The one place that knows how the Keras backends differ (DESIGN section 8)."""
+
+from collections.abc import Callable
+
+import keras
+
+_BACKENDS = "rim_lensing runs under KERAS_BACKEND=tensorflow or jax. Received: KERAS_BACKEND={}"
+
+
+def gradient(function: Callable, x):
+    """Return d function / d x by the backend's automatic differentiation.
+
+    Args:
+        function: Maps one tensor to a scalar.
+        x: Tensor at which to differentiate.
+
+    Returns:
+        Tensor of x's shape. It is itself differentiable, so a network that uses it can be trained.
+
+    Raises:
+        RuntimeError: The backend is neither TensorFlow nor JAX.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        return tf.convert_to_tensor(tape.gradient(value, x))
+    if backend == "jax":
+        import jax
+
+        return jax.grad(function)(x)
+    raise RuntimeError(_BACKENDS.format(backend))
+
+
+def compiled(function: Callable) -> Callable:
+    """Return the function as the backend's compiled graph; retraced for each new shape.
+
+    Raises:
+        RuntimeError: The backend is neither TensorFlow nor JAX.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function)
+    if backend == "jax":
+        import jax
+
+        return jax.jit(function)
+    raise RuntimeError(_BACKENDS.format(backend))
