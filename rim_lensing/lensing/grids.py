@@ -1,0 +1,56 @@
+"""Square pixel grids on the sky (DESIGN section 2)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PixelGrid:
+    """A square grid of square pixels, centred on the origin.
+
+    Pixel i of n has its centre at (i - (n - 1) / 2) * pixel_scale; the row index grows with +y
+    and the column index with +x.
+
+    Args:
+        side: Number of pixels along a side.
+        pixel_scale: Width of a pixel in arcsec.
+
+    Raises:
+        ValueError: `side` is not a positive integer or `pixel_scale` is not positive and finite.
+    """
+
+    side: int
+    pixel_scale: float
+
+    def __post_init__(self):
+        """Refuse grids that have no pixels."""
+        if int(self.side) != self.side or self.side < 1:
+            raise ValueError(f"`side` must be a positive integer. Received: side={self.side}")
+        if not (np.isfinite(self.pixel_scale) and self.pixel_scale > 0):
+            raise ValueError(
+                "`pixel_scale` must be a positive number of arcsec. "
+                f"Received: pixel_scale={self.pixel_scale}"
+            )
+
+    @property
+    def width(self) -> float:
+        """Width of the whole grid in arcsec, from pixel edge to pixel edge."""
+        return self.side * self.pixel_scale
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Edges (left, right, bottom, top) in arcsec, as matplotlib's `imshow` wants them."""
+        half = self.width / 2
+        return (-half, half, -half, half)
+
+    def axis(self, supersampling: int = 1) -> np.ndarray:
+        """Coordinates of the (sub)pixel centres along one axis, shape (side * supersampling,)."""
+        count = self.side * supersampling
+        return (np.arange(count) - (count - 1) / 2) * (self.pixel_scale / supersampling)
+
+    def coordinates(self, supersampling: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates (x, y) of the (sub)pixel centres, each (rows, columns), in arcsec."""
+        axis = self.axis(supersampling)
+        x, y = np.meshgrid(axis, axis)
+        return x, y

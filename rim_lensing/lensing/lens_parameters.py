@@ -1,0 +1,175 @@
+"""The lens parameters: their names, order, units, and how other conventions map onto them."""
+
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+
+PARAMETER_NAMES = ("theta_E", "e1", "e2", "x", "y", "gamma1", "gamma2")
+"""Order of the columns of every (batch, 7) lens array; an eighth column is the EPL slope."""
+
+MAX_ELLIPTICITY = 0.75
+"""Largest |e| = (1 - q) / (1 + q) for which the series of `mass_profiles` is exact to 1e-6."""
+
+
+@dataclass(frozen=True)
+class LensParameters:
+    """A power-law ellipsoid in external shear; what is not named is 0, and the slope is 1 (SIE).
+
+    Args:
+        theta_E: Einstein radius (intermediate axis) in arcsec.
+        e1: Ellipticity (1-q)/(1+q) cos 2 phi, phi the position angle of the mass's major axis.
+        e2: Ellipticity (1-q)/(1+q) sin 2 phi.
+        x: Lens centre along x in arcsec.
+        y: Lens centre along y in arcsec.
+        gamma1: External shear: alpha_x += gamma1 x + gamma2 y, alpha_y += gamma2 x - gamma1 y.
+        gamma2: External shear, see gamma1.
+        slope: t of kappa ~ R^-t; 1 is isothermal. lenstronomy's `gamma` is t + 1.
+
+    Raises:
+        ValueError: A parameter is outside what the mass profile allows.
+    """
+
+    theta_E: float
+    e1: float = 0.0
+    e2: float = 0.0
+    x: float = 0.0
+    y: float = 0.0
+    gamma1: float = 0.0
+    gamma2: float = 0.0
+    slope: float = 1.0
+
+    def __post_init__(self):
+        """Check the values once, where they enter."""
+        check_lens_array(np.array([astuple(self)], dtype="float64"))
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        """Return the parameters as one row: 7 numbers, or 8 when the slope is not 1."""
+        row = astuple(self)
+        return np.array(row if self.slope != 1.0 else row[:-1], dtype=dtype or "float64")
+
+    @classmethod
+    def from_array(cls, array) -> "LensParameters":
+        """Return the parameters in a row of 7 or 8 numbers, in the order of PARAMETER_NAMES."""
+        return cls(*(float(value) for value in np.asarray(array).reshape(-1)))
+
+
+def as_lens_array(lens, batch: int | None = None) -> np.ndarray:
+    """Return lens parameters of any accepted form as one checked array.
+
+    Args:
+        lens: LensParameters, a mapping of names to numbers, a sequence of LensParameters, one row
+            of 7 (SIE + shear) or 8 (EPL + shear) numbers, or a (batch, 7 or 8) array.
+        batch: Number of systems; one lens is repeated for all of them.
+
+    Returns:
+        float32 array (batch, 7) or (batch, 8).
+
+    Raises:
+        ValueError: Unknown name, wrong shape, or a value out of range.
+    """
+    if isinstance(lens, dict):
+        known = [field.name for field in fields(LensParameters)]
+        unknown = sorted(set(lens) - set(known))
+        if unknown or "theta_E" not in lens:
+            raise ValueError(
+                f"`lens` must name theta_E and may name {known[1:]}. Received: {sorted(lens)}"
+            )
+        lens = LensParameters(**lens)
+    if isinstance(lens, list | tuple) and lens and isinstance(lens[0], LensParameters):
+        # One row with a slope makes all rows have one.
+        lens = np.array([astuple(row) for row in lens], dtype="float64")
+        if np.all(lens[:, -1] == 1.0):
+            lens = lens[:, :-1]
+    array = np.atleast_2d(np.asarray(lens, dtype="float64"))
+    if array.ndim != 2 or array.shape[1] not in (7, 8):
+        raise ValueError(
+            "`lens` must have 7 numbers a system "
+            f"({', '.join(PARAMETER_NAMES)}) or 8 (and the slope). "
+            f"Received: shape {np.shape(lens)}"
+        )
+    check_lens_array(array)
+    if batch is not None and array.shape[0] == 1:
+        array = np.repeat(array, batch, axis=0)
+    if batch is not None and array.shape[0] != batch:
+        raise ValueError(
+            f"`lens` must describe one system or all {batch} of the batch. "
+            f"Received: {array.shape[0]} systems"
+        )
+    return array.astype("float32")
+
+
+def check_lens_array(array: np.ndarray) -> None:
+    """Raise ValueError for a (batch, 7 or 8) array that no mass profile allows."""
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"`lens` must be finite. Received: {array}")
+    if np.any(array[:, 0] < 0):
+        raise ValueError(f"`theta_E` must not be negative. Received: theta_E={array[:, 0].min()}")
+    ellipticity = np.hypot(array[:, 1], array[:, 2])
+    if np.any(ellipticity > MAX_ELLIPTICITY):
+        raise ValueError(
+            f"The ellipticity |e| = (1-q)/(1+q) must be at most {MAX_ELLIPTICITY}. "
+            f"Received: |e|={ellipticity.max():.4g}"
+        )
+    if array.shape[1] == 8 and np.any((array[:, 7] <= 0) | (array[:, 7] >= 2)):
+        raise ValueError(
+            "`slope` (kappa ~ R^-slope) must lie between 0 and 2. "
+            f"Received: slope={array[:, 7].tolist()}"
+        )
+
+
+def ellipticity_from_axis_ratio(axis_ratio, position_angle):
+    """Return (e1, e2) of an axis ratio q = b/a in (0, 1] and the major axis's angle in radians."""
+    axis_ratio = np.asarray(axis_ratio, dtype="float64")
+    if np.any((axis_ratio <= 0) | (axis_ratio > 1)):
+        raise ValueError(f"`axis_ratio` must lie in (0, 1]. Received: axis_ratio={axis_ratio}")
+    modulus = (1 - axis_ratio) / (1 + axis_ratio)
+    return modulus * np.cos(2 * position_angle), modulus * np.sin(2 * position_angle)
+
+
+def axis_ratio_from_ellipticity(e1, e2):
+    """Return (axis ratio q, position angle of the major axis in radians) of an ellipticity."""
+    modulus = np.hypot(e1, e2)
+    return (1 - modulus) / (1 + modulus), 0.5 * np.arctan2(e2, e1)
+
+
+def from_paper_parameters(theta_E, epsilon_x, epsilon_y, x, y, gamma_x, gamma_y):
+    """Convert the paper's own set (Hezaveh et al. 2017) into a (..., 7) array of ours.
+
+    The paper's ellipticity vector has modulus 1 - q and points along the major axis, at angle phi
+    and not 2 phi, so (epsilon_x, epsilon_y) and its opposite are one lens. The shear vector is
+    likewise (gamma cos phi, gamma sin phi), phi the direction of stretching.
+    """
+    e1, e2 = ellipticity_from_axis_ratio(
+        1 - np.hypot(epsilon_x, epsilon_y), np.arctan2(epsilon_y, epsilon_x)
+    )
+    strength, angle = np.hypot(gamma_x, gamma_y), np.arctan2(gamma_y, gamma_x)
+    return np.stack(
+        np.broadcast_arrays(
+            theta_E, e1, e2, x, y, strength * np.cos(2 * angle), strength * np.sin(2 * angle)
+        ),
+        axis=-1,
+    )
+
+
+def to_paper_parameters(lens) -> np.ndarray:
+    """Convert a (..., 7) array into the paper's set; the inverse of `from_paper_parameters`.
+
+    Of the two opposite vectors that describe one ellipticity (and one shear), the one with angle
+    in (-pi/2, pi/2] is returned.
+    """
+    theta_E, e1, e2, x, y, gamma1, gamma2 = np.moveaxis(np.asarray(lens, "float64"), -1, 0)
+    axis_ratio, phi = axis_ratio_from_ellipticity(e1, e2)
+    strength, angle = np.hypot(gamma1, gamma2), 0.5 * np.arctan2(gamma2, gamma1)
+    modulus = 1 - axis_ratio
+    return np.stack(
+        [
+            theta_E,
+            modulus * np.cos(phi),
+            modulus * np.sin(phi),
+            x,
+            y,
+            strength * np.cos(angle),
+            strength * np.sin(angle),
+        ],
+        axis=-1,
+    )

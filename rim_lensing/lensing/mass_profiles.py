@@ -1,0 +1,148 @@
+"""Deflection, convergence and Jacobian of an elliptical power law in external shear.
+
+All of it is written with complex positions z = x + iy relative to the lens centre and a complex
+ellipticity e = e1 + i e2. With w = z - e z*, and b = theta_E sqrt(1 - |e|^2), the power law of
+Tessore & Metcalf (2015, their equations 10 to 13) reads, without any angle or rotation,
+
+    kappa = (2 - t) / 2 (b / |w|)^t
+    alpha = b (b / |w|)^(t - 1) (w / |w|) 2F1(1, t/2; 2 - t/2; -e* w / w*)
+
+theta_E is that of the intermediate axis. Both are analytic in e, so that values and gradients are
+finite at q = 1, on the axes and (with a softening of |w|) at the lens centre. At t = 1 the
+hypergeometric function is arctan(u) / u with u^2 = e* w / w*: the SIE of Kormann et al. (1994).
+"""
+
+from keras import ops
+
+SOFTENING = 1e-5
+"""Softening of |w| in arcsec: what makes the gradient finite at the lens centre."""
+
+_SERIES_TERMS = 56
+"""|e|^56 < 1e-7 up to |e| = MAX_ELLIPTICITY."""
+
+_ROUND = 0.05
+"""Ellipticity below which the arctangent is summed as a series: its root is singular at 0."""
+
+
+def columns(lens) -> list:
+    """Split a (batch, 7 or 8) lens array into columns of shape (batch, 1, 1)."""
+    return [lens[:, i, None, None] for i in range(lens.shape[-1])]
+
+
+def deflection(lens, x, y):
+    """Deflection angle of the lens, equation 4's alpha.
+
+    Args:
+        lens: (batch, 7) for SIE + shear, or (batch, 8) with the slope for EPL + shear.
+        x: (rows, columns) or (batch, rows, columns), arcsec.
+        y: Like x.
+
+    Returns:
+        (alpha_x, alpha_y), each (batch, rows, columns), arcsec.
+    """
+    gamma1, gamma2 = columns(lens)[5:7]
+    x, y = ops.cast(x, lens.dtype), ops.cast(y, lens.dtype)
+    alpha_x, alpha_y = _power_law_deflection(lens, x, y)
+    return alpha_x + gamma1 * x + gamma2 * y, alpha_y + gamma2 * x - gamma1 * y
+
+
+def convergence(lens, x, y):
+    """Convergence kappa of the lens; arguments as in `deflection`, returns (batch, rows, columns).
+
+    The softening bounds it at the lens centre.
+    """
+    x, y = ops.cast(x, lens.dtype), ops.cast(y, lens.dtype)
+    z, _, radius, b = _elliptical_coordinates(lens, x, y)
+    slope = _slope(lens)
+    return (2 - slope) / 2 * (b / radius) ** slope + 0 * z[0]
+
+
+def inverse_magnification(lens, x, y):
+    """Determinant of the lens mapping's Jacobian, (1 - kappa)^2 - |gamma|^2; 0 on critical curves.
+
+    Arguments as in `deflection`; returns (batch, rows, columns). The internal shear of the power
+    law is gamma = -kappa z / z* + (1 - t) alpha / z* (Tessore & Metcalf 2015, equation 19).
+    """
+    x, y = ops.cast(x, lens.dtype), ops.cast(y, lens.dtype)
+    gamma1, gamma2 = columns(lens)[5:7]
+    (zx, zy), _, _, _ = _elliptical_coordinates(lens, x, y)
+    squared = zx**2 + zy**2 + SOFTENING**2
+    kappa, slope = convergence(lens, x, y), _slope(lens)
+    alpha_x, alpha_y = _power_law_deflection(lens, x, y)
+    shear1 = -kappa * (zx**2 - zy**2) / squared
+    shear2 = -kappa * 2 * zx * zy / squared
+    shear1 = shear1 + (1 - slope) * (alpha_x * zx - alpha_y * zy) / squared + gamma1
+    shear2 = shear2 + (1 - slope) * (alpha_x * zy + alpha_y * zx) / squared + gamma2
+    return (1 - kappa) ** 2 - shear1**2 - shear2**2
+
+
+def _slope(lens):
+    return columns(lens)[7] if lens.shape[-1] == 8 else 1.0
+
+
+def _elliptical_coordinates(lens, x, y):
+    """Return z = (zx, zy), w = (wx, wy), softened |w| and b; see the module's docstring."""
+    theta_E, e1, e2, centre_x, centre_y = columns(lens)[:5]
+    zx, zy = x - centre_x, y - centre_y
+    wx = zx - (e1 * zx + e2 * zy)
+    wy = zy - (e2 * zx - e1 * zy)
+    radius = ops.sqrt(wx**2 + wy**2 + SOFTENING**2)
+    b = theta_E * ops.sqrt(1 - e1**2 - e2**2)
+    return (zx, zy), (wx, wy), radius, b
+
+
+def _power_law_deflection(lens, x, y):
+    _, e1, e2 = columns(lens)[:3]
+    _, (wx, wy), radius, b = _elliptical_coordinates(lens, x, y)
+    nx, ny = wx / radius, wy / radius
+    if lens.shape[-1] == 7:
+        real, imaginary = _arctan_ratio(e1, e2, nx, ny)
+        amplitude = b
+    else:
+        slope = _slope(lens)
+        real, imaginary = _hypergeometric(slope, *_argument(e1, e2, nx, ny))
+        amplitude = b * (b / radius) ** (slope - 1)
+    return amplitude * (nx * real - ny * imaginary), amplitude * (nx * imaginary + ny * real)
+
+
+def _argument(e1, e2, nx, ny):
+    """Real and imaginary part of -e* w / w* = -e* n^2."""
+    real, imaginary = nx**2 - ny**2, 2 * nx * ny
+    return -(e1 * real + e2 * imaginary), -(e1 * imaginary - e2 * real)
+
+
+def _hypergeometric(slope, real, imaginary, terms: int = _SERIES_TERMS):
+    """2F1(1, t/2; 2 - t/2; real + i imaginary) by its series."""
+    term = (ops.ones_like(real), ops.zeros_like(imaginary))
+    total = term
+    for n in range(terms):
+        ratio = (n + slope / 2) / (n + 2 - slope / 2)
+        term = (
+            ratio * (term[0] * real - term[1] * imaginary),
+            ratio * (term[0] * imaginary + term[1] * real),
+        )
+        total = (total[0] + term[0], total[1] + term[1])
+    return total
+
+
+def _arctan_ratio(e1, e2, nx, ny):
+    """Real and imaginary part of arctan(u) / u with u^2 = e* n^2, |n| = 1."""
+    squared = e1**2 + e2**2
+    is_round = squared < _ROUND**2
+    series = _hypergeometric(1.0, *_argument(e1, e2, nx, ny), terms=6)
+    # The branch that is not used must not yield a NaN either, or it poisons the gradient.
+    e1, e2 = ops.where(is_round, _ROUND, e1), ops.where(is_round, 0.0, e2)
+    root, angle = (e1**2 + e2**2) ** 0.25, ops.arctan2(e2, e1) / 2
+    cosine, sine = ops.cos(angle), ops.sin(angle)
+    a = root * (cosine * nx + sine * ny)
+    b = root * (cosine * ny - sine * nx)
+    modulus2 = a**2 + b**2
+    arctan_real = 0.5 * ops.arctan2(2 * a, 1 - modulus2)
+    arctan_imaginary = 0.5 * ops.arctanh(2 * b / (1 + modulus2))
+    # |n| falls below 1 inside the softening, where u tends to 0 and arctan(u) / u to 1.
+    at_centre = modulus2 < 1e-4 * root**2
+    divisor = ops.where(at_centre, 1.0, modulus2)
+    real = (arctan_real * a + arctan_imaginary * b) / divisor
+    imaginary = (arctan_imaginary * a - arctan_real * b) / divisor
+    real, imaginary = ops.where(at_centre, 1.0, real), ops.where(at_centre, 0.0, imaginary)
+    return ops.where(is_round, series[0], real), ops.where(is_round, series[1], imaginary)
