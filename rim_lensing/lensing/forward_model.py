@@ -1,0 +1,93 @@
+"""The forward model and its likelihood: equations 5, 6 and 7 of the paper."""
+
+from keras import ops
+
+from rim_lensing.backend import gradient
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.psf import Blur
+from rim_lensing.lensing.ray_tracing import RayTracer
+
+
+class ForwardModel:
+    """image = B L source for a batch of systems, differentiable in source and lens.
+
+    Args:
+        lens: (batch, 7) or (batch, 8) lens parameters.
+        kernel: (batch, k, k) PSF images, see `psf.gaussian_kernel` and `psf.check_kernel`.
+        image_grid: Pixels of the telescope image, side m.
+        source_grid: Pixels of the source, side n.
+        supersampling: Rays per image pixel along each axis.
+    """
+
+    def __init__(
+        self,
+        lens,
+        kernel,
+        image_grid: PixelGrid,
+        source_grid: PixelGrid,
+        supersampling: int = 1,
+    ):
+        """Compute what depends on lens and PSF alone, once."""
+        self.image_grid, self.source_grid = image_grid, source_grid
+        self.ray_tracer = RayTracer(lens, image_grid, source_grid, supersampling)
+        self.blur = Blur(kernel, image_grid.side)
+
+    def predict(self, source):
+        """Equation 5: the noiseless image (batch, m, m) of a source (batch, n, n), same unit."""
+        return self.blur.apply(self.ray_tracer.apply(source))
+
+    def adjoint(self, image):
+        """The adjoint of `predict`: (batch, m, m) to (batch, n, n)."""
+        return self.ray_tracer.adjoint(self.blur.adjoint(image))
+
+    def log_likelihood(self, source, image, noise):
+        """Equation 6 up to its constant: -1/2 sum((image - B L source)^2 / noise^2).
+
+        Args:
+            source: (batch, n, n).
+            image: The observation, (batch, m, m).
+            noise: rms of the noise, (batch, m, m) or (batch, 1, 1); infinite where masked.
+
+        Returns:
+            (batch,).
+        """
+        residual = (image - self.predict(source)) / noise
+        return -0.5 * ops.sum(residual**2, axis=(1, 2))
+
+    def log_likelihood_gradient(self, source, image, noise):
+        """Equation 7, by automatic differentiation: (batch, n, n); arguments as above."""
+        return gradient(lambda s: ops.sum(self.log_likelihood(s, image, noise)), source)
+
+    def as_matrix(self) -> list:
+        """Return B L as dense numpy arrays (image pixels, source pixels), one per system.
+
+        Meant for tests and small grids: memory grows as m^2 n^2.
+        """
+        import numpy as np
+
+        n, m = self.source_grid.side, self.image_grid.side
+        columns = []
+        batch = int(self.ray_tracer.batch)
+        for j in range(n * n):
+            basis = np.zeros((batch, n * n), "float32")
+            basis[:, j] = 1
+            columns.append(ops.convert_to_numpy(self.predict(basis.reshape(batch, n, n))))
+        stacked = np.stack(columns, axis=-1).reshape(batch, m * m, n * n)
+        return list(stacked)
+
+
+def total_magnification(source, image, source_grid: PixelGrid, image_grid: PixelGrid):
+    """Flux of the lensed image over flux of the source, per system.
+
+    Args:
+        source: (batch, n, n), surface brightness.
+        image: L source, (batch, m, m), noiseless; blurring changes nothing but the border's loss.
+        source_grid: Pixels of `source`.
+        image_grid: Pixels of `image`.
+
+    Returns:
+        (batch,). A source without flux has magnification 0.
+    """
+    image_flux = ops.sum(image, axis=(1, 2)) * image_grid.pixel_scale**2
+    source_flux = ops.sum(source, axis=(1, 2)) * source_grid.pixel_scale**2
+    return image_flux / ops.where(source_flux == 0, 1.0, source_flux)

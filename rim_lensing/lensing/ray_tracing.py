@@ -1,0 +1,119 @@
+"""The lensing distortion matrix L (paper section 2.2), as a linear operator that is never stored.
+
+L is bilinear: a ray that lands at source position beta = theta - alpha takes the four source
+pixels around it, and pixels outside the source grid count as zero. Its indices and weights depend
+on the lens alone; they are computed once and reused by every `apply` and `adjoint`.
+"""
+
+import numpy as np
+from keras import config, ops
+
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.mass_profiles import deflection
+
+
+def bilinear_weights(x, y, grid: PixelGrid):
+    """Return which pixels of `grid` each point takes, and with which weights.
+
+    Args:
+        x: (batch, points), arcsec.
+        y: (batch, points), arcsec.
+        grid: The grid interpolated on; a point more than a pixel outside of it takes nothing.
+
+    Returns:
+        (indices, weights), each (batch, points, 4): indices into the flattened grid, int32, and
+        weights, which are differentiable in x and y.
+    """
+    n = grid.side
+    column = ops.clip(x / grid.pixel_scale + (n - 1) / 2, -1.0, float(n))
+    row = ops.clip(y / grid.pixel_scale + (n - 1) / 2, -1.0, float(n))
+    left, low = ops.floor(column), ops.floor(row)
+    fraction_x, fraction_y = column - left, row - low
+    indices, weights = [], []
+    for step_y, weight_y in ((0, 1 - fraction_y), (1, fraction_y)):
+        for step_x, weight_x in ((0, 1 - fraction_x), (1, fraction_x)):
+            i, j = ops.cast(low, "int32") + step_y, ops.cast(left, "int32") + step_x
+            inside = (i >= 0) & (i < n) & (j >= 0) & (j < n)
+            weights.append(weight_y * weight_x * ops.cast(inside, x.dtype))
+            indices.append(ops.clip(i, 0, n - 1) * n + ops.clip(j, 0, n - 1))
+    return ops.stack(indices, axis=-1), ops.stack(weights, axis=-1)
+
+
+class RayTracer:
+    """L for a batch of lenses: source (batch, n, n) to unblurred image (batch, m, m).
+
+    Args:
+        lens: (batch, 7) or (batch, 8) lens parameters, see `lens_parameters`.
+        image_grid: Rays are shot at its pixel centres.
+        source_grid: Where the source lives.
+        supersampling: Shoot this many rays squared per image pixel, and average.
+
+    Raises:
+        ValueError: `supersampling` is not a positive integer.
+    """
+
+    def __init__(self, lens, image_grid: PixelGrid, source_grid: PixelGrid, supersampling: int = 1):
+        """Shoot the rays."""
+        if int(supersampling) != supersampling or supersampling < 1:
+            raise ValueError(
+                f"`supersampling` must be a positive integer. Received: {supersampling}"
+            )
+        lens = ops.convert_to_tensor(lens, dtype=config.floatx())
+        self.image_grid, self.source_grid = image_grid, source_grid
+        theta_x, theta_y = _rays_by_pixel(image_grid, supersampling)
+        alpha_x, alpha_y = deflection(lens, theta_x[None], theta_y[None])
+        beta_x, beta_y = theta_x - alpha_x, theta_y - alpha_y
+        self.batch = ops.shape(lens)[0]
+        rays = image_grid.side**2 * supersampling**2
+        local, weights = bilinear_weights(
+            ops.reshape(beta_x, (-1, rays)), ops.reshape(beta_y, (-1, rays)), source_grid
+        )
+        # One row per image pixel: all the source pixels that all its rays take.
+        shape = (-1, image_grid.side**2, 4 * supersampling**2)
+        offset = ops.arange(self.batch, dtype="int32") * source_grid.side**2
+        self._indices = ops.reshape(local, shape) + offset[:, None, None]
+        self._weights = ops.reshape(weights, shape) / supersampling**2
+
+    def apply(self, source):
+        """Return L source: (batch, n, n) to (batch, m, m), the same unit (surface brightness)."""
+        taken = ops.take(ops.reshape(source, (-1,)), self._indices, axis=0)
+        image = ops.sum(taken * self._weights, axis=-1)
+        return ops.reshape(image, (-1, self.image_grid.side, self.image_grid.side))
+
+    def adjoint(self, image):
+        """Return L' image: (batch, m, m) to (batch, n, n), such that <L s, d> = <s, L' d>."""
+        given = ops.reshape(image, (-1, self.image_grid.side**2, 1)) * self._weights
+        n = self.source_grid.side
+        source = ops.segment_sum(
+            ops.reshape(given, (-1,)),
+            ops.reshape(self._indices, (-1,)),
+            num_segments=self.batch * n * n,
+        )
+        return ops.reshape(source, (-1, n, n))
+
+    def as_matrix(self) -> list:
+        """Return L as scipy CSR matrices (image pixels, source pixels), one per system."""
+        from scipy.sparse import csr_matrix
+
+        weights = ops.convert_to_numpy(self._weights)
+        indices = ops.convert_to_numpy(self._indices)
+        batch, pixels, entries = weights.shape
+        rows = np.repeat(np.arange(pixels), entries)
+        n2 = self.source_grid.side**2
+        return [
+            csr_matrix(
+                (weights[i].ravel(), (rows, indices[i].ravel() - i * n2)), shape=(pixels, n2)
+            )
+            for i in range(batch)
+        ]
+
+
+def _rays_by_pixel(grid: PixelGrid, supersampling: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of the rays, each (pixels, rays per pixel), pixel by pixel in row order."""
+
+    def group(coordinate):
+        blocks = coordinate.reshape(grid.side, supersampling, grid.side, supersampling)
+        return blocks.transpose(0, 2, 1, 3).reshape(grid.side**2, supersampling**2)
+
+    x, y = grid.coordinates(supersampling)
+    return group(x), group(y)
