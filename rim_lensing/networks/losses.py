@@ -1,0 +1,66 @@
+"""The cost of the RIM (paper section 2.4) and its metric."""
+
+import keras
+from keras import ops
+
+from rim_lensing.networks.presets import RIMConfig
+
+
+def rms_error(true_source, sources):
+    """Root mean square over the pixels of S - S_true, over the peak of S_true.
+
+    Args:
+        true_source: (batch, n, n).
+        sources: (batch, T, n, n).
+
+    Returns:
+        (batch, T).
+    """
+    error = ops.sqrt(ops.mean((sources - true_source[:, None]) ** 2, axis=(2, 3)) + 1e-14)
+    return error / ops.max(true_source, axis=(1, 2))[:, None]
+
+
+@keras.saving.register_keras_serializable(package="rim_lensing")
+class UnrolledRMSError(keras.losses.Loss):
+    """rms error over the peak, averaged over the T steps and the batch.
+
+    A class and not a function: `compile` would squeeze the last axis of what a function receives.
+
+    Args:
+        step_weights: "equal" (the paper's) or "later": weights proportional to 1 ... T.
+    """
+
+    def __init__(self, step_weights: str = "equal", name: str = "unrolled_rms_error", **kwargs):
+        """Keep the choice."""
+        super().__init__(name=name, **kwargs)
+        self.step_weights = step_weights
+
+    @classmethod
+    def from_rim_config(cls, config: RIMConfig) -> "UnrolledRMSError":
+        """Return the loss that a configuration asks for."""
+        return cls(config.loss_weights)
+
+    def call(self, y_true, y_pred):
+        """Return (batch,)."""
+        errors = rms_error(y_true, y_pred)
+        if self.step_weights == "equal":
+            return ops.mean(errors, axis=1)
+        weights = ops.arange(1, errors.shape[1] + 1, dtype=errors.dtype)
+        return ops.sum(errors * weights, axis=1) / ops.sum(weights)
+
+    def get_config(self) -> dict:
+        """Return what __init__ needs."""
+        return super().get_config() | {"step_weights": self.step_weights}
+
+
+@keras.saving.register_keras_serializable(package="rim_lensing")
+class FinalRMSError(keras.metrics.Mean):
+    """Mean over systems of the last step's rms error over the peak."""
+
+    def __init__(self, name: str = "final_rms_error", **kwargs):
+        """Start empty."""
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Add a batch: (batch, n, n) and (batch, T, n, n)."""
+        return super().update_state(rms_error(y_true, y_pred)[:, -1], sample_weight)

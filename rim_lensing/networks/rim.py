@@ -1,0 +1,114 @@
+"""The Recurrent Inference Machine: the cell unrolled over T steps (paper section 2.1)."""
+
+import math
+
+import keras
+from keras import ops
+
+from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.networks.presets import RIMConfig
+from rim_lensing.networks.rim_cell import RIMCell
+
+INITIAL_SOURCE = 1e-4
+"""Every pixel of the source starts here, in units of the flux scale (the original code's)."""
+
+_HEADROOM = 4.0
+
+
+def estimate_flux_scale(image, noise):
+    """A surface brightness that the source's peak does not exceed, from the image alone.
+
+    The brightest 3x3 mean of the unmasked pixels, times a headroom: lensing conserves surface
+    brightness, but pixels and PSF dilute the peak of a compact source.
+
+    Args:
+        image: (batch, m, m).
+        noise: rms, (batch, m, m); infinite where masked.
+
+    Returns:
+        (batch, 1, 1), positive.
+    """
+    valid = ops.cast(ops.isfinite(noise), image.dtype)
+    smooth = ops.average_pool(
+        ops.stack([image * valid, valid], axis=-1), 3, strides=1, padding="same"
+    )
+    mean = ops.where(smooth[..., 1] > 0.3, smooth[..., 0] / (smooth[..., 1] + 1e-6), 0.0)
+    brightest = ops.max(mean, axis=(1, 2), keepdims=True)
+    # An image without any signal still needs a scale to divide by.
+    floor = ops.min(ops.where(valid > 0, noise, float("inf")), axis=(1, 2), keepdims=True)
+    return _HEADROOM * ops.maximum(brightest, floor)
+
+
+@keras.saving.register_keras_serializable(package="rim_lensing")
+class RIM(keras.Model):
+    """Reconstructs the source of a lensed image, given the lens.
+
+    Args:
+        config: RIMConfig (see `presets`), or its dictionary.
+
+    Call arguments:
+        inputs: A dictionary of
+            image: (batch, m, m), the observation;
+            noise: (batch, m, m), rms in the same unit, infinite where masked;
+            psf: (batch, k, k), normalised kernels;
+            lens: (batch, 7) or (batch, 8), see `lens_parameters`.
+
+    Returns:
+        (batch, T, n, n): the source after every step, in the image's unit.
+    """
+
+    def __init__(self, config: RIMConfig | dict, **kwargs):
+        """Create the cell."""
+        super().__init__(**kwargs)
+        self.config = config if isinstance(config, RIMConfig) else RIMConfig.from_dict(config)
+        self.cell = RIMCell(self.config, name="cell")
+
+    def build(self, input_shape=None):
+        """Create all weights: they depend on the configuration alone."""
+        if not self.cell.built:
+            self.cell.build()
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Unroll the cell."""
+        image, noise = inputs["image"], inputs["noise"]
+        model = ForwardModel(
+            inputs["lens"],
+            inputs["psf"],
+            self.config.image_grid,
+            self.config.source_grid,
+            self.config.supersampling,
+        )
+        scale = 1.0
+        if self.config.flux_scale == "image":
+            scale = ops.stop_gradient(estimate_flux_scale(image, noise))
+        image, noise = image / scale, noise / scale
+
+        def log_likelihood(source):
+            return ops.sum(model.log_likelihood(source, image, noise))
+
+        batch, n = ops.shape(image)[0], self.config.source_side
+        eta = ops.full((batch, n, n), math.log(INITIAL_SOURCE / (1 - INITIAL_SOURCE)))
+        states = self.cell.initial_state(batch, n)
+        extra = self._likelihood_scale(model, noise, batch)
+        sources = []
+        for _ in range(self.config.steps):
+            eta, states = self.cell(eta, states, log_likelihood=log_likelihood, **extra)
+            sources.append(scale * ops.sigmoid(eta))
+        return ops.stack(sources, axis=1)
+
+    def _likelihood_scale(self, model: ForwardModel, noise, batch) -> dict:
+        """What the cell needs to bring the gradient to scale."""
+        weight = 1 / noise**2
+        if self.config.likelihood_input == "preconditioned":
+            n = self.config.source_side
+            seen = model.predict(ops.ones((batch, n, n)))
+            curvature = model.adjoint(weight * seen)
+            return {"curvature": ops.maximum(curvature, 0.0)}
+        if self.config.likelihood_input == "variance":
+            return {"mean_variance": 1 / ops.mean(weight, axis=(1, 2), keepdims=True)}
+        return {}
+
+    def get_config(self) -> dict:
+        """Return what __init__ needs."""
+        return super().get_config() | {"config": self.config.to_dict()}

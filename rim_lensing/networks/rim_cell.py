@@ -1,0 +1,136 @@
+"""One step of the RIM (paper section 2.1 and figure 2; DESIGN section 3)."""
+
+import keras
+from keras import ops
+
+from rim_lensing.backend import gradient
+from rim_lensing.networks.conv_gru import ConvGRU
+from rim_lensing.networks.presets import RIMConfig
+
+
+def preconditioned_gradient(source_gradient, curvature):
+    """Bring dE/dS, which runs over six decades with the noise, to the scale of the source.
+
+    Args:
+        source_gradient: G = dE/dS, (batch, n, n), in the unit 1 / flux.
+        curvature: c = A' C^-1 A 1, the row sums of the likelihood's curvature, (batch, n, n).
+
+    Returns:
+        Three maps (batch, n, n): the step G / (1 + c), a weighted mean of the residuals of the
+        image pixels that see the source pixel, shrunk by a unit prior; its significance
+        asinh(G / sqrt(1 + c)); and log10(1 + c) / 3, how well the data know the pixel.
+    """
+    bounded = 1 + curvature
+    return (
+        source_gradient / bounded,
+        ops.arcsinh(source_gradient / ops.sqrt(bounded)),
+        ops.log(bounded) / (3 * 2.302585),
+    )
+
+
+@keras.saving.register_keras_serializable(package="rim_lensing")
+class RIMCell(keras.layers.Layer):
+    """Five layers that turn state and likelihood gradient into an update of the state.
+
+        a = tanh(conv(inputs)), stride s            embedding
+        h1 = ConvGRU(a, h1)
+        u = tanh(conv_transpose(h1)), stride s
+        h2 = ConvGRU(u, h2)                         with `skip`: of [u, inputs]
+        eta = eta + conv(h2)                        linear
+
+    Args:
+        config: RIMConfig, or its dictionary.
+
+    Call arguments:
+        eta: (batch, n, n), logit of the source.
+        states: Hidden states (h1, h2), see `initial_state`.
+        log_likelihood: Maps a source (batch, n, n) to the summed log-likelihood E, a scalar.
+        curvature: (batch, n, n), used by likelihood_input="preconditioned".
+        mean_variance: (batch, 1, 1), used by likelihood_input="variance".
+    """
+
+    def __init__(self, config: RIMConfig | dict, **kwargs):
+        """Create the layers."""
+        super().__init__(**kwargs)
+        self.config = config if isinstance(config, RIMConfig) else RIMConfig.from_dict(config)
+        channels, kernels, stride = (
+            self.config.channels,
+            self.config.kernel_sizes,
+            self.config.stride,
+        )
+        self.embedding = keras.layers.Conv2D(
+            channels[0],
+            kernels[0],
+            strides=stride,
+            padding="same",
+            activation="tanh",
+            name="embedding",
+        )
+        self.gru1 = ConvGRU(channels[1], kernels[1], name="gru1")
+        self.upsampling = keras.layers.Conv2DTranspose(
+            channels[2],
+            kernels[2],
+            strides=stride,
+            padding="same",
+            activation="tanh",
+            name="upsampling",
+        )
+        self.gru2 = ConvGRU(channels[3], kernels[3], name="gru2")
+        self.output_layer = keras.layers.Conv2D(
+            2 if self.config.gradient_step else 1, kernels[4], padding="same", name="output"
+        )
+
+    def build(self, eta_shape=None, **kwargs):
+        """Create all weights: they depend on the configuration alone."""
+        channels = self.config.channels
+        inputs = 5 if self.config.likelihood_input == "preconditioned" else 2
+        widths = (
+            (self.embedding, inputs),
+            (self.gru1, channels[0]),
+            (self.upsampling, channels[1]),
+            (self.gru2, channels[2] + (inputs if self.config.skip else 0)),
+            (self.output_layer, channels[3]),
+        )
+        for layer, width in widths:
+            if not layer.built:
+                layer.build((None, None, None, width))
+        self.built = True
+
+    def initial_state(self, batch, side: int) -> tuple:
+        """Return zero hidden states (h1, h2) for a source of `side` pixels."""
+        low = side // self.config.stride
+        channels = self.config.channels
+        return (
+            ops.zeros((batch, low, low, channels[1])),
+            ops.zeros((batch, side, side, channels[3])),
+        )
+
+    def call(self, eta, states, log_likelihood, curvature=None, mean_variance=None):
+        """Return the next (eta, states)."""
+        if self.config.likelihood_input == "preconditioned":
+            source = ops.sigmoid(eta)
+            maps = preconditioned_gradient(gradient(log_likelihood, source), curvature)
+            inputs = ops.stack([eta, source, *maps], axis=-1)
+        else:
+            g = gradient(lambda x: log_likelihood(ops.sigmoid(x)), eta)
+            if self.config.likelihood_input == "variance":
+                g = g * mean_variance
+            elif self.config.likelihood_input == "asinh":
+                g = ops.arcsinh(g)
+            inputs = ops.stack([eta, g], axis=-1)
+        h1 = self.gru1(self.embedding(inputs), states[0])
+        u = self.upsampling(h1)
+        if self.config.skip:
+            u = ops.concatenate([u, inputs], axis=-1)
+        h2 = self.gru2(u, states[1])
+        update = self.output_layer(h2)
+        eta = eta + update[..., 0]
+        if self.config.gradient_step:
+            # d eta = dS / (dS/d eta), bounded where the sigmoid is flat.
+            slope = ops.maximum(source * (1 - source), 0.01)
+            eta = eta + ops.softplus(update[..., 1]) * ops.tanh(maps[0] / slope)
+        return eta, (h1, h2)
+
+    def get_config(self) -> dict:
+        """Return what __init__ needs."""
+        return super().get_config() | {"config": self.config.to_dict()}
