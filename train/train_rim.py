@@ -1,0 +1,107 @@
+"""Train a RIM: python train/train_rim.py --preset euclid64 --galaxies galaxies.h5 --output DIR.
+
+A run that was killed is resumed by the same command, bit for bit from its last checkpoint.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+PROCEDURAL_VALIDATION_SEED = 1_000_003
+
+
+def parse_arguments(arguments=None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--preset", required=True, help="paper192, hst192, euclid64 or tiny16")
+    parser.add_argument(
+        "--galaxies", type=Path, help="HDF5 file of prepare_galaxies.py; default: procedural ones"
+    )
+    parser.add_argument(
+        "--procedural",
+        type=int,
+        help="procedural galaxies in the pool (default 4000, or half the real ones)",
+    )
+    parser.add_argument("--steps", type=int, help="optimiser steps")
+    parser.add_argument("--batch", type=int, help="systems per step")
+    parser.add_argument("--learning-rate", type=float, help="of Adam, at the start")
+    parser.add_argument("--steps-per-epoch", type=int, help="between checkpoints")
+    parser.add_argument("--seed", type=int, help="of weights and draws (default 0)")
+    parser.add_argument("--validation-systems", type=int, default=96)
+    parser.add_argument("--initial-weights", type=Path, help="start from these weights")
+    parser.add_argument("--output", type=Path, required=True, help="directory of the run")
+    return parser.parse_args(arguments)
+
+
+def galaxy_pool(path: Path | None, split: str, procedural: int | None, seed: int):
+    """Return stamps (count, side, side), real ones first, then procedural ones."""
+    import numpy as np
+
+    from rim_lensing.simulation.galaxy_file import read_galaxies
+    from rim_lensing.simulation.procedural import draw_procedural_galaxies
+
+    real = read_galaxies(path, split).stamps if path else np.zeros((0, 96, 96), "float16")
+    if procedural is None:
+        procedural = len(real) // 2 if path else 4000
+    if split == "validation":
+        procedural, seed = (0 if path else 500), seed + PROCEDURAL_VALIDATION_SEED
+    drawn = draw_procedural_galaxies(procedural, seed, side=real.shape[1])
+    return np.concatenate([real, drawn.astype("float16")])
+
+
+def main(arguments=None) -> int:
+    """Train."""
+    options = parse_arguments(arguments)
+    import keras
+    import numpy as np
+
+    from rim_lensing.networks.presets import get_preset
+    from rim_lensing.networks.rim import RIM
+    from rim_lensing.networks.training import COMPACT_RECIPE, Recipe, train_rim
+    from rim_lensing.simulation.mock_observations import MockSimulator
+    from rim_lensing.simulation.priors import Priors
+    from rim_lensing.simulation.training_data import TrainingData
+
+    config = get_preset(options.preset)
+    is_paper = options.preset == "paper192"
+    chosen = {
+        name: getattr(options, name)
+        for name in ("steps", "batch", "learning_rate", "steps_per_epoch", "seed")
+        if getattr(options, name) is not None
+    }
+    recipe = replace(Recipe() if is_paper else COMPACT_RECIPE, **chosen)
+    validation_priors = Priors()
+    priors = validation_priors if is_paper else replace(validation_priors, log_noise_fraction=0.5)
+
+    keras.utils.set_random_seed(recipe.seed)
+    pool = galaxy_pool(options.galaxies, "train", options.procedural, recipe.seed)
+    data = TrainingData(
+        MockSimulator(pool, priors, config), recipe.batch, recipe.steps_per_epoch, recipe.seed
+    )
+    unseen = galaxy_pool(options.galaxies, "validation", None, 0)
+    validation = MockSimulator(unseen, validation_priors, config).draw(
+        np.random.default_rng(0), options.validation_systems
+    )
+    model = RIM(config)
+    model.build()
+    if options.initial_weights:
+        model.load_weights(options.initial_weights)
+    description = {
+        "preset": options.preset,
+        "galaxies": options.galaxies.name if options.galaxies else None,
+        "training_galaxies": len(pool),
+        "initial_weights": options.initial_weights.name if options.initial_weights else None,
+        "priors": priors.to_dict(),
+    }
+    train_rim(model, recipe, data, validation, description, options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command resumes from the last checkpoint")
