@@ -8,9 +8,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-PROCEDURAL_VALIDATION_SEED = 1_000_003
-
-
 def parse_arguments(arguments=None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -34,22 +31,6 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def galaxy_pool(path: Path | None, split: str, procedural: int | None, seed: int):
-    """Return stamps (count, side, side), real ones first, then procedural ones."""
-    import numpy as np
-
-    from rim_lensing.simulation.galaxy_file import read_galaxies
-    from rim_lensing.simulation.procedural import draw_procedural_galaxies
-
-    real = read_galaxies(path, split).stamps if path else np.zeros((0, 96, 96), "float16")
-    if procedural is None:
-        procedural = len(real) // 2 if path else 4000
-    if split == "validation":
-        procedural, seed = (0 if path else 500), seed + PROCEDURAL_VALIDATION_SEED
-    drawn = draw_procedural_galaxies(procedural, seed, side=real.shape[1])
-    return np.concatenate([real, drawn.astype("float16")])
-
-
 def main(arguments=None) -> int:
     """Train."""
     options = parse_arguments(arguments)
@@ -58,7 +39,8 @@ def main(arguments=None) -> int:
 
     from rim_lensing.networks.presets import get_preset
     from rim_lensing.networks.rim import RIM
-    from rim_lensing.networks.training import COMPACT_RECIPE, Recipe, train_rim
+    from rim_lensing.training import COMPACT_RECIPE, Recipe, train_rim
+    from rim_lensing.simulation.galaxy_pool import training_galaxies, unseen_galaxies
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData
@@ -75,11 +57,11 @@ def main(arguments=None) -> int:
     priors = validation_priors if is_paper else replace(validation_priors, log_noise_fraction=0.5)
 
     keras.utils.set_random_seed(recipe.seed)
-    pool = galaxy_pool(options.galaxies, "train", options.procedural, recipe.seed)
+    pool = training_galaxies(options.galaxies, options.procedural, recipe.seed)
     data = TrainingData(
         MockSimulator(pool, priors, config), recipe.batch, recipe.steps_per_epoch, recipe.seed
     )
-    unseen = galaxy_pool(options.galaxies, "validation", None, 0)
+    unseen = unseen_galaxies(options.galaxies)
     validation = MockSimulator(unseen, validation_priors, config).draw(
         np.random.default_rng(0), options.validation_systems
     )

@@ -38,9 +38,9 @@ class ConvGRU(keras.layers.Layer):
             channels, kernel_size, padding="same", activation="tanh", name="candidate"
         )
 
-    def build(self, input_shape, state_shape=None):
+    def build(self, inputs_shape, state_shape=None):
         """Create the kernels for this number of input channels."""
-        joined = (*input_shape[:-1], input_shape[-1] + self.channels)
+        joined = (*inputs_shape[:-1], inputs_shape[-1] + self.channels)
         for layer in (self.gates, self.candidate):
             if not layer.built:
                 layer.build(joined)
@@ -53,9 +53,9 @@ class ConvGRU(keras.layers.Layer):
         candidate = self.candidate(ops.concatenate([inputs, reset * state], axis=-1))
         return state + update * (candidate - state)
 
-    def compute_output_shape(self, input_shape, state_shape=None):
+    def compute_output_shape(self, inputs_shape, state_shape=None):
         """The hidden state's shape."""
-        return (*input_shape[:-1], self.channels)
+        return (*inputs_shape[:-1], self.channels)
 
     def get_config(self) -> dict:
         """Return what __init__ needs."""

@@ -3,7 +3,7 @@
 import difflib
 from dataclasses import asdict, dataclass, fields, replace
 
-from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.geometry import Geometry
 
 _CHOICES = {
     "likelihood_input": ("raw", "variance", "asinh", "preconditioned"),
@@ -13,16 +13,12 @@ _CHOICES = {
 
 
 @dataclass(frozen=True)
-class RIMConfig:
+class RIMConfig(Geometry):
     """Everything that defines a RIM but its weights. The defaults are the paper's (`paper192`).
 
+    The grids are those of `Geometry`.
+
     Args:
-        image_side: Pixels along a side of the telescope image.
-        image_pixel_scale: arcsec.
-        source_side: Pixels along a side of the source.
-        source_pixel_scale: arcsec.
-        psf_side: Pixels along a side of the PSF kernels in training and in the SavedModel.
-        supersampling: Rays per image pixel along each axis.
         steps: T, the number of updates.
         channels: Of the embedding, the first ConvGRU, the transposed convolution, the second
             ConvGRU.
@@ -32,8 +28,6 @@ class RIMConfig:
             paper's dE/d eta. "variance": that times the mean noise variance. "asinh": asinh(dE/d
             eta). "preconditioned": dE/dS over the diagonal of its curvature, its significance, and
             the curvature itself (`rim_cell.preconditioned_gradient`), with S beside eta.
-        gradient_step: The output layer also gates, pixel by pixel, a preconditioned gradient step
-            (needs likelihood_input="preconditioned").
         skip: The second ConvGRU also sees the cell's inputs at full resolution.
         flux_scale: "unit": sources have peak 1 in the image's unit (the paper's). "image": the
             scale is estimated from the image, see `rim.estimate_flux_scale`.
@@ -43,54 +37,28 @@ class RIMConfig:
         ValueError: An option that does not exist, or values that do not fit together.
     """
 
-    image_side: int = 192
-    image_pixel_scale: float = 0.04
-    source_side: int = 192
-    source_pixel_scale: float = 3.0 / 192
-    psf_side: int = 49
-    supersampling: int = 1
     steps: int = 10
     channels: tuple[int, int, int, int] = (32, 128, 32, 128)
     kernel_sizes: tuple[int, int, int, int, int] = (11, 11, 11, 11, 11)
     stride: int = 2
     likelihood_input: str = "raw"
-    gradient_step: bool = False
     skip: bool = False
     flux_scale: str = "unit"
     loss_weights: str = "equal"
 
     def __post_init__(self):
         """Refuse what cannot be built."""
+        super().__post_init__()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"`{name}` must be one of {choices}. Received: {getattr(self, name)!r}"
                 )
-        if self.gradient_step and self.likelihood_input != "preconditioned":
-            raise ValueError(
-                "`gradient_step` needs likelihood_input='preconditioned'. "
-                f"Received: likelihood_input={self.likelihood_input!r}"
-            )
         if self.source_side % self.stride:
             raise ValueError(
                 f"`source_side` must be a multiple of the stride {self.stride}. "
                 f"Received: source_side={self.source_side}"
             )
-        if self.psf_side % 2 == 0 or self.psf_side > self.image_side:
-            raise ValueError(
-                "`psf_side` must be odd and not larger than the image. "
-                f"Received: psf_side={self.psf_side}"
-            )
-
-    @property
-    def image_grid(self) -> PixelGrid:
-        """Pixels of the telescope image."""
-        return PixelGrid(self.image_side, self.image_pixel_scale)
-
-    @property
-    def source_grid(self) -> PixelGrid:
-        """Pixels of the source."""
-        return PixelGrid(self.source_side, self.source_pixel_scale)
 
     def to_dict(self) -> dict:
         """Return the configuration as JSON can hold it."""
@@ -128,7 +96,6 @@ _COMPACT = RIMConfig(
     kernel_sizes=(7, 5, 5, 3, 3),
     stride=4,
     likelihood_input="preconditioned",
-    gradient_step=True,
     skip=True,
     flux_scale="image",
     loss_weights="later",

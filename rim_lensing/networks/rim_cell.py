@@ -77,7 +77,7 @@ class RIMCell(keras.layers.Layer):
         )
         self.gru2 = ConvGRU(channels[3], kernels[3], name="gru2")
         self.output_layer = keras.layers.Conv2D(
-            2 if self.config.gradient_step else 1, kernels[4], padding="same", name="output"
+            1, kernels[4], padding="same", name="output"
         )
 
     def build(self, eta_shape=None, **kwargs):
@@ -123,13 +123,7 @@ class RIMCell(keras.layers.Layer):
         if self.config.skip:
             u = ops.concatenate([u, inputs], axis=-1)
         h2 = self.gru2(u, states[1])
-        update = self.output_layer(h2)
-        eta = eta + update[..., 0]
-        if self.config.gradient_step:
-            # d eta = dS / (dS/d eta), bounded where the sigmoid is flat.
-            slope = ops.maximum(source * (1 - source), 0.01)
-            eta = eta + ops.softplus(update[..., 1]) * ops.tanh(maps[0] / slope)
-        return eta, (h1, h2)
+        return eta + self.output_layer(h2)[..., 0], (h1, h2)
 
     def get_config(self) -> dict:
         """Return what __init__ needs."""

@@ -7,10 +7,10 @@ from keras import ops
 
 from rim_lensing.backend import compiled
 from rim_lensing.lensing.forward_model import ForwardModel, total_magnification
+from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.lensing.ray_tracing import bilinear_weights
-from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.simulation.priors import Priors
 
 _STAMP_SUPERSAMPLING = 3
@@ -81,20 +81,20 @@ class MockSimulator:
     Args:
         stamps: Galaxies, (count, s, s), any peak.
         priors: Ranges and constraints.
-        config: Whose grids, PSF side and supersampling to use.
+        geometry: Grids, PSF side and supersampling; a RIMConfig is one.
 
     Raises:
         ValueError: `stamps` is empty or not (count, s, s).
     """
 
-    def __init__(self, stamps: np.ndarray, priors: Priors, config: RIMConfig):
+    def __init__(self, stamps: np.ndarray, priors: Priors, geometry: Geometry):
         """Compile the renderer."""
         if np.ndim(stamps) != 3 or len(stamps) == 0 or stamps.shape[1] != stamps.shape[2]:
             raise ValueError(
                 "`stamps` must be (count, side, side) with at least one galaxy. "
                 f"Received: shape {np.shape(stamps)}"
             )
-        self.stamps, self.priors, self.config = stamps, priors, config
+        self.stamps, self.priors, self.geometry = stamps, priors, geometry
         self._render = compiled(self._render_eagerly)
 
     def draw(self, generator: np.random.Generator, batch: int, galaxies=None) -> MockObservations:
@@ -131,16 +131,16 @@ class MockSimulator:
             raise RuntimeError(
                 f"After {_MAX_ROUNDS} rounds {len(open_slots)} of {batch} systems still had no "
                 f"candidate that meets the constraints of {self.priors} on "
-                f"{self.config.image_grid} and {self.config.source_grid}: widen the ranges."
+                f"{self.geometry.image_grid} and {self.geometry.source_grid}: widen the ranges."
             )
         return self._observe(generator, filled, galaxies)
 
     def _render_eagerly(self, stamps, lens, placement, psf_sigma):
-        config = self.config
-        source = place_galaxies(stamps, placement, config.source_grid)
-        psf = gaussian_kernel(psf_sigma, config.psf_side, config.image_pixel_scale)
+        geometry = self.geometry
+        source = place_galaxies(stamps, placement, geometry.source_grid)
+        psf = gaussian_kernel(psf_sigma, geometry.psf_side, geometry.image_pixel_scale)
         model = ForwardModel(
-            lens, psf, config.image_grid, config.source_grid, config.supersampling
+            lens, psf, geometry.image_grid, geometry.source_grid, geometry.supersampling
         )
         unblurred = model.ray_tracer.apply(source)
         return {
@@ -148,7 +148,7 @@ class MockSimulator:
             "psf": psf,
             "image": model.blur.apply(unblurred),
             "magnification": total_magnification(
-                source, unblurred, config.source_grid, config.image_grid
+                source, unblurred, geometry.source_grid, geometry.image_grid
             ),
         }
 

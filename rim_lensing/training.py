@@ -77,7 +77,7 @@ class Recipe:
 
 
 COMPACT_RECIPE = Recipe(
-    steps=4000, batch=8, learning_rate=1e-3, schedule="cosine", clip=1.0, steps_per_epoch=100
+    steps=4000, batch=8, learning_rate=1e-3, schedule="cosine", clip=0.3, steps_per_epoch=100
 )
 """For the compact presets: what 2 CPU cores do in some hours."""
 

@@ -1,0 +1,49 @@
+"""The grids of an observation and of the source behind it."""
+
+from dataclasses import dataclass
+
+from rim_lensing.lensing.grids import PixelGrid
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes and scales of everything that is pixelated. The defaults are the paper's.
+
+    Args:
+        image_side: Pixels along a side of the telescope image.
+        image_pixel_scale: arcsec.
+        source_side: Pixels along a side of the source.
+        source_pixel_scale: arcsec.
+        psf_side: Pixels along a side of the PSF kernels in training and in the SavedModel.
+        supersampling: Rays per image pixel along each axis.
+
+    Raises:
+        ValueError: A grid that is not one, or a PSF that is even or larger than the image.
+    """
+
+    image_side: int = 192
+    image_pixel_scale: float = 0.04
+    source_side: int = 192
+    source_pixel_scale: float = 3.0 / 192
+    psf_side: int = 49
+    supersampling: int = 1
+
+    def __post_init__(self):
+        """Refuse what cannot be built."""
+        PixelGrid(self.image_side, self.image_pixel_scale)
+        PixelGrid(self.source_side, self.source_pixel_scale)
+        if self.psf_side % 2 == 0 or self.psf_side > self.image_side:
+            raise ValueError(
+                "`psf_side` must be odd and not larger than the image. "
+                f"Received: psf_side={self.psf_side}"
+            )
+
+    @property
+    def image_grid(self) -> PixelGrid:
+        """Pixels of the telescope image."""
+        return PixelGrid(self.image_side, self.image_pixel_scale)
+
+    @property
+    def source_grid(self) -> PixelGrid:
+        """Pixels of the source."""
+        return PixelGrid(self.source_side, self.source_pixel_scale)
