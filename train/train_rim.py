@@ -8,6 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from rim_lensing.networks.presets import get_preset
+
 def parse_arguments(arguments=None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -34,10 +36,13 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
 def main(arguments=None) -> int:
     """Train."""
     options = parse_arguments(arguments)
+    config = get_preset(options.preset)
+    for path in (options.galaxies, options.initial_weights):
+        if path and not path.exists():
+            raise FileNotFoundError(f"There is no file {path}")
     import keras
     import numpy as np
 
-    from rim_lensing.networks.presets import get_preset
     from rim_lensing.networks.rim import RIM
     from rim_lensing.training import COMPACT_RECIPE, Recipe, train_rim
     from rim_lensing.simulation.galaxy_pool import training_galaxies, unseen_galaxies
@@ -45,7 +50,6 @@ def main(arguments=None) -> int:
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData
 
-    config = get_preset(options.preset)
     is_paper = options.preset == "paper192"
     chosen = {
         name: getattr(options, name)
@@ -54,7 +58,8 @@ def main(arguments=None) -> int:
     }
     recipe = replace(Recipe() if is_paper else COMPACT_RECIPE, **chosen)
     validation_priors = Priors()
-    priors = validation_priors if is_paper else replace(validation_priors, log_noise_fraction=0.5)
+    noise = {"noise_per_batch": True} if is_paper else {"log_noise_fraction": 0.5}
+    priors = replace(validation_priors, **noise)
 
     keras.utils.set_random_seed(recipe.seed)
     pool = training_galaxies(options.galaxies, options.procedural, recipe.seed)

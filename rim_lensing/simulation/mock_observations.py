@@ -165,6 +165,8 @@ class MockSimulator:
             key: np.stack([filled[slot][key] for slot in range(len(filled))]) for key in filled[0]
         }
         image = stacked.pop("image")
+        if self.priors.noise_per_batch:
+            stacked["noise_level"][:] = stacked["noise_level"][0]
         rms = stacked["noise_level"] * image.max(axis=(1, 2))
         noise = np.broadcast_to(rms[:, None, None], image.shape).astype("float32")
         draws = generator.standard_normal(image.shape, dtype="float32")

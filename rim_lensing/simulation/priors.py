@@ -26,6 +26,7 @@ class Priors:
         noise: rms over the peak of the noiseless lensed image, uniform.
         log_noise_fraction: Fraction of systems whose noise is drawn log-uniformly instead: a RIM
             that sees little low noise in training does not learn to fit it. 0 is the paper's.
+        noise_per_batch: One noise level for all systems of a batch, as in the paper's training.
         min_magnification: Systems with a smaller total magnification are drawn again.
         max_border: Systems whose image or source has more than this fraction of its peak on the
             border of its frame are drawn again: their flux would fall off.
@@ -43,6 +44,7 @@ class Priors:
     psf_sigma: tuple[float, float] = (0.0, 0.1)
     noise: tuple[float, float] = (0.001, 0.1)
     log_noise_fraction: float = 0.0
+    noise_per_batch: bool = False
     min_magnification: float = 3.0
     max_border: float = 0.02
 

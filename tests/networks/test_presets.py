@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from rim_lensing.networks.presets import PRESETS, RIMConfig, get_preset
+from rim_lensing.networks.rim import RIM
+
+
+def test_paper_preset_is_the_papers():
+    """DESIGN section 3: what was read off the authors' code and the paper."""
+    config = get_preset("paper192")
+    assert (config.image_side, config.image_pixel_scale) == (192, 0.04)
+    assert config.source_side * config.source_pixel_scale == pytest.approx(3.0)
+    assert config.steps == 10
+    assert config.channels == (32, 128, 32, 128)
+    assert set(config.kernel_sizes) == {11}
+    assert config.stride == 2
+    assert (config.likelihood_input, config.flux_scale, config.loss_weights) == (
+        "raw",
+        "unit",
+        "equal",
+    )
+    model = RIM(config)
+    model.build()
+    assert model.count_params() == pytest.approx(15.4e6, rel=0.01)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_json_round_trip(name):
+    config = PRESETS[name]
+    assert RIMConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_unknown_preset_gives_the_nearest():
+    with pytest.raises(ValueError, match="Did you mean 'euclid64'.*paper192"):
+        get_preset("euclid46")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"likelihood_input": "log"}, "likelihood_input.*Received: 'log'"),
+        ({"stride": 5}, "multiple of the stride 5"),
+        ({"psf_side": 48}, "psf_side.*odd.*48"),
+        ({"psf_side": 193}, "not larger than the image.*193"),
+        ({"image_side": 0}, "positive integer"),
+        ({"source_pixel_scale": float("nan")}, "pixel_scale.*nan"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        RIMConfig(**values)
+
+
+def test_unknown_keys_are_named():
+    with pytest.raises(ValueError, match="colour"):
+        RIMConfig.from_dict({"colour": "blue"})

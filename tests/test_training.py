@@ -1,0 +1,118 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+PROGRAM = Path(__file__).parents[1] / "train" / "train_rim.py"
+SETTINGS = [
+    *("--preset", "tiny16", "--procedural", "40", "--batch", "4", "--validation-systems", "8"),
+    *("--steps", "15", "--steps-per-epoch", "3", "--seed", "7"),
+]
+
+
+def start(output, *extra):
+    return subprocess.Popen(
+        [sys.executable, str(PROGRAM), *SETTINGS, "--output", str(output), *extra],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(PROGRAM.parents[1]), *sys.path])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finished(process):
+    text, _ = process.communicate(timeout=300)
+    return process.returncode, text
+
+
+def weights_in(path):
+    values = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: values.update({name: item[()]})
+            if isinstance(item, h5py.Dataset)
+            else None
+        )
+    return values
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    code, text = finished(start(output))
+    assert code == 0, text
+    return output
+
+
+def test_run_leaves_what_it_promises(uninterrupted):
+    names = {path.name for path in uninterrupted.iterdir()}
+    assert names == {"checkpoint.weights.h5", "log.csv", "pictures", "rim.weights.h5", "run.json"}
+    assert len(list((uninterrupted / "pictures").glob("*.png"))) == 5
+    with open(uninterrupted / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["steps"]) for row in rows] == [3, 6, 9, 12, 15]
+    assert all(0 < float(row["validation all median_rms_error"]) < 1 for row in rows)
+    description = json.loads((uninterrupted / "run.json").read_text())
+    assert description["recipe"]["seed"] == 7
+
+
+def test_killed_run_resumes_bit_exactly(uninterrupted, tmp_path):
+    """kill -9 in the middle of an epoch, the same command again, the same weights and log."""
+    output = tmp_path / "killed"
+    process = start(output)
+    deadline = time.monotonic() + 300
+    while not (output / "pictures" / "epoch_00002.png").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (output / "rim.weights.h5").exists()
+    code, text = finished(start(output))
+    assert code == 0, text
+    whole, resumed = (weights_in(d / "rim.weights.h5") for d in (uninterrupted, output))
+    assert whole.keys() == resumed.keys() and len(whole) > 10
+    for name, value in whole.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+    assert (output / "log.csv").read_text().count("\n") == 6
+
+
+def test_finished_run_is_not_overwritten(uninterrupted):
+    before = (uninterrupted / "rim.weights.h5").read_bytes()
+    code, text = finished(start(uninterrupted))
+    assert code != 0
+    assert "finished run" in text and "Traceback" not in text
+    assert (uninterrupted / "rim.weights.h5").read_bytes() == before
+
+
+def test_other_settings_do_not_continue_a_run(tmp_path):
+    output = tmp_path / "other"
+    output.mkdir()
+    (output / "run.json").write_text("{}")
+    code, text = finished(start(output))
+    assert code != 0
+    assert "other settings" in text and "Traceback" not in text
+
+
+def test_corrupt_checkpoint_is_named(uninterrupted, tmp_path):
+    output = tmp_path / "corrupt"
+    output.mkdir()
+    (output / "run.json").write_bytes((uninterrupted / "run.json").read_bytes())
+    (output / "checkpoint.weights.h5").write_bytes(b"not an HDF5 file")
+    code, text = finished(start(output))
+    assert code != 0
+    assert "checkpoint.weights.h5 cannot be read" in text and "Traceback" not in text
+
+
+def test_unknown_preset_and_missing_galaxies(tmp_path):
+    code, text = finished(start(tmp_path / "a", "--preset", "euclid46"))
+    assert code != 0 and "Did you mean 'euclid64'" in text and "Traceback" not in text
+    code, text = finished(start(tmp_path / "b", "--galaxies", str(tmp_path / "none.h5")))
+    assert code != 0 and "none.h5" in text and "Traceback" not in text
