@@ -1,6 +1,7 @@
 """The Recurrent Inference Machine: the cell unrolled over T steps (paper section 2.1)."""
 
 import math
+from dataclasses import replace
 
 import keras
 from keras import ops
@@ -108,6 +109,24 @@ class RIM(keras.Model):
         if self.config.likelihood_input == "variance":
             return {"mean_variance": 1 / ops.mean(weight, axis=(1, 2), keepdims=True)}
         return {}
+
+    def on_image_grid(self, image_side: int, image_pixel_scale: float) -> "RIM":
+        """Return the same network, with the same weights, for images on other pixels.
+
+        The network sees source-plane maps alone; image pixels enter through the likelihood. So its
+        weights serve any image grid, as long as the source's pixel scale stays what it was
+        trained on. How well they serve is to be measured: the noise per source pixel differs.
+        """
+        config = replace(
+            self.config,
+            image_side=image_side,
+            image_pixel_scale=image_pixel_scale,
+            psf_side=min(self.config.psf_side, image_side - 1 + image_side % 2),
+        )
+        other = RIM(config)
+        other.build()
+        other.set_weights(self.get_weights())
+        return other
 
     def get_config(self) -> dict:
         """Return what __init__ needs."""

@@ -210,3 +210,22 @@ def test_jax_gives_and_trains_the_same_network(tmp_path):
     after = keras.ops.convert_to_numpy(model(inputs))
     assert np.abs(after - before).max() > 1e-3
     np.testing.assert_allclose(jax_result["after"], after, atol=5e-4)
+
+
+def test_other_image_grids_share_the_weights():
+    inputs, _ = blob_inputs()
+    model = built(TINY)
+    fine = model.on_image_grid(48, 0.1)
+    assert (fine.config.image_grid.width, fine.config.source_grid) == (
+        pytest.approx(TINY.image_grid.width),
+        TINY.source_grid,
+    )
+    for old, new in zip(model.get_weights(), fine.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    cut = {key: np.kron(inputs[key], np.ones((1, 3, 3), "float32")) for key in ("image", "noise")}
+    assert fine(inputs | cut).shape == (2, 3, 16, 16)
+    # Back on its own pixels it is the same network.
+    same = fine.on_image_grid(TINY.image_side, TINY.image_pixel_scale)
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(same(inputs)), keras.ops.convert_to_numpy(model(inputs))
+    )

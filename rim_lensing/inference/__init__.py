@@ -1,0 +1,1 @@
+"""From an observation to what is behind the lens: checks, reconstruction, result."""

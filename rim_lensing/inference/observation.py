@@ -1,0 +1,317 @@
+"""What a user hands in, checked once and brought to one form. No Keras: errors come fast."""
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.lens_parameters import as_lens_array
+from rim_lensing.lensing.psf_kernels import check_kernel, gaussian_on_pixels
+from rim_lensing.simulation.priors import Priors
+
+PIXEL_SCALE_TOLERANCE = 0.01
+"""An image's pixel scale may differ from the model's by this fraction."""
+
+MIN_SIGNIFICANCE = 5.0
+"""In sigma: the brightest 3x3 block of pixels must reach it, or there is nothing to reconstruct."""
+
+_GAUSSIAN_REACH = 4
+_RANGE_TOLERANCE = 1.05
+_MASK_CONVENTION = (
+    "`mask` is True where a pixel is USED (lenstronomy's convention; PyAutoLens marks the masked "
+    "pixels instead: give ~mask)"
+)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A batch of images with all that is needed to explain them; made by `check_observation`.
+
+    Args:
+        image: (batch, m, m) float32, in units of `flux_unit`; 0 where masked.
+        noise: rms, (batch, m, m) float32, in the same units; infinite where masked.
+        psf: Kernels, (batch, k, k) float32, each with the sum 1.
+        lens: (batch, 7) or (batch, 8) float32, see `lens_parameters`.
+        flux_unit: (batch,) float64: each system's brightest pixel, in the user's unit.
+        psf_sigma: (batch,): width in arcsec of the Gaussian that is as sharp as the kernel.
+        single: The user gave one image (m, m), and gets one source (n, n).
+    """
+
+    image: np.ndarray
+    noise: np.ndarray
+    psf: np.ndarray
+    lens: np.ndarray
+    flux_unit: np.ndarray
+    psf_sigma: np.ndarray
+    single: bool
+
+    def __len__(self) -> int:
+        """Number of systems."""
+        return len(self.image)
+
+    def __getitem__(self, systems: slice | np.ndarray) -> "Observation":
+        """Return some of the systems."""
+        arrays = ("image", "noise", "psf", "lens", "flux_unit", "psf_sigma")
+        return replace(self, **{name: getattr(self, name)[systems] for name in arrays})
+
+    @property
+    def mask(self) -> np.ndarray:
+        """True where a pixel is used, (batch, m, m)."""
+        return np.isfinite(self.noise)
+
+    @property
+    def noise_level(self) -> np.ndarray:
+        """Median rms of the used pixels over the brightest pixel, (batch,)."""
+        return np.nanmedian(np.where(self.mask, self.noise, np.nan), axis=(1, 2))
+
+    def network_inputs(self) -> dict[str, np.ndarray]:
+        """Return what a RIM takes."""
+        return {"image": self.image, "noise": self.noise, "psf": self.psf, "lens": self.lens}
+
+
+def check_observation(
+    image,
+    noise,
+    psf,
+    lens,
+    mask=None,
+    *,
+    image_grid: PixelGrid,
+    psf_side: int = 1,
+    pixel_scale: float | None = None,
+) -> Observation:
+    """Check an observation and bring it to the form that networks and inversions take.
+
+    The flux is divided by the brightest pixel in double precision, so that 1 / noise^2 neither
+    under- nor overflows in float32, whatever the unit.
+
+    Args:
+        image: (m, m) or (batch, m, m), lens light and background subtracted, any unit. May hold
+            anything, NaN too, where `mask` is False.
+        noise: rms of the noise in the image's unit: a number, one per system (batch,), a map
+            (m, m) or maps (batch, m, m). A pixel of infinite noise is masked.
+        psf: Width (standard deviation) of a Gaussian in arcsec, a number or (batch,); or kernels
+            (k, k) or (batch, k, k) on the image's pixels, k odd, normalised to a sum of 1.
+        lens: What `as_lens_array` takes: one lens for all systems, or one for each.
+        mask: True (or 1) where a pixel is USED, (m, m) or (batch, m, m). This is lenstronomy's
+            convention. PyAutoLens marks the masked pixels: give `~mask`.
+        image_grid: The pixels that the image must have.
+        psf_side: Gaussian kernels have at least this many pixels a side (odd), and as many more
+            as four sigma need.
+        pixel_scale: The image's arcsec per pixel where it is known (a FITS header), to be compared
+            with `image_grid`; None skips the comparison.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names the argument and the rule, what
+            was received and what would be right.
+    """
+    _check_pixel_scale(pixel_scale, image_grid)
+    image = _numbers("image", image)
+    single = image.ndim == 2
+    image = _check_image_shape(image, image_grid.side)
+    noise = _check_noise_shape(_numbers("noise", noise), image.shape)
+    used = _check_mask(mask, image.shape) & ~np.isposinf(noise)
+    batch = len(image)
+    empty = ~used.any(axis=(1, 2))
+    if empty.any():
+        raise ValueError(
+            f"All pixels are masked{_which(empty)}: at least one pixel must be used and have "
+            f"finite noise. {_MASK_CONVENTION}."
+        )
+    _check_finite("image", image, used)
+    _check_finite("noise", noise, used)
+    if np.any(noise[used] <= 0):
+        raise ValueError(
+            "`noise` must be positive in every used pixel: give the rms of the noise, and mask "
+            f"pixels that have none. Received: {np.sum(noise[used] <= 0)} pixels that are not, the "
+            f"smallest {noise[used].min():.6g}"
+        )
+    # A small number squared underflows even in double precision: bring the image to 1 first.
+    unit = np.max(np.where(used, np.abs(image), 0), axis=(1, 2))
+    unit = np.where(unit > 0, unit, 1.0)[:, None, None]
+    image = np.where(used, image, 0) / unit
+    noise = np.where(used, noise / unit, np.inf)
+    _check_signal(image, noise)
+    peak = image.max(axis=(1, 2), keepdims=True)
+    kernel, sigma = _check_psf(psf, batch, image_grid, psf_side)
+    return Observation(
+        image=(image / peak).astype("float32"),
+        noise=(noise / peak).astype("float32"),
+        psf=kernel,
+        lens=as_lens_array(lens, batch),
+        flux_unit=(unit * peak)[:, 0, 0],
+        psf_sigma=sigma,
+        single=single,
+    )
+
+
+def warn_outside_training(observation: Observation, priors: Priors) -> None:
+    """Warn (UserWarning) of systems that the network has not been trained for.
+
+    Looked at: theta_E, the noise over the image's peak, and the PSF's width.
+
+    Args:
+        observation: The systems.
+        priors: The ranges of the training set.
+    """
+    measured = {
+        "theta_E (arcsec)": (observation.lens[:, 0], priors.theta_E),
+        "noise rms over the brightest pixel": (observation.noise_level, priors.noise),
+        "width sigma of the PSF (arcsec)": (observation.psf_sigma, priors.psf_sigma),
+    }
+    for name, (values, (low, high)) in measured.items():
+        outside = (values < low / _RANGE_TOLERANCE) | (values > high * _RANGE_TOLERANCE)
+        if outside.any():
+            warnings.warn(
+                f"The {name} is outside the range that the model was trained on, {low:g} to "
+                f"{high:g}{_which(outside)}: expect a worse source, and look at the residuals. "
+                f"Received: {values[outside][0]:.4g}",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def _which(bad: np.ndarray) -> str:
+    """Name the systems of a batch that an error or a warning is about."""
+    if len(bad) == 1:
+        return ""
+    indices = np.flatnonzero(bad)
+    listed = ", ".join(str(i) for i in indices[:10]) + (", ..." if len(indices) > 10 else "")
+    return f" in {len(indices)} of {len(bad)} systems (index {listed})"
+
+
+def _numbers(name: str, value) -> np.ndarray:
+    """Return the argument as a float64 array."""
+    if np.ma.isMaskedArray(value):
+        raise ValueError(
+            f"`{name}` must be a plain array, because numpy marks the masked pixels: give "
+            f"{name}.data, and mask=~{name}.mask. Received: a numpy masked array"
+        )
+    array = np.asarray(value)
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"`{name}` must hold real numbers. Received: dtype {array.dtype}")
+    return array.astype("float64")
+
+
+def _check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
+    if pixel_scale is None:
+        return
+    ratio = pixel_scale / grid.pixel_scale
+    if not abs(ratio - 1) <= PIXEL_SCALE_TOLERANCE:
+        raise ValueError(
+            f"`pixel_scale` must be the model's, {grid.pixel_scale:g}\", to within 1%. Received: "
+            f'{pixel_scale:g}". Choose a model with that scale (rim_lensing.list_pretrained()), or '
+            f"resample image, noise map and PSF by the factor {ratio:.4g}: "
+            f'scipy.ndimage.zoom(image, {ratio:.4g}, grid_mode=True, mode="nearest") for an image '
+            "in surface brightness (before that, bin or smooth it if the factor is below 1), and "
+            "divide the PSF by its sum again."
+        )
+
+
+def _check_image_shape(image: np.ndarray, side: int) -> np.ndarray:
+    shape = image.shape
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"`image` must be (y, x) or (batch, y, x). Received: shape {shape}")
+    if image.ndim == 2:
+        image = image[None]
+    rows, columns = image.shape[1:]
+    if rows == columns == side:
+        return image
+    advice = []
+    if max(rows, columns) > side:
+        advice.append(f"crop it around the lens: rim_lensing.io.cutout(image, {side}, centre)")
+    if min(rows, columns) < side:
+        advice.append("pad it around the lens with zeros, and set the mask to False there: np.pad")
+    raise ValueError(
+        f"`image` must have the model's size, {side} x {side} pixels, with the lens near the "
+        f"centre: {'; '.join(advice)} (and noise map and mask likewise). Received: shape {shape}"
+    )
+
+
+def _check_noise_shape(noise: np.ndarray, shape: tuple) -> np.ndarray:
+    """Return the noise as maps, one per system."""
+    batch, rows, columns = shape
+    if noise.ndim == 1 and len(noise) == batch:
+        noise = noise[:, None, None]
+    elif noise.ndim and noise.shape not in ((rows, columns), (1, rows, columns), shape):
+        raise ValueError(
+            f"`noise` must be a number, one per system ({batch},), a map ({rows}, {columns}), or "
+            f"maps {shape}. Received: shape {noise.shape}"
+        )
+    return np.broadcast_to(noise, shape)
+
+
+def _check_mask(mask, shape: tuple) -> np.ndarray:
+    """Return the mask as maps, one per system."""
+    if mask is None:
+        return np.ones(shape, bool)
+    mask = np.asarray(mask)
+    if mask.shape not in (shape[1:], (1, *shape[1:]), shape):
+        raise ValueError(
+            f"`mask` must have the image's shape, {shape[1:]} or {shape}. "
+            f"Received: shape {mask.shape}"
+        )
+    if mask.dtype.kind not in "buif" or not np.all((mask == 0) | (mask == 1)):
+        raise ValueError(
+            f"`mask` must hold True and False, or 1 and 0, and nothing else: {_MASK_CONVENTION}. "
+            f"Received: dtype {mask.dtype}"
+        )
+    return np.broadcast_to(mask.astype(bool), shape)
+
+
+def _check_finite(name: str, array: np.ndarray, used: np.ndarray) -> None:
+    bad = np.sum(~np.isfinite(array) & used)
+    if bad:
+        raise ValueError(
+            f"`{name}` must be finite in every used pixel: mask the others, "
+            f"mask=np.isfinite({name}). Received: {bad} NaN or infinite pixels of {used.sum()}"
+        )
+
+
+def _check_signal(image: np.ndarray, noise: np.ndarray) -> None:
+    """Refuse images whose brightest 3x3 block of used pixels could be noise."""
+    used = np.isfinite(noise)
+    window = (0, 3, 3)
+    flux = uniform_filter(image, window, mode="constant")
+    variance = uniform_filter(np.where(used, noise, 0) ** 2, window, mode="constant")
+    # Running sums leave round-off where a block has no used pixel.
+    some = uniform_filter(used.astype("float64"), window, mode="constant") > 0.1
+    significance = 3 * np.where(some, flux, 0) / np.sqrt(np.where(some, variance, 1))
+    brightest = significance.max(axis=(1, 2))
+    if np.any(brightest < MIN_SIGNIFICANCE):
+        raise ValueError(
+            f"`image` shows no signal{_which(brightest < MIN_SIGNIFICANCE)}: the brightest 3x3 "
+            f"pixels must stand out by {MIN_SIGNIFICANCE:g} sigma. Received: {brightest.min():.2g} "
+            "sigma. Is the noise in the image's unit, and an rms, not a variance? "
+            f"{_MASK_CONVENTION}."
+        )
+
+
+def _check_psf(psf, batch: int, grid: PixelGrid, psf_side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return kernels (batch, k, k) and the widths (batch,) of Gaussians that are as sharp."""
+    psf = _numbers("psf", psf)
+    if psf.ndim < 2:
+        sigma = np.atleast_1d(psf)
+        if not np.all(np.isfinite(sigma)) or np.any(sigma < 0):
+            raise ValueError(
+                "`psf` must be a width in arcsec, 0 or positive (or a kernel image). "
+                f"Received: {psf.tolist()}"
+            )
+        pixels = sigma / grid.pixel_scale
+        needed = 2 * int(np.ceil(_GAUSSIAN_REACH * pixels.max(initial=0))) + 1
+        largest = grid.side - 1 + grid.side % 2
+        kernel = gaussian_on_pixels(pixels, min(max(psf_side, needed), largest)).astype("float32")
+    else:
+        kernel = check_kernel(psf, grid.side)
+        # The sum of squares of a Gaussian is 1 / (4 pi sigma^2); wings hardly matter to it.
+        squares = np.sum(kernel.astype("float64") ** 2, axis=(1, 2))
+        sigma = grid.pixel_scale / np.sqrt(4 * np.pi * squares)
+    if len(kernel) not in (1, batch):
+        raise ValueError(
+            f"`psf` must be one for all or one for each of the {batch} systems. "
+            f"Received: {len(kernel)}"
+        )
+    kernel = np.broadcast_to(kernel, (batch, *kernel.shape[1:]))
+    return kernel, np.broadcast_to(sigma, (batch,))

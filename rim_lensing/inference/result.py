@@ -1,0 +1,223 @@
+"""What a reconstruction gives back, whichever method made it."""
+
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+from keras import ops
+
+from rim_lensing.inference.observation import Observation
+from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.geometry import Geometry
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+    from matplotlib.figure import Figure
+
+_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A source, or a batch of them, and how well it explains the data.
+
+    Shapes are those of one system; for a batch every array has a leading batch axis, and
+    `result[3]` is the Reconstruction of its fourth system. Arrays of flux are float64, in the unit
+    of the image that was given: surface brightness in flux per image pixel, in the source too.
+
+    Args:
+        source: (n, n).
+        history: Source after every step of the method, (T, n, n); the last is `source`.
+        model_image: The source lensed and blurred, (m, m).
+        image: The data, (m, m); NaN where masked.
+        noise: rms, (m, m); infinite where masked.
+        mask: True where a pixel is used, (m, m).
+        lens: 7 or 8 numbers, see `lens_parameters`.
+        psf: Kernel, (k, k).
+        chi2: chi^2 per used pixel, a number.
+        chi2_history: That of every step, (T,).
+        image_pixel_scale: arcsec.
+        source_pixel_scale: arcsec.
+        model: Name of the model or method.
+    """
+
+    source: np.ndarray
+    history: np.ndarray
+    model_image: np.ndarray
+    image: np.ndarray
+    noise: np.ndarray
+    mask: np.ndarray
+    lens: np.ndarray
+    psf: np.ndarray
+    chi2: float | np.ndarray
+    chi2_history: np.ndarray
+    image_pixel_scale: float
+    source_pixel_scale: float
+    model: str
+
+    @classmethod
+    def from_history(
+        cls, observation: Observation, history: np.ndarray, geometry: Geometry, model: str
+    ) -> "Reconstruction":
+        """Lens, blur and compare with the data what a method found.
+
+        Args:
+            observation: What was reconstructed.
+            history: (batch, T, n, n), in units of the observation's `flux_unit`.
+            geometry: Grids and supersampling of the forward model.
+            model: Name of the method.
+        """
+        predicted, chi2 = _predict(observation, history, geometry)
+        unit = observation.flux_unit[:, None, None]
+        history = history * unit[:, None]
+        result = cls(
+            source=history[:, -1],
+            history=history,
+            model_image=predicted * unit,
+            image=np.where(observation.mask, observation.image * unit, np.nan),
+            noise=observation.noise * unit,
+            mask=observation.mask,
+            lens=observation.lens,
+            psf=observation.psf,
+            chi2=chi2[:, -1],
+            chi2_history=chi2,
+            image_pixel_scale=geometry.image_pixel_scale,
+            source_pixel_scale=geometry.source_pixel_scale,
+            model=model,
+        )
+        return result[0] if observation.single else result
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether the arrays have a batch axis."""
+        return self.source.ndim == 3
+
+    def __len__(self) -> int:
+        """Number of systems of a batch."""
+        if not self.is_batch:
+            raise TypeError("This is the reconstruction of one system: it has no length")
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> "Reconstruction":
+        """Return one system of a batch."""
+        if not self.is_batch:
+            raise TypeError("This is the reconstruction of one system: it has no parts")
+        arrays = ("source", "history", "model_image", "image", "noise", "mask", "lens", "psf")
+        parts = {name: getattr(self, name)[index] for name in (*arrays, "chi2_history")}
+        return replace(self, **parts, chi2=float(self.chi2[index]))
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """Data minus model, (m, m); NaN where masked."""
+        return self.image - self.model_image
+
+    @property
+    def residuals_in_sigma(self) -> np.ndarray:
+        """Residuals over the noise, (m, m); NaN where masked."""
+        return self.residuals / self.noise
+
+    def metrics(self) -> dict[str, float | int | np.ndarray]:
+        """Numbers about the reconstruction; for a batch, one of each per system.
+
+        Returns:
+            chi2_per_pixel and used_pixels; source_peak, in the image's unit; source_flux and
+            model_flux, sums over the sky in the image's unit times image pixels;
+            total_magnification, the second over the first (what the PSF or the lens carries out of
+            the frame is not in it).
+        """
+        area = (self.source_pixel_scale / self.image_pixel_scale) ** 2
+        source_flux = self.source.sum(axis=(-2, -1)) * area
+        model_flux = self.model_image.sum(axis=(-2, -1))
+        numbers = {
+            "chi2_per_pixel": self.chi2,
+            "used_pixels": self.mask.sum(axis=(-2, -1)),
+            "source_peak": self.source.max(axis=(-2, -1)),
+            "source_flux": source_flux,
+            "model_flux": model_flux,
+            "total_magnification": model_flux / np.where(source_flux == 0, np.inf, source_flux),
+        }
+        if self.is_batch:
+            return numbers
+        return {name: np.asarray(value).item() for name, value in numbers.items()}
+
+    def plot(self, index: int | None = None) -> "Figure":
+        """Draw data, model, residuals, source, critical curves and caustics, chi^2 of the steps.
+
+        Args:
+            index: Which system of a batch.
+
+        Returns:
+            A matplotlib Figure: `.savefig(path)` writes it.
+
+        Raises:
+            ValueError: This is a batch and `index` is not given, or the other way round.
+        """
+        if (index is not None) != self.is_batch:
+            raise ValueError(
+                f"`index` must be given for a batch, and only for a batch. Received: index={index}"
+            )
+        if index is not None:
+            return self[index].plot()
+        from rim_lensing.figures import summary
+        from rim_lensing.lensing.critical_curves import caustics, critical_curves, cut
+
+        source_curves = caustics(self.lens)
+        if len(self.lens) == 7:
+            source_curves.append(cut(self.lens))
+        return summary(
+            image=self.image,
+            noise=self.noise,
+            model_image=self.model_image,
+            source=self.source,
+            image_pixel_scale=self.image_pixel_scale,
+            source_pixel_scale=self.source_pixel_scale,
+            chi2_history=self.chi2_history,
+            critical_curves=critical_curves(self.lens),
+            caustics=source_curves,
+            title=self.model,
+        )
+
+    def to_fits(
+        self, path: str | PathLike, overwrite: bool = False, header: "Header | None" = None
+    ) -> None:
+        """Write one system's reconstruction to a FITS file, see `io.write_reconstruction`.
+
+        Args:
+            path: Where to.
+            overwrite: Replace a file that exists.
+            header: The image's own header cards (`FitsImage.header`): WCS and unit.
+
+        Raises:
+            FileExistsError: The file exists and `overwrite` is False.
+            ValueError: This is a batch.
+        """
+        if self.is_batch:
+            raise ValueError(
+                "A file holds one system: write result[0], result[1], ... to a file each. "
+                f"Received: a batch of {len(self)}"
+            )
+        from rim_lensing.io import write_reconstruction
+
+        write_reconstruction(self, path, overwrite=overwrite, header=header)
+
+
+def _predict(
+    observation: Observation, history: np.ndarray, geometry: Geometry
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the last step's noiseless images (batch, m, m) and all steps' chi^2 (batch, T)."""
+    images, chi2 = [], []
+    for start in range(0, len(observation), _CHUNK):
+        part, sources = observation[start : start + _CHUNK], history[start : start + _CHUNK]
+        model = ForwardModel(
+            part.lens, part.psf, geometry.image_grid, geometry.source_grid, geometry.supersampling
+        )
+        used = part.mask.sum(axis=(1, 2))
+        steps = []
+        for step in range(sources.shape[1]):
+            predicted = ops.convert_to_numpy(model.predict(sources[:, step].astype("float32")))
+            residual = (part.image.astype("float64") - predicted) / part.noise
+            steps.append(np.sum(residual**2, axis=(1, 2)) / used)
+        images.append(predicted)
+        chi2.append(np.stack(steps, axis=1))
+    return np.concatenate(images).astype("float64"), np.concatenate(chi2)

@@ -1,0 +1,177 @@
+"""The RIM as a user meets it: data in any unit in, source in that unit out."""
+
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from rim_lensing.backend import compiled
+from rim_lensing.inference.observation import (
+    Observation,
+    check_observation,
+    warn_outside_training,
+)
+from rim_lensing.inference.result import Reconstruction
+from rim_lensing.inference.source_coverage import check_source_coverage
+from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.networks.rim import RIM
+from rim_lensing.simulation.priors import Priors
+
+_FIRST_FLUX_SCALE, _FLUX_SCALE_RANGE = 2.0, (0.25, 4.0)
+"""In units of the image's brightest pixel. The first is too large rather than too small for most
+systems: a network that answers from 0 to 1 shows how much too large, but not how much too small."""
+
+
+class RIMReconstructor:
+    """Reconstructs sources with a trained RIM.
+
+    Args:
+        network: The RIM, with its weights.
+        name: Of the model; results carry it.
+        priors: What it was trained on; systems outside are warned of.
+
+    Example:
+        >>> model = rim_lensing.load_pretrained("rim_euclid64")
+        >>> result = model.reconstruct(image, noise=0.01, psf=0.07, lens=LensParameters(1.2))
+        >>> result.source, result.chi2
+    """
+
+    def __init__(self, network: RIM, name: str, priors: Priors):
+        """Keep the network; it is compiled at its first run, for every batch size anew."""
+        if not network.built:
+            network.build()
+        self.network, self.name, self.priors = network, name, priors
+        # Keras's own predict forgets the side of the kernels and the number of lens parameters
+        # when they change from one call to the next.
+        self._compiled = compiled(network.stateless_call)
+
+    @property
+    def image_grid(self) -> PixelGrid:
+        """The pixels that images must have."""
+        return self.network.config.image_grid
+
+    @property
+    def source_grid(self) -> PixelGrid:
+        """The pixels of the sources."""
+        return self.network.config.source_grid
+
+    def with_image_grid(self, side: int, pixel_scale: float) -> "RIMReconstructor":
+        """Return this model for images of other pixels: `side` of them, `pixel_scale` arcsec wide.
+
+        The weights and the source grid stay. The network was trained on images with the pixels
+        of `image_grid`; see `RIM.on_image_grid` for why it serves others, and the model card for
+        how well.
+        """
+        network = self.network.on_image_grid(side, pixel_scale)
+        return RIMReconstructor(network, name=self.name, priors=self.priors)
+
+    def reconstruct(
+        self, image, noise, psf, lens, mask=None, pixel_scale=None, batch_size: int = 16
+    ) -> Reconstruction:
+        """Return the source behind a lens, or the sources behind a batch of lenses.
+
+        The flux scale does not matter: image and noise times any number give the source times that
+        number. A network with flux_scale="image" finds the scale of the source itself. One with
+        flux_scale="unit" (the paper's) knows only sources of peak 1: it is run twice, first as if
+        the source's peak were twice the image's brightest pixel, then with the peak that fits the
+        data best after the first run. A peak of more than twice that pixel (a source that pixels
+        and PSF dilute that much) comes out too low; above four times, it is cut off.
+
+        Args:
+            image: (m, m) or (batch, m, m), on `image_grid`, lens light and background subtracted,
+                in any unit of surface brightness.
+            noise: rms of the noise in the image's unit: a number, (batch,), a map (m, m) or maps
+                (batch, m, m).
+            psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or
+                normalised kernels (k, k) or (batch, k, k) of any odd side up to the image's.
+            lens: LensParameters, a dictionary of them, 7 or 8 numbers, or (batch, 7 or 8).
+            mask: True where a pixel is USED (lenstronomy's convention; PyAutoLens users give
+                ~mask), (m, m) or (batch, m, m). By default all are used.
+            pixel_scale: The image's arcsec per pixel, if known, to be compared with `image_grid`.
+            batch_size: Systems that are reconstructed at a time; a larger batch takes more memory
+                and shows a progress bar.
+
+        Returns:
+            A Reconstruction; without batch axis if the image had none.
+
+        Raises:
+            ValueError: Bad input (see `check_observation`), a `batch_size` below 1, or a source
+                grid that the arcs miss (see `check_source_coverage`).
+
+        Warns:
+            UserWarning: theta_E, noise or PSF lie outside of the training set's range; or part of
+                the arcs' flux comes from outside of the source grid.
+        """
+        if int(batch_size) != batch_size or batch_size < 1:
+            raise ValueError(f"`batch_size` must be a positive integer. Received: {batch_size}")
+        observation = check_observation(
+            image,
+            noise,
+            psf,
+            lens,
+            mask,
+            image_grid=self.image_grid,
+            psf_side=self.network.config.psf_side,
+            pixel_scale=pixel_scale,
+        )
+        warn_outside_training(observation, self.priors)
+        check_source_coverage(observation, self.image_grid, self.source_grid)
+        history = self._run(observation, int(batch_size))
+        return Reconstruction.from_history(
+            observation, history, self.network.config, model=self.name
+        )
+
+    def _run(self, observation: Observation, batch_size: int) -> np.ndarray:
+        """Return the sources after every step, (batch, T, n, n), in the observation's units."""
+        total, histories = len(observation), []
+        size = min(batch_size, total)
+        with tqdm(total=total, unit="system", disable=total == size) as progress:
+            for start in range(0, total, size):
+                # The last chunk is filled up, so that one compiled graph serves all.
+                indices = np.minimum(np.arange(start, start + size), total - 1)
+                count = min(size, total - start)
+                histories.append(self._run_chunk(observation[indices])[:count])
+                progress.update(count)
+        return np.concatenate(histories)
+
+    def _run_chunk(self, observation: Observation) -> np.ndarray:
+        inputs = observation.network_inputs()
+        if self.network.config.flux_scale == "image":
+            return self._run_network(inputs)
+        scale = np.full((len(observation), 1, 1), _FIRST_FLUX_SCALE, "float32")
+        first = self._run_at_scale(inputs, scale)
+        return self._run_at_scale(inputs, self._source_peak(inputs, first[:, -1]))
+
+    def _run_at_scale(self, inputs: dict, scale: np.ndarray) -> np.ndarray:
+        """Run a network that expects a peak of 1, on peaks of `scale`, (batch, 1, 1)."""
+        scaled = inputs | {"image": inputs["image"] / scale, "noise": inputs["noise"] / scale}
+        return self._run_network(scaled) * scale[:, None]
+
+    def _run_network(self, inputs: dict) -> np.ndarray:
+        """Return the network's answer with the weights that it has now."""
+        weights = [
+            [variable.value for variable in variables]
+            for variables in (
+                self.network.trainable_variables,
+                self.network.non_trainable_variables,
+            )
+        ]
+        return ops.convert_to_numpy(self._compiled(*weights, inputs)[0])
+
+    def _source_peak(self, inputs: dict, source: np.ndarray) -> np.ndarray:
+        """Return the peak (batch, 1, 1) of the source times the factor that fits the data best."""
+        config = self.network.config
+        model = ForwardModel(
+            inputs["lens"],
+            inputs["psf"],
+            config.image_grid,
+            config.source_grid,
+            config.supersampling,
+        )
+        predicted = ops.convert_to_numpy(model.predict(source)).astype("float64")
+        weight = 1 / inputs["noise"].astype("float64") ** 2
+        axes = {"axis": (1, 2), "keepdims": True}
+        norm = np.sum(weight * predicted**2, **axes)
+        factor = np.sum(weight * predicted * inputs["image"], **axes) / np.where(norm > 0, norm, 1)
+        peak = factor * source.max(**axes)
+        return np.clip(peak, *_FLUX_SCALE_RANGE).astype("float32")

@@ -1,0 +1,288 @@
+"""FITS in and out. No Keras; astropy is imported by the functions that need it."""
+
+import os
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+    from rim_lensing.inference.result import Reconstruction
+
+_SCALE_KEYWORDS = ("PIXSCALE", "PIXSCAL1", "PIXSCAL2", "PIXSCAX", "PIXSCAY", "SECPIX", "D001SCAL")
+_SQUARE_TOLERANCE = 0.01
+_LENS_CARDS = dict(
+    zip(
+        (*PARAMETER_NAMES, "slope"),
+        ("THETA_E", "E1", "E2", "LENS_X", "LENS_Y", "GAMMA1", "GAMMA2", "SLOPE"),
+        strict=True,
+    )
+)
+
+
+@dataclass(frozen=True)
+class FitsImage:
+    """An image read from a FITS file; a noise map, a mask or a PSF too.
+
+    Args:
+        array: (rows, columns) float64 in the machine's byte order.
+        pixel_scale: arcsec, or None where the header does not tell.
+        header: The cards of the WCS and BUNIT, where there are any: what `Reconstruction.to_fits`
+            takes.
+    """
+
+    array: np.ndarray
+    pixel_scale: float | None
+    header: "Header"
+
+    def cutout(self, side: int, centre: tuple[float, float] | None = None) -> "FitsImage":
+        """Return a square of the image, its WCS shifted along. Arguments as in `cutout`."""
+        row, column = _corner(self.array.shape, side, centre)
+        header = self.header.copy()
+        for keyword, shift in (("CRPIX1", column), ("CRPIX2", row)):
+            if keyword in header:
+                header[keyword] -= shift
+        return replace(self, array=cutout(self.array, side, centre), header=header)
+
+
+def read_image(
+    path: str | os.PathLike, extension: int | str | None = None, pixel_scale: float | None = None
+) -> FitsImage:
+    """Read a 2-D image, a noise map, a mask or a PSF from a FITS file.
+
+    The pixel scale is that of the celestial WCS (CD or PC matrix, CDELT), or else of a linear one
+    in arcsec, or of a keyword like PIXSCALE or SECPIX (arcsec), or PIXAR_A2 (arcsec^2).
+
+    Args:
+        path: The file, may be compressed.
+        extension: Name or number (also as digits). By default the primary image, or else the one
+            named SCI, or else the only one.
+        pixel_scale: arcsec; instead of the header's, which is then not looked at.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a FITS file; there is no such extension, or none or several that could
+            be meant (the message has the list); it holds no 2-D image; its pixels are not square.
+    """
+    from astropy.io import fits
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty, not a FITS file")
+    try:
+        file = fits.open(path, memmap=False)
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{path} is not a FITS file: {error}") from error
+    with file:
+        unit, label = _choose(file, path, extension)
+        try:
+            array = np.asarray(unit.data)
+        except (OSError, TypeError, ValueError) as error:
+            raise ValueError(f"{label} cannot be read, is the file complete? {error}") from error
+        source = unit.header
+        while array.ndim > 2 and array.shape[0] == 1:
+            array = array[0]
+        if array.ndim != 2 or array.dtype.kind not in "buif":
+            raise ValueError(
+                f"{label} must be a 2-D image. Received: shape {array.shape}, type {array.dtype}"
+            )
+        scale = _pixel_scale(source, label) if pixel_scale is None else float(pixel_scale)
+        return FitsImage(array.astype("float64"), scale, _kept_cards(source))
+
+
+def cutout(array: np.ndarray, side: int, centre: tuple[float, float] | None = None) -> np.ndarray:
+    """Return a square of side x side pixels, a copy.
+
+    Args:
+        array: (rows, columns).
+        side: Pixels along a side of the square.
+        centre: (row, column), counted from 0 at the centre of the first pixel, that comes to lie
+            at the centre of the square, or half a pixel above and right of it where rows and side
+            do not match; by default that of the array.
+
+    Raises:
+        ValueError: The square reaches beyond the array.
+    """
+    row, column = _corner(np.shape(array), side, centre)
+    return np.array(array[row : row + side, column : column + side])
+
+
+def write_reconstruction(
+    result: "Reconstruction",
+    path: str | os.PathLike,
+    overwrite: bool = False,
+    header: "Header | None" = None,
+) -> None:
+    """Write a reconstruction of one system to a FITS file.
+
+    The primary image is the source, in a linear WCS in arcsec around the origin of the lens model.
+    Extensions: MODEL, DATA, RESIDUAL, NOISE (these with the cards of `header`), SOURCE_HISTORY and
+    CHI2_HISTORY (a value per step of the method) and PSF. Masked pixels are NaN in DATA and
+    RESIDUAL and infinite in NOISE. The primary header has the lens parameters, the name of the
+    model, chi^2 per pixel and the pixel scales.
+
+    The file is complete or not there: it is written under another name and renamed.
+
+    Args:
+        result: Of one system.
+        path: Where to, an existing folder; `.fits` or `.fits.gz`.
+        overwrite: Replace a file that exists.
+        header: WCS and unit of the image, see `FitsImage.header`.
+
+    Raises:
+        FileExistsError: The file exists and `overwrite` is False.
+        FileNotFoundError: The folder does not exist.
+    """
+    from astropy.io import fits
+
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists. Say overwrite=True to replace it.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent}")
+    primary = fits.PrimaryHDU(result.source, _source_header(result, header))
+    units = [primary]
+    for name, array in (
+        ("MODEL", result.model_image),
+        ("DATA", result.image),
+        ("RESIDUAL", result.residuals),
+        ("NOISE", result.noise),
+    ):
+        units.append(fits.ImageHDU(array, header, name=name))
+        units[-1].header["PIXSCALE"] = (result.image_pixel_scale, "arcsec")
+    units.append(fits.ImageHDU(result.history, name="SOURCE_HISTORY"))
+    units.append(fits.ImageHDU(np.asarray(result.chi2_history), name="CHI2_HISTORY"))
+    units.append(fits.ImageHDU(result.psf, name="PSF"))
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        fits.HDUList(units).writeto(temporary, overwrite=True)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _choose(file, path: Path, extension: int | str | None):
+    """Return the HDU that is meant, and what to call it in messages."""
+    images = [i for i, unit in enumerate(file) if unit.is_image and unit.header.get("NAXIS", 0)]
+    names = [f"{i} {unit.name or '(no name)'}" for i, unit in enumerate(file)]
+    listed = f"It has: {', '.join(names)}."
+    if extension is not None:
+        if isinstance(extension, str) and extension.isdigit():
+            extension = int(extension)
+        try:
+            index = file.index_of(extension)
+            unit = file[index]
+        except (KeyError, IndexError):
+            raise ValueError(f"{path} has no extension {extension!r}. {listed}") from None
+    else:
+        science = [i for i in images if file[i].name == "SCI"]
+        candidates = images if 0 not in images else [0]
+        if len(candidates) != 1 and len(science) == 1:
+            candidates = science
+        if not candidates:
+            raise ValueError(f"{path} holds no image. {listed}")
+        if len(candidates) > 1:
+            raise ValueError(f"{path} holds several images: say which `extension`. {listed}")
+        index = candidates[0]
+        unit = file[index]
+    if index not in images:
+        raise ValueError(f"Extension {extension!r} of {path} is not an image. {listed}")
+    return unit, f"{path}[{unit.name or index}]"
+
+
+def _pixel_scale(header: "Header", label: str) -> float | None:
+    """Return arcsec per pixel, None if the header does not tell."""
+    wcs = _celestial(header)
+    if wcs is not None:
+        from astropy.wcs.utils import proj_plane_pixel_scales
+
+        scales = 3600 * proj_plane_pixel_scales(wcs)
+    elif header.get("CUNIT1", "").strip().lower().startswith("arcsec") and "CDELT1" in header:
+        scales = [header["CDELT1"], header.get("CDELT2", header["CDELT1"])]
+    elif "PIXAR_A2" in header:
+        scales = [np.sqrt(header["PIXAR_A2"])]
+    else:
+        scales = [header[keyword] for keyword in _SCALE_KEYWORDS if keyword in header]
+    scales = np.abs([float(scale) for scale in scales if not isinstance(scale, str)])
+    if len(scales) == 0:
+        return None
+    if not np.all(np.isfinite(scales)) or scales.min() <= 0:
+        raise ValueError(f"The pixel scale of {label} makes no sense. Received: {scales} arcsec")
+    if scales.max() > scales.min() * (1 + _SQUARE_TOLERANCE):
+        raise ValueError(
+            f"The pixels of {label} must be square: resample the image (for example with the "
+            f"reproject package). Received: {scales.min():.6g} x {scales.max():.6g} arcsec"
+        )
+    return float(scales.mean())
+
+
+def _celestial(header: "Header"):
+    """Return the celestial WCS of a header, None if there is none."""
+    from astropy.wcs import WCS, FITSFixedWarning
+
+    if not header.get("CTYPE1", "").strip():
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        wcs = WCS(header, naxis=2)
+    return wcs if wcs.has_celestial else None
+
+
+def _kept_cards(header: "Header") -> "Header":
+    """Return the WCS, as the standard writes it, and the unit."""
+    from astropy.io import fits
+
+    wcs = _celestial(header)
+    kept = fits.Header() if wcs is None else wcs.to_header(relax=True)
+    if "BUNIT" in header:
+        kept["BUNIT"] = header["BUNIT"]
+    return kept
+
+
+def _source_header(result: "Reconstruction", image_header: "Header | None") -> "Header":
+    """Return the primary header: where the source's pixels lie, and how it was found."""
+    from astropy.io import fits
+
+    header = fits.Header()
+    side = result.source.shape[-1]
+    for axis, name in ((1, "X"), (2, "Y")):
+        header[f"CTYPE{axis}"] = (name, "linear, along the image's pixel axes")
+        header[f"CUNIT{axis}"] = "arcsec"
+        header[f"CRPIX{axis}"] = (side + 1) / 2
+        header[f"CRVAL{axis}"] = (0.0, "origin of the lens model")
+        header[f"CDELT{axis}"] = result.source_pixel_scale
+    if image_header is not None and "BUNIT" in image_header:
+        header["BUNIT"] = image_header["BUNIT"]
+    header["MODEL"] = (result.model, "rim_lensing model or method")
+    header["CHI2"] = (float(result.chi2), "chi^2 per used pixel")
+    header["IMGSCALE"] = (result.image_pixel_scale, "arcsec per pixel of the image")
+    header["SRCSCALE"] = (result.source_pixel_scale, "arcsec per pixel of the source")
+    for name, value in zip(_LENS_CARDS, result.lens, strict=False):
+        header[_LENS_CARDS[name]] = (float(value), f"lens parameter {name}")
+    return header
+
+
+def _corner(shape: tuple, side: int, centre: tuple[float, float] | None) -> tuple[int, int]:
+    """Return the first row and column of a cutout."""
+    if len(shape) != 2:
+        raise ValueError(f"`array` must be (rows, columns). Received: shape {shape}")
+    if centre is None:
+        centre = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
+    row, column = (int(np.ceil(middle - (side - 1) / 2 - 0.5)) for middle in centre)
+    if side < 1 or min(row, column) < 0 or row + side > shape[0] or column + side > shape[1]:
+        raise ValueError(
+            f"A square of {side} pixels around (row, column) = {tuple(centre)} must lie within the "
+            f"array: choose another centre, or pad the array (np.pad) and mask what was added. "
+            f"Received: shape {tuple(shape)}"
+        )
+    return row, column

@@ -1,0 +1,78 @@
+"""Figures hold the arrays that they were given, where they belong on the sky."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from rim_lensing.figures import mock_reconstructions, summary
+
+GENERATOR = np.random.default_rng(0)
+CIRCLE = np.stack([np.cos(np.linspace(0, 6.3, 50)), np.sin(np.linspace(0, 6.3, 50))], axis=-1)
+
+
+def arguments(**changes) -> dict:
+    image = GENERATOR.uniform(0, 1e-19, (16, 16))
+    image[2, 3] = np.nan
+    return {
+        "image": image,
+        "noise": np.full((16, 16), 1e-20),
+        "model_image": GENERATOR.uniform(0, 1e-19, (16, 16)),
+        "source": GENERATOR.uniform(0, 1e-19, (12, 12)),
+        "image_pixel_scale": 0.3,
+        "source_pixel_scale": 0.2,
+        "chi2_history": np.array([100.0, 5.0, 1.1]),
+        "critical_curves": [CIRCLE],
+        "caustics": [0.2 * CIRCLE, 5 * CIRCLE],
+        "title": "a model",
+    } | changes
+
+
+def test_summary_holds_the_arrays(tmp_path):
+    given = arguments()
+    figure = summary(**given)
+    assert isinstance(figure, Figure) and figure.get_suptitle() == "a model"
+    data, model, residuals, source, chi2 = figure.axes[:5]
+    panels = {
+        data: given["image"],
+        model: given["model_image"],
+        residuals: (given["image"] - given["model_image"]) / given["noise"],
+        source: given["source"],
+    }
+    for axis, array in panels.items():
+        drawn = axis.images[0]
+        np.testing.assert_array_equal(np.ma.filled(drawn.get_array(), np.nan), array)
+        assert drawn.origin == "lower" and drawn.colorbar is not None
+        half = array.shape[0] * (0.2 if axis is source else 0.3) / 2
+        np.testing.assert_allclose(drawn.get_extent(), (-half, half, -half, half))
+        np.testing.assert_allclose((*axis.get_xlim(), *axis.get_ylim()), drawn.get_extent())
+        assert "arcsec" in axis.get_xlabel() and "arcsec" in axis.get_ylabel()
+    assert data.images[0].get_clim() == model.images[0].get_clim()
+    assert residuals.images[0].get_clim() == (-5, 5)
+    np.testing.assert_array_equal(model.lines[0].get_xydata(), CIRCLE)
+    assert len(source.lines) == 2 and not data.lines
+    np.testing.assert_array_equal(chi2.lines[0].get_ydata(), given["chi2_history"])
+    np.testing.assert_array_equal(chi2.lines[0].get_xdata(), [1, 2, 3])
+    figure.savefig(tmp_path / "summary.png")
+
+
+@pytest.mark.parametrize("chi2", [[1.0], [1.02, 1.01, 1.0], [1e6, 1e3, 1.0]])
+def test_summary_takes_any_history(tmp_path, chi2):
+    figure = summary(**arguments(chi2_history=np.array(chi2), critical_curves=(), title=""))
+    figure.savefig(tmp_path / "summary.png")
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_mock_reconstructions_hold_the_arrays(tmp_path, rows):
+    image, model = GENERATOR.uniform(0, 3, (2, rows, 16, 16))
+    truth, source = GENERATOR.uniform(0, 1, (2, rows, 12, 12))
+    figure = mock_reconstructions(image, np.full(image.shape, 0.1), model, truth, source)
+    axes = np.array(figure.axes[: 6 * rows]).reshape(rows, 6)
+    for i in range(rows):
+        peak = image[i].max()
+        panels = (image[i] / peak, model[i] / peak, (image[i] - model[i]) / 0.1)
+        for axis, array in zip(
+            axes[i], (*panels, truth[i], source[i], source[i] - truth[i]), strict=True
+        ):
+            np.testing.assert_allclose(axis.images[0].get_array(), array)
+            assert axis.images[0].origin == "lower"
+    figure.savefig(tmp_path / "mocks.png")

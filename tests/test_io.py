@@ -1,0 +1,282 @@
+"""FITS in and out: what is read, what is refused, and where the sky is in a cutout."""
+
+import os
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from rim_lensing.inference.result import Reconstruction
+from rim_lensing.io import cutout, read_image, write_reconstruction
+
+SCALE = 0.1 / 3600
+
+
+def sky_header(**cards) -> fits.Header:
+    header = fits.Header()
+    wcs = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.2}
+    wcs |= {"CRPIX1": 20.0, "CRPIX2": 11.0, "CUNIT1": "deg", "CUNIT2": "deg"}
+    for key, value in (wcs | cards).items():
+        header[key] = value
+    return header
+
+
+ROTATED = {
+    "CD1_1": -SCALE * np.cos(0.4),
+    "CD1_2": SCALE * np.sin(0.4),
+    "CD2_1": SCALE * np.sin(0.4),
+    "CD2_2": SCALE * np.cos(0.4),
+}
+
+
+def write(path, array=None, header=None, **options):
+    array = np.arange(30 * 40.0).reshape(30, 40) if array is None else array
+    fits.PrimaryHDU(array, header).writeto(path, **options)
+    return path
+
+
+def result(side=8) -> Reconstruction:
+    generator = np.random.default_rng(0)
+    image = generator.uniform(1, 2, (side, side)) * 1e-20
+    image[0, 0] = np.nan
+    noise = np.full((side, side), 1e-21)
+    noise[0, 0] = np.inf
+    history = generator.uniform(0, 1e-20, (3, 6, 6))
+    return Reconstruction(
+        source=history[-1],
+        history=history,
+        model_image=generator.uniform(1, 2, (side, side)) * 1e-20,
+        image=image,
+        noise=noise,
+        mask=np.isfinite(noise),
+        lens=np.array([1.2, 0.1, -0.2, 0.01, 0.02, 0.03, 0.04], "float32"),
+        psf=np.full((3, 3), 1 / 9, "float32"),
+        chi2=1.5,
+        chi2_history=np.array([9.0, 3.0, 1.5]),
+        image_pixel_scale=0.1,
+        source_pixel_scale=0.05,
+        model="rim_test",
+    )
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i2", "uint16"])
+def test_reads_any_number_type_as_native_floats(tmp_path, dtype):
+    array = np.arange(12).reshape(3, 4).astype(dtype)
+    image = read_image(write(tmp_path / "a.fits", array))
+    assert image.array.dtype == np.float64 and image.array.dtype.isnative
+    np.testing.assert_array_equal(image.array, array)
+    assert image.pixel_scale is None and len(image.header) == 0
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        sky_header(**ROTATED),
+        sky_header(CDELT1=-SCALE, CDELT2=SCALE),
+        sky_header(PC1_1=-SCALE, PC2_2=SCALE),
+        sky_header(CDELT1=-SCALE * 60, CDELT2=SCALE * 60, CUNIT1="arcmin", CUNIT2="arcmin"),
+        fits.Header({"CDELT1": 0.1, "CDELT2": 0.1, "CUNIT1": "arcsec", "CUNIT2": "arcsec"}),
+        fits.Header({"PIXSCALE": 0.1}),
+        fits.Header({"PIXSCAX": 0.1, "PIXSCAY": 0.1}),
+        fits.Header({"SECPIX": 0.1}),
+        fits.Header({"PIXAR_A2": 0.01}),
+    ],
+)
+def test_finds_the_pixel_scale(tmp_path, cards):
+    path = write(tmp_path / "a.fits", header=cards)
+    assert read_image(path).pixel_scale == pytest.approx(0.1, rel=1e-6)
+    assert read_image(path, pixel_scale=0.2).pixel_scale == 0.2
+
+
+@pytest.mark.parametrize(
+    "cards, message",
+    [
+        (sky_header(CDELT1=-SCALE, CDELT2=2 * SCALE), "square.*0.1 x 0.2 arcsec"),
+        (fits.Header({"PIXSCAX": 0.1, "PIXSCAY": 0.2}), "square"),
+        (fits.Header({"PIXSCALE": 0.0}), "makes no sense"),
+    ],
+)
+def test_refuses_pixel_scales(tmp_path, cards, message):
+    path = write(tmp_path / "a.fits", header=cards)
+    with pytest.raises(ValueError, match=message):
+        read_image(path)
+    assert read_image(path, pixel_scale=0.1).pixel_scale == 0.1
+
+
+def test_keeps_the_unit(tmp_path):
+    path = write(tmp_path / "a.fits", header=fits.Header({"BUNIT": "MJy/sr"}))
+    assert read_image(path).header["BUNIT"] == "MJy/sr"
+
+
+def several(path, names, primary=None):
+    units = [fits.PrimaryHDU(primary)]
+    for i, name in enumerate(names):
+        units.append(fits.ImageHDU(np.full((4, 4), i + 1.0), name=name))
+    units.append(fits.BinTableHDU.from_columns([fits.Column("a", "D", array=[1.0])], name="TABLE"))
+    fits.HDUList(units).writeto(path)
+    return path
+
+
+def test_chooses_the_extension_that_is_meant(tmp_path):
+    path = several(tmp_path / "a.fits", ["SCI", "WHT"])
+    assert read_image(path).array[0, 0] == 1
+    for extension in (2, "2", "WHT", "wht"):
+        assert read_image(path, extension).array[0, 0] == 2
+    assert read_image(several(tmp_path / "b.fits", ["VIS"])).array[0, 0] == 1
+    assert read_image(several(tmp_path / "c.fits", ["A", "B"], np.zeros((4, 4)))).array.max() == 0
+
+
+@pytest.mark.parametrize(
+    "names, extension, message",
+    [
+        (["A", "B"], None, "several images.*`extension`.*1 A, 2 B, 3 TABLE"),
+        (["A", "B"], "C", "no extension 'C'.*1 A, 2 B, 3 TABLE"),
+        (["A", "B"], 7, "no extension 7.*1 A, 2 B"),
+        (["A"], "TABLE", "not an image.*1 A"),
+        (["A"], 0, "not an image"),
+        ([], None, "holds no image.*1 TABLE"),
+    ],
+)
+def test_refuses_extensions(tmp_path, names, extension, message):
+    with pytest.raises(ValueError, match=message):
+        read_image(several(tmp_path / "a.fits", names), extension)
+
+
+def test_reads_compressed_images_and_cubes_of_one(tmp_path):
+    array = np.arange(64.0 * 64).reshape(64, 64).astype("float32")
+    unit = fits.CompImageHDU(array, compression_type="GZIP_1", quantize_level=0)
+    fits.HDUList([fits.PrimaryHDU(), unit]).writeto(tmp_path / "a.fits")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.fits").array, array)
+    np.testing.assert_array_equal(
+        read_image(write(tmp_path / "b.fits.gz", array[None])).array, array
+    )
+
+
+def test_refuses_what_is_not_an_image_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file .*nothing.fits"):
+        read_image(tmp_path / "nothing.fits")
+    for content, message in ((b"", "is empty"), (b"hello" * 1000, "not a FITS file")):
+        (tmp_path / "bad.fits").write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            read_image(tmp_path / "bad.fits")
+    for shape in ((5,), (2, 4, 4)):
+        path = write(tmp_path / "shape.fits", np.zeros(shape), overwrite=True)
+        with pytest.raises(ValueError, match="2-D image"):
+            read_image(path)
+
+
+def test_refuses_a_truncated_file(tmp_path):
+    path = write(tmp_path / "a.fits", np.ones((100, 100)))
+    path.write_bytes(path.read_bytes()[:5760])
+    with pytest.warns(UserWarning, match="truncated"), pytest.raises(ValueError, match="complete"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("cards", [ROTATED, {"CDELT1": -SCALE, "CDELT2": SCALE}])
+@pytest.mark.parametrize("side, centre", [(10, None), (11, None), (8, (12, 25)), (7, (3, 36))])
+def test_a_cutout_keeps_its_place_on_the_sky(tmp_path, cards, side, centre):
+    header = sky_header(**cards)
+    path = write(tmp_path / "a.fits", header=header)
+    whole = read_image(path)
+    part = whole.cutout(side, centre)
+    assert part.array.shape == (side, side) and part.pixel_scale == whole.pixel_scale
+    for row, column in ((0, 0), (2, 5), (side - 1, side - 1)):
+        sky = WCS(part.header).pixel_to_world(column, row)
+        x, y = WCS(header).world_to_pixel(sky)
+        assert whole.array[round(float(y)), round(float(x))] == part.array[row, column]
+        np.testing.assert_allclose([x, y], np.round([x, y]), atol=1e-6)
+
+
+def test_the_centre_of_a_cutout_is_at_its_centre():
+    array = np.zeros((30, 40))
+    array[12, 25] = 1
+    assert cutout(array, 7, (12, 25))[3, 3] == 1
+    assert cutout(array, 8, (12, 25))[4, 4] == 1
+    np.testing.assert_array_equal(cutout(array, 30, (14.5, 19.5)), array[:, 5:35])
+    np.testing.assert_array_equal(cutout(array, 30), array[:, 5:35])
+
+
+def test_a_cutout_is_a_copy():
+    array = np.zeros((4, 4))
+    cutout(array, 2)[:] = 1
+    assert array.sum() == 0
+
+
+@pytest.mark.parametrize("side, centre", [(31, None), (10, (2, 20)), (10, (20, 38)), (0, None)])
+def test_refuses_cutouts_beyond_the_array(side, centre):
+    with pytest.raises(ValueError, match="must lie within.*pad.*mask"):
+        cutout(np.zeros((30, 40)), side, centre)
+
+
+def test_refuses_cutouts_of_cubes():
+    with pytest.raises(ValueError, match="rows, columns"):
+        cutout(np.zeros((3, 30, 40)), 5)
+
+
+def test_a_reconstruction_comes_back_from_its_file(tmp_path):
+    expected, header = result(), sky_header(**ROTATED)
+    header["BUNIT"] = "electron/s"
+    path = write(tmp_path / "in.fits", np.zeros((8, 8)), header)
+    write_reconstruction(expected, tmp_path / "out.fits", header=read_image(path).header)
+    arrays = {
+        "PRIMARY": expected.source,
+        "MODEL": expected.model_image,
+        "DATA": expected.image,
+        "RESIDUAL": expected.image - expected.model_image,
+        "NOISE": expected.noise,
+        "SOURCE_HISTORY": expected.history,
+        "CHI2_HISTORY": expected.chi2_history,
+        "PSF": expected.psf,
+    }
+    with fits.open(tmp_path / "out.fits") as file:
+        file.verify("exception")
+        assert [unit.name for unit in file] == list(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(file[name].data, array)
+        primary = file[0].header
+        assert (primary["MODEL"], primary["CHI2"]) == ("rim_test", 1.5)
+        assert (primary["IMGSCALE"], primary["SRCSCALE"]) == (0.1, 0.05)
+        names = ("THETA_E", "E1", "E2", "LENS_X", "LENS_Y", "GAMMA1", "GAMMA2")
+        np.testing.assert_allclose([primary[name] for name in names], expected.lens, rtol=1e-6)
+        assert "SLOPE" not in primary
+        assert primary["BUNIT"] == file["DATA"].header["BUNIT"] == "electron/s"
+        x, y = WCS(primary).wcs_pix2world([[2.5, 2.5]], 0)[0]
+        np.testing.assert_allclose([x, y], 0, atol=1e-12)
+        sky = SkyCoord(150.0002, 2.1999, unit="deg")
+        for name in ("MODEL", "DATA", "RESIDUAL", "NOISE"):
+            np.testing.assert_allclose(
+                WCS(file[name].header).world_to_pixel(sky), WCS(header).world_to_pixel(sky), 1e-6
+            )
+    back = read_image(tmp_path / "out.fits")
+    assert back.pixel_scale == 0.05
+    assert read_image(tmp_path / "out.fits", "DATA").pixel_scale == pytest.approx(0.1)
+
+
+def test_does_not_overwrite_unless_told(tmp_path):
+    path = tmp_path / "out.fits"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        result().to_fits(path)
+    assert path.read_text() == "precious"
+    result().to_fits(path, overwrite=True)
+    assert read_image(path).array.shape == (6, 6)
+    assert os.listdir(tmp_path) == ["out.fits"]
+
+
+def test_a_file_is_complete_or_not_there(tmp_path, monkeypatch):
+    def fail(self, name, **options):
+        with open(name, "w") as file:
+            file.write("half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(fits.HDUList, "writeto", fail)
+    with pytest.raises(OSError, match="disk full"):
+        result().to_fits(tmp_path / "out.fits")
+    assert os.listdir(tmp_path) == []
+
+
+def test_says_that_the_folder_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        result().to_fits(tmp_path / "no" / "out.fits")
