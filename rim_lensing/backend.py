@@ -12,10 +12,11 @@ def gradient(function: Callable, x):
 
     Args:
         function: Maps one tensor to a scalar.
-        x: Tensor at which to differentiate.
+        x: Tensor or array at which to differentiate.
 
     Returns:
-        Tensor of x's shape. It is itself differentiable, so a network that uses it can be trained.
+        Tensor of x's shape, zero where the function does not depend on x. It is itself
+        differentiable, so a network that uses it can be trained.
 
     Raises:
         RuntimeError: The backend is neither TensorFlow nor JAX.
@@ -28,11 +29,12 @@ def gradient(function: Callable, x):
         with tf.GradientTape() as tape:
             tape.watch(x)
             value = function(x)
-        return tf.convert_to_tensor(tape.gradient(value, x))
+        unconnected = tf.UnconnectedGradients.ZERO
+        return tf.convert_to_tensor(tape.gradient(value, x, unconnected_gradients=unconnected))
     if backend == "jax":
         import jax
 
-        return jax.grad(function)(x)
+        return jax.grad(function)(jax.numpy.asarray(x))
     raise RuntimeError(_BACKENDS.format(backend))
 
 

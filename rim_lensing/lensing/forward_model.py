@@ -1,5 +1,6 @@
 """The forward model and its likelihood: equations 5, 6 and 7 of the paper."""
 
+import numpy as np
 from keras import ops
 
 from rim_lensing.backend import gradient
@@ -13,7 +14,8 @@ class ForwardModel:
 
     Args:
         lens: (batch, 7) or (batch, 8) lens parameters.
-        kernel: (batch, k, k) PSF images, see `psf.gaussian_kernel` and `psf.check_kernel`.
+        kernel: (batch, k, k) PSF images, or (1, k, k) for all; see `psf.gaussian_kernel` and
+            `psf.check_kernel`.
         image_grid: Pixels of the telescope image, side m.
         source_grid: Pixels of the source, side n.
         supersampling: Rays per image pixel along each axis.
@@ -45,35 +47,31 @@ class ForwardModel:
 
         Args:
             source: (batch, n, n).
-            image: The observation, (batch, m, m).
+            image: The observation, (batch, m, m); where masked it may hold anything, even NaN.
             noise: rms of the noise, (batch, m, m) or (batch, 1, 1); infinite where masked.
 
         Returns:
             (batch,).
         """
-        residual = (image - self.predict(source)) / noise
+        predicted = self.predict(source)
+        image = ops.convert_to_tensor(image, dtype=predicted.dtype)
+        noise = ops.convert_to_tensor(noise, dtype=predicted.dtype)
+        residual = ops.where(ops.isfinite(noise), image - predicted, 0.0) / noise
         return -0.5 * ops.sum(residual**2, axis=(1, 2))
 
     def log_likelihood_gradient(self, source, image, noise):
         """Equation 7, by automatic differentiation: (batch, n, n); arguments as above."""
         return gradient(lambda s: ops.sum(self.log_likelihood(s, image, noise)), source)
 
-    def as_matrix(self) -> list:
+    def as_matrix(self) -> list[np.ndarray]:
         """Return B L as dense numpy arrays (image pixels, source pixels), one per system.
 
-        Meant for tests and small grids: memory grows as m^2 n^2.
+        Meant for small grids: memory grows as m^2 n^2. The factors' own `as_matrix` are sparse.
         """
-        import numpy as np
-
-        n, m = self.source_grid.side, self.image_grid.side
-        columns = []
-        batch = int(self.ray_tracer.batch)
-        for j in range(n * n):
-            basis = np.zeros((batch, n * n), "float32")
-            basis[:, j] = 1
-            columns.append(ops.convert_to_numpy(self.predict(basis.reshape(batch, n, n))))
-        stacked = np.stack(columns, axis=-1).reshape(batch, m * m, n * n)
-        return list(stacked)
+        rays, blurs = self.ray_tracer.as_matrix(), self.blur.as_matrix()
+        if len(blurs) == 1:
+            blurs = blurs * len(rays)
+        return [(blur @ ray).toarray() for blur, ray in zip(blurs, rays, strict=True)]
 
 
 def total_magnification(source, image, source_grid: PixelGrid, image_grid: PixelGrid):

@@ -25,7 +25,7 @@ class PixelGrid:
 
     def __post_init__(self):
         """Refuse grids that have no pixels."""
-        if int(self.side) != self.side or self.side < 1:
+        if not isinstance(self.side, int | np.integer) or self.side < 1:
             raise ValueError(f"`side` must be a positive integer. Received: side={self.side}")
         if not (np.isfinite(self.pixel_scale) and self.pixel_scale > 0):
             raise ValueError(

@@ -39,7 +39,9 @@ class LensParameters:
     slope: float = 1.0
 
     def __post_init__(self):
-        """Check the values once, where they enter."""
+        """Check the values once, where they enter, as plain numbers."""
+        for field in fields(self):
+            object.__setattr__(self, field.name, float(getattr(self, field.name)))
         check_lens_array(np.array([astuple(self)], dtype="float64"))
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
@@ -49,8 +51,19 @@ class LensParameters:
 
     @classmethod
     def from_array(cls, array) -> "LensParameters":
-        """Return the parameters in a row of 7 or 8 numbers, in the order of PARAMETER_NAMES."""
-        return cls(*(float(value) for value in np.asarray(array).reshape(-1)))
+        """Return the parameters in a row of 7 or 8 numbers, in the order of PARAMETER_NAMES.
+
+        Raises:
+            ValueError: Not one row of 7 or 8 numbers, or a value out of range.
+        """
+        array = np.asarray(array, dtype="float64")
+        if array.shape not in ((7,), (8,), (1, 7), (1, 8)):
+            raise ValueError(
+                "`lens` must be one row of 7 numbers "
+                f"({', '.join(PARAMETER_NAMES)}) or 8 (and the slope). "
+                f"Received: shape {array.shape}"
+            )
+        return cls(*array.reshape(-1).tolist())
 
 
 def as_lens_array(lens, batch: int | None = None) -> np.ndarray:
@@ -118,17 +131,30 @@ def check_lens_array(array: np.ndarray) -> None:
 
 
 def ellipticity_from_axis_ratio(axis_ratio, position_angle):
-    """Return (e1, e2) of an axis ratio q = b/a in (0, 1] and the major axis's angle in radians."""
+    """Return (e1, e2) of an axis ratio q = b/a in (0, 1] and the major axis's angle in radians.
+
+    Raises:
+        ValueError: `axis_ratio` is outside (0, 1] or NaN.
+    """
     axis_ratio = np.asarray(axis_ratio, dtype="float64")
-    if np.any((axis_ratio <= 0) | (axis_ratio > 1)):
+    if not np.all((axis_ratio > 0) & (axis_ratio <= 1)):
         raise ValueError(f"`axis_ratio` must lie in (0, 1]. Received: axis_ratio={axis_ratio}")
     modulus = (1 - axis_ratio) / (1 + axis_ratio)
     return modulus * np.cos(2 * position_angle), modulus * np.sin(2 * position_angle)
 
 
 def axis_ratio_from_ellipticity(e1, e2):
-    """Return (axis ratio q, position angle of the major axis in radians) of an ellipticity."""
+    """Return (axis ratio q, position angle of the major axis in radians) of an ellipticity.
+
+    Raises:
+        ValueError: The ellipticity's modulus (1-q)/(1+q) is not below 1.
+    """
     modulus = np.hypot(e1, e2)
+    if not np.all(modulus < 1):
+        raise ValueError(
+            "The ellipticity |e| = (1-q)/(1+q) must be below 1. "
+            f"Received: |e|={np.max(modulus):.4g}"
+        )
     return (1 - modulus) / (1 + modulus), 0.5 * np.arctan2(e2, e1)
 
 

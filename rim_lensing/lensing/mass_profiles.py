@@ -2,7 +2,7 @@
 
 All of it is written with complex positions z = x + iy relative to the lens centre and a complex
 ellipticity e = e1 + i e2. With w = z - e z*, and b = theta_E sqrt(1 - |e|^2), the power law of
-Tessore & Metcalf (2015, their equations 10 to 13) reads, without any angle or rotation,
+Tessore & Metcalf (2015, their equations 2, 22 and 23) reads, without any angle or rotation,
 
     kappa = (2 - t) / 2 (b / |w|)^t
     alpha = b (b / |w|)^(t - 1) (w / |w|) 2F1(1, t/2; 2 - t/2; -e* w / w*)
@@ -25,7 +25,7 @@ _ROUND = 0.05
 
 
 def columns(lens) -> list:
-    """Split a (batch, 7 or 8) lens array into columns of shape (batch, 1, 1)."""
+    """Split a (batch, 7 or 8) lens array into its columns, each (batch, 1, 1)."""
     return [lens[:, i, None, None] for i in range(lens.shape[-1])]
 
 
@@ -33,7 +33,9 @@ def deflection(lens, x, y):
     """Deflection angle of the lens, equation 4's alpha.
 
     Args:
-        lens: (batch, 7) for SIE + shear, or (batch, 8) with the slope for EPL + shear.
+        lens: Float tensor (batch, 7) for SIE + shear, or (batch, 8) with the slope for EPL +
+            shear; its dtype is that of the answer. The values are not checked, see
+            `lens_parameters`.
         x: (rows, columns) or (batch, rows, columns), arcsec.
         y: Like x.
 
@@ -52,16 +54,16 @@ def convergence(lens, x, y):
     The softening bounds it at the lens centre.
     """
     x, y = ops.cast(x, lens.dtype), ops.cast(y, lens.dtype)
-    z, _, radius, b = _elliptical_coordinates(lens, x, y)
-    slope = _slope(lens)
-    return (2 - slope) / 2 * (b / radius) ** slope + 0 * z[0]
+    _, _, radius, b = _elliptical_coordinates(lens, x, y)
+    return (2 - _slope(lens)) / 2 * _amplitude(lens, b, radius) / radius
 
 
 def inverse_magnification(lens, x, y):
     """Determinant of the lens mapping's Jacobian, (1 - kappa)^2 - |gamma|^2; 0 on critical curves.
 
     Arguments as in `deflection`; returns (batch, rows, columns). The internal shear of the power
-    law is gamma = -kappa z / z* + (1 - t) alpha / z* (Tessore & Metcalf 2015, equation 19).
+    law is gamma = -kappa z / z* + (1 - t) alpha / z* (Tessore & Metcalf 2015, equation 17 as
+    corrected in the corrigendum).
     """
     x, y = ops.cast(x, lens.dtype), ops.cast(y, lens.dtype)
     gamma1, gamma2 = columns(lens)[5:7]
@@ -97,12 +99,20 @@ def _power_law_deflection(lens, x, y):
     nx, ny = wx / radius, wy / radius
     if lens.shape[-1] == 7:
         real, imaginary = _arctan_ratio(e1, e2, nx, ny)
-        amplitude = b
     else:
-        slope = _slope(lens)
-        real, imaginary = _hypergeometric(slope, *_argument(e1, e2, nx, ny))
-        amplitude = b * (b / radius) ** (slope - 1)
+        real, imaginary = _hypergeometric(_slope(lens), *_argument(e1, e2, nx, ny))
+    amplitude = _amplitude(lens, b, radius)
     return amplitude * (nx * real - ny * imaginary), amplitude * (nx * imaginary + ny * real)
+
+
+def _amplitude(lens, b, radius):
+    """b (b / |w|)^(t - 1), made linear in b below the softening.
+
+    For t < 1 the gradient of b^t is infinite at b = 0.
+    """
+    if lens.shape[-1] == 7:
+        return b
+    return b * (ops.maximum(b, SOFTENING) / radius) ** (_slope(lens) - 1)
 
 
 def _argument(e1, e2, nx, ny):
@@ -138,7 +148,8 @@ def _arctan_ratio(e1, e2, nx, ny):
     b = root * (cosine * ny - sine * nx)
     modulus2 = a**2 + b**2
     arctan_real = 0.5 * ops.arctan2(2 * a, 1 - modulus2)
-    arctan_imaginary = 0.5 * ops.arctanh(2 * b / (1 + modulus2))
+    # Equal to artanh(2 b / (1 + |u|^2)) / 2, which loses digits where its argument nears 1.
+    arctan_imaginary = 0.5 * ops.arcsinh(2 * b / ops.sqrt((1 - modulus2) ** 2 + 4 * a**2))
     # |n| falls below 1 inside the softening, where u tends to 0 and arctan(u) / u to 1.
     at_centre = modulus2 < 1e-4 * root**2
     divisor = ops.where(at_centre, 1.0, modulus2)

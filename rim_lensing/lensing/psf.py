@@ -3,13 +3,24 @@
 import numpy as np
 from keras import config, ops
 from scipy.fft import next_fast_len
+from scipy.sparse import csr_matrix
+
+from rim_lensing.lensing.psf_kernels import (
+    check_kernel,
+    check_odd_side,
+    check_side,
+    gaussian_on_pixels,
+)
+
+__all__ = ["Blur", "check_kernel", "check_odd_side", "check_side", "gaussian_kernel"]
 
 
 def gaussian_kernel(sigma, side: int, pixel_scale: float):
     """Gaussian kernels sampled at the pixel centres and normalised to a sum of 1.
 
     Args:
-        sigma: (batch,) widths (standard deviations) in arcsec; 0 gives the identity.
+        sigma: (batch,) widths (standard deviations) in arcsec; 0 gives the identity. Only arrays
+            are checked: a tensor of a compiled graph has no values yet.
         side: Odd number of pixels along a side.
         pixel_scale: arcsec per pixel.
 
@@ -17,74 +28,34 @@ def gaussian_kernel(sigma, side: int, pixel_scale: float):
         (batch, side, side).
 
     Raises:
-        ValueError: `side` is even.
+        ValueError: `side` is even, or a width is negative, NaN or infinite.
     """
-    check_odd_side(side)
-    sigma = ops.convert_to_tensor(sigma, dtype=config.floatx())[:, None] / pixel_scale
-    # Below 0.05 pixel the neighbours' weight underflows: the kernel is the identity.
-    sigma = ops.maximum(sigma, 0.05)
-    offsets = ops.arange(side, dtype=config.floatx()) - (side - 1) / 2
-    profile = ops.exp(-0.5 * (offsets[None] / sigma) ** 2)
-    profile = profile / ops.sum(profile, axis=-1, keepdims=True)
-    return profile[:, :, None] * profile[:, None, :]
-
-
-def check_odd_side(side: int) -> None:
-    """Raise ValueError unless a kernel of this side has a central pixel."""
-    if side % 2 == 0:
+    if not ops.is_tensor(sigma) and not np.all(np.isfinite(sigma) & (np.asarray(sigma) >= 0)):
         raise ValueError(
-            "`psf` must have an odd number of pixels a side, so that it has a centre. "
-            f"Received: side={side}"
+            "`sigma` must be 0 or a positive number of arcsec. "
+            f"Received: sigma={np.asarray(sigma).tolist()}"
         )
-
-
-def check_kernel(kernel, image_side: int) -> np.ndarray:
-    """Return PSF images as a checked float32 array (batch, k, k).
-
-    Args:
-        kernel: (k, k) or (batch, k, k), each summing to 1 within 1%.
-        image_side: Pixels along a side of the image to be blurred.
-
-    Raises:
-        ValueError: Not square, even side, larger than the image, NaN, or not normalised.
-    """
-    kernel = np.asarray(kernel, dtype="float64")
-    if kernel.ndim == 2:
-        kernel = kernel[None]
-    if kernel.ndim != 3 or kernel.shape[1] != kernel.shape[2]:
-        raise ValueError(
-            f"`psf` must be a square image (k, k) or (batch, k, k). Received: shape {kernel.shape}"
-        )
-    check_odd_side(kernel.shape[1])
-    if kernel.shape[1] > image_side:
-        raise ValueError(
-            f"`psf` must not be larger than the image ({image_side} pixels): crop it and normalise "
-            f"it again. Received: side={kernel.shape[1]}"
-        )
-    if not np.all(np.isfinite(kernel)):
-        raise ValueError("`psf` must be finite. Received: NaN or infinite values")
-    sums = kernel.sum(axis=(1, 2))
-    if np.any(np.abs(sums - 1) > 0.01):
-        raise ValueError(
-            "`psf` must be normalised: divide it by its sum. "
-            f"Received: sum {sums[np.argmax(np.abs(sums - 1))]:.6g}"
-        )
-    return (kernel / sums[:, None, None]).astype("float32")
+    sigma = ops.convert_to_tensor(sigma, dtype=config.floatx())
+    return gaussian_on_pixels(sigma / pixel_scale, side, math=ops)
 
 
 class Blur:
     """B for a batch of images (batch, m, m): zero-padded convolution by FFT.
 
     Args:
-        kernel: (batch, k, k), k odd and at most m; see `check_kernel`.
+        kernel: (batch, k, k), k odd and at most m, or (1, k, k) for all; see `check_kernel`.
         image_side: m.
+
+    Raises:
+        ValueError: The side of the kernels is even or larger than the image.
     """
 
     def __init__(self, kernel, image_side: int):
         """Transform the kernels once."""
         kernel = ops.convert_to_tensor(kernel, dtype=config.floatx())
+        check_side(kernel.shape[-1], image_side)
         half = kernel.shape[-1] // 2
-        self._side = image_side
+        self._kernel, self._side = kernel, image_side
         # Room for half a kernel on one side is enough: what wraps around is cropped.
         self._padding = next_fast_len(image_side + half) - image_side
         padded_side = image_side + self._padding
@@ -93,15 +64,29 @@ class Blur:
         self._spectrum = ops.fft2((kernel, ops.zeros_like(kernel)))
 
     def apply(self, image):
-        """Return the image convolved with the kernel, (batch, m, m)."""
+        """Return the image convolved with the kernel, (batch, m, m).
+
+        Raises:
+            ValueError: `image` is not (batch, m, m).
+        """
         return self._multiply(image, self._spectrum[1])
 
     def adjoint(self, image):
         """Return the image correlated with the kernel, such that <B i, d> = <i, B' d>."""
         return self._multiply(image, -self._spectrum[1])
 
+    def as_matrix(self) -> list[csr_matrix]:
+        """Return B as scipy CSR matrices (pixels, pixels), one per kernel."""
+        return [_toeplitz(kernel, self._side) for kernel in ops.convert_to_numpy(self._kernel)]
+
     def _multiply(self, image, imaginary_spectrum):
         real_spectrum = self._spectrum[0]
+        image = ops.convert_to_tensor(image, dtype=real_spectrum.dtype)
+        if image.shape[1:] != (self._side, self._side):
+            raise ValueError(
+                f"`image` must have the shape (batch, {self._side}, {self._side}). "
+                f"Received: shape {tuple(image.shape)}"
+            )
         padded = ops.pad(image, [(0, 0)] + [(0, self._padding)] * 2)
         real, imaginary = ops.fft2((padded, ops.zeros_like(padded)))
         product = (
@@ -109,3 +94,16 @@ class Blur:
             real * imaginary_spectrum + imaginary * real_spectrum,
         )
         return ops.ifft2(product)[0][:, : self._side, : self._side]
+
+
+def _toeplitz(kernel: np.ndarray, side: int) -> csr_matrix:
+    """The matrix of the zero-padded convolution with a kernel (k, k)."""
+    offset_y, offset_x = np.nonzero(kernel)
+    values, half = kernel[offset_y, offset_x], kernel.shape[0] // 2
+    y, x = np.divmod(np.arange(side**2), side)
+    to_y = y + (offset_y - half)[:, None]
+    to_x = x + (offset_x - half)[:, None]
+    inside = (to_y >= 0) & (to_y < side) & (to_x >= 0) & (to_x < side)
+    values, columns = np.broadcast_arrays(values[:, None], np.arange(side**2))
+    rows = to_y * side + to_x
+    return csr_matrix((values[inside], (rows[inside], columns[inside])), shape=(side**2,) * 2)

@@ -7,6 +7,7 @@ on the lens alone; they are computed once and reused by every `apply` and `adjoi
 
 import numpy as np
 from keras import config, ops
+from scipy.sparse import csr_matrix
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_profiles import deflection
@@ -56,12 +57,15 @@ class RayTracer:
         """Shoot the rays."""
         if int(supersampling) != supersampling or supersampling < 1:
             raise ValueError(
-                f"`supersampling` must be a positive integer. Received: {supersampling}"
+                "`supersampling` must be a positive integer. "
+                f"Received: supersampling={supersampling}"
             )
+        supersampling = int(supersampling)
         lens = ops.convert_to_tensor(lens, dtype=config.floatx())
         self.image_grid, self.source_grid = image_grid, source_grid
         theta_x, theta_y = _rays_by_pixel(image_grid, supersampling)
-        alpha_x, alpha_y = deflection(lens, theta_x[None], theta_y[None])
+        theta_x, theta_y = (ops.cast(theta, lens.dtype)[None] for theta in (theta_x, theta_y))
+        alpha_x, alpha_y = deflection(lens, theta_x, theta_y)
         beta_x, beta_y = theta_x - alpha_x, theta_y - alpha_y
         self.batch = ops.shape(lens)[0]
         rays = image_grid.side**2 * supersampling**2
@@ -75,13 +79,23 @@ class RayTracer:
         self._weights = ops.reshape(weights, shape) / supersampling**2
 
     def apply(self, source):
-        """Return L source: (batch, n, n) to (batch, m, m), the same unit (surface brightness)."""
+        """Return L source: (batch, n, n) to (batch, m, m), the same unit (surface brightness).
+
+        Raises:
+            ValueError: `source` does not have the shape of the source grids.
+        """
+        source = self._checked("source", source, self.source_grid)
         taken = ops.take(ops.reshape(source, (-1,)), self._indices, axis=0)
         image = ops.sum(taken * self._weights, axis=-1)
         return ops.reshape(image, (-1, self.image_grid.side, self.image_grid.side))
 
     def adjoint(self, image):
-        """Return L' image: (batch, m, m) to (batch, n, n), such that <L s, d> = <s, L' d>."""
+        """Return L' image: (batch, m, m) to (batch, n, n), such that <L s, d> = <s, L' d>.
+
+        Raises:
+            ValueError: `image` does not have the shape of the image grids.
+        """
+        image = self._checked("image", image, self.image_grid)
         given = ops.reshape(image, (-1, self.image_grid.side**2, 1)) * self._weights
         n = self.source_grid.side
         source = ops.segment_sum(
@@ -91,10 +105,8 @@ class RayTracer:
         )
         return ops.reshape(source, (-1, n, n))
 
-    def as_matrix(self) -> list:
+    def as_matrix(self) -> list[csr_matrix]:
         """Return L as scipy CSR matrices (image pixels, source pixels), one per system."""
-        from scipy.sparse import csr_matrix
-
         weights = ops.convert_to_numpy(self._weights)
         indices = ops.convert_to_numpy(self._indices)
         batch, pixels, entries = weights.shape
@@ -106,6 +118,21 @@ class RayTracer:
             )
             for i in range(batch)
         ]
+
+    def _checked(self, name: str, value, grid: PixelGrid):
+        """Return the value as a tensor; a wrong shape would be read as other pixels unnoticed."""
+        value = ops.convert_to_tensor(value, dtype=self._weights.dtype)
+        batch = self.batch if isinstance(self.batch, int) else "batch"
+        wanted, received = (batch, grid.side, grid.side), tuple(value.shape)
+        # In a compiled graph the batch may be unknown.
+        if len(received) != 3 or any(
+            isinstance(n, int) and isinstance(k, int) and n != k
+            for n, k in zip(wanted, received, strict=True)
+        ):
+            raise ValueError(
+                f"`{name}` must have the shape (batch, y, x) = {wanted}. Received: shape {received}"
+            )
+        return value
 
 
 def _rays_by_pixel(grid: PixelGrid, supersampling: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,86 @@
+"""What a PSF kernel is, without Keras: checks on kernel images, and the Gaussian's formula."""
+
+import numpy as np
+
+NORMALISATION_TOLERANCE = 0.01
+"""A kernel's sum may be this far from 1; what is accepted is then normalised exactly."""
+
+
+def gaussian_on_pixels(sigma, side: int, math=np):
+    """Gaussian kernels sampled at the pixel centres and normalised to a sum of 1.
+
+    Args:
+        sigma: (batch,) floating-point widths (standard deviations) in pixels; 0 is the identity.
+        side: Odd number of pixels along a side.
+        math: numpy, or keras.ops when sigma is a tensor.
+
+    Returns:
+        (batch, side, side), of sigma's type.
+
+    Raises:
+        ValueError: `side` is even.
+    """
+    check_odd_side(side)
+    # Below 0.05 pixel the neighbours' weight underflows: the kernel is the identity.
+    sigma = math.maximum(sigma[:, None], 0.05)
+    offsets = math.arange(side, dtype=sigma.dtype) - (side - 1) / 2
+    profile = math.exp(-0.5 * (offsets[None] / sigma) ** 2)
+    profile = profile / math.sum(profile, axis=-1, keepdims=True)
+    return profile[:, :, None] * profile[:, None, :]
+
+
+def check_odd_side(side: int) -> None:
+    """Raise ValueError unless a kernel of this side has a central pixel."""
+    if side % 2 == 0:
+        raise ValueError(
+            "`psf` must have an odd number of pixels a side, so that it has a centre: resample it "
+            f"onto an odd grid centred on its peak. Received: side={side}"
+        )
+
+
+def check_side(side: int, image_side: int) -> None:
+    """Raise ValueError unless a kernel of this side has a centre and fits the image."""
+    check_odd_side(side)
+    if side > image_side:
+        raise ValueError(
+            f"`psf` must not be larger than the image ({image_side} pixels): crop it and normalise "
+            f"it again. Received: side={side}"
+        )
+
+
+def check_kernel(kernel, image_side: int) -> np.ndarray:
+    """Return PSF images as a checked float32 array (batch, k, k).
+
+    Args:
+        kernel: (k, k) or (batch, k, k), each summing to 1 within 1%.
+        image_side: Pixels along a side of the image to be blurred.
+
+    Raises:
+        ValueError: Not square, even side, larger than the image, NaN, negative sum, or not
+            normalised.
+    """
+    kernel = np.asarray(kernel, dtype="float64")
+    shape = kernel.shape
+    if kernel.ndim == 2:
+        kernel = kernel[None]
+    if kernel.ndim != 3 or kernel.shape[1] != kernel.shape[2] or kernel.size == 0:
+        raise ValueError(
+            f"`psf` must be a square image (k, k) or (batch, k, k). Received: shape {shape}"
+        )
+    check_side(kernel.shape[1], image_side)
+    if not np.all(np.isfinite(kernel)):
+        raise ValueError(
+            "`psf` must be finite: set bad pixels to 0 and normalise it again. "
+            f"Received: {np.sum(~np.isfinite(kernel))} NaN or infinite pixels"
+        )
+    sums = kernel.sum(axis=(1, 2))
+    worst = sums[np.argmax(np.abs(sums - 1))]
+    if worst <= 0:
+        raise ValueError(
+            f"`psf` must have a positive sum: it must sum to 1. Received: sum {worst:.6g}"
+        )
+    if abs(worst - 1) > NORMALISATION_TOLERANCE:
+        raise ValueError(
+            f"`psf` must be normalised: divide it by its sum. Received: sum {worst:.6g}"
+        )
+    return (kernel / sums[:, None, None]).astype("float32")
