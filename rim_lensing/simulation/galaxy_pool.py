@@ -1,0 +1,51 @@
+"""The galaxies that mocks are made of: those of a prepared file, procedural ones, or both."""
+
+from pathlib import Path
+
+import numpy as np
+
+from rim_lensing.simulation.galaxy_file import read_galaxies
+from rim_lensing.simulation.procedural import draw_procedural_galaxies
+
+_PROCEDURAL_VALIDATION_SEED = 1_000_003
+_PROCEDURAL_SIDE = 96
+
+
+def training_galaxies(path: str | Path | None, procedural: int | None, seed: int) -> np.ndarray:
+    """Return galaxies to train on: the file's training split, then procedural ones.
+
+    Args:
+        path: File of `train/prepare_galaxies.py`; without one all galaxies are procedural.
+        procedural: How many; by default half as many as the file has, or 4000 without a file.
+        seed: Of the procedural galaxies.
+
+    Returns:
+        (count, side, side) float16, peak 1.
+    """
+    real = _real_galaxies(path, "train")
+    if procedural is None:
+        procedural = len(real) // 2 if path else 4000
+    drawn = draw_procedural_galaxies(procedural, seed, side=real.shape[1])
+    return np.concatenate([real, drawn.astype("float16")])
+
+
+def unseen_galaxies(path: str | Path | None) -> np.ndarray:
+    """Return galaxies that no training has seen: the file's validation split.
+
+    Args:
+        path: File of `train/prepare_galaxies.py`; without one, 500 procedural galaxies of a seed
+            of their own.
+
+    Returns:
+        (count, side, side) float16, peak 1.
+    """
+    if path:
+        return _real_galaxies(path, "validation")
+    drawn = draw_procedural_galaxies(500, _PROCEDURAL_VALIDATION_SEED, side=_PROCEDURAL_SIDE)
+    return drawn.astype("float16")
+
+
+def _real_galaxies(path: str | Path | None, split: str) -> np.ndarray:
+    if path:
+        return read_galaxies(path, split, dtype="float16").stamps
+    return np.zeros((0, _PROCEDURAL_SIDE, _PROCEDURAL_SIDE), "float16")
