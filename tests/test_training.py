@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-PROGRAM = Path(__file__).parents[1] / "train" / "train_rim.py"
+ROOT = Path(__file__).parents[1]
+PROGRAM = ROOT / "train" / "train_rim.py"
 SETTINGS = [
     *("--preset", "tiny16", "--procedural", "40", "--batch", "4", "--validation-systems", "8"),
     *("--steps", "15", "--steps-per-epoch", "3", "--seed", "7"),
@@ -21,7 +22,7 @@ SETTINGS = [
 def start(output, *extra):
     return subprocess.Popen(
         [sys.executable, str(PROGRAM), *SETTINGS, "--output", str(output), *extra],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(PROGRAM.parents[1]), *sys.path])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -116,3 +117,30 @@ def test_unknown_preset_and_missing_galaxies(tmp_path):
     assert code != 0 and "Did you mean 'euclid64'" in text and "Traceback" not in text
     code, text = finished(start(tmp_path / "b", "--galaxies", str(tmp_path / "none.h5")))
     assert code != 0 and "none.h5" in text and "Traceback" not in text
+
+
+WITHOUT_TENSORFLOW = """
+import runpy, sys
+for name in ("tensorflow", "astropy", "lenstronomy"):
+    sys.modules[name] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_trains_on_jax_where_there_is_no_tensorflow(tmp_path):
+    """A machine of DESIGN section 8: JAX, and neither TensorFlow nor astropy."""
+    pytest.importorskip("jax", reason="jax is an optional backend")
+    output = tmp_path / "jax"
+    settings = [*SETTINGS, "--steps", "4", "--steps-per-epoch", "2", "--output", str(output)]
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, str(PROGRAM), *settings],
+        env=os.environ
+        | {"KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    with open(output / "log.csv", newline="") as file:
+        assert [int(row["steps"]) for row in csv.DictReader(file)] == [2, 4]
+    assert "cell" in str(sorted(weights_in(output / "rim.weights.h5")))

@@ -29,19 +29,20 @@ def training_galaxies(path: str | Path | None, procedural: int | None, seed: int
     return np.concatenate([real, drawn.astype("float16")])
 
 
-def unseen_galaxies(path: str | Path | None) -> np.ndarray:
+def unseen_galaxies(path: str | Path | None, procedural: int = 500) -> np.ndarray:
     """Return galaxies that no training has seen: the file's validation split.
 
     Args:
-        path: File of `train/prepare_galaxies.py`; without one, 500 procedural galaxies of a seed
-            of their own.
+        path: File of `train/prepare_galaxies.py`; without one the galaxies are procedural, drawn
+            with a seed of their own.
+        procedural: How many procedural ones.
 
     Returns:
         (count, side, side) float16, peak 1.
     """
     if path:
         return _real_galaxies(path, "validation")
-    drawn = draw_procedural_galaxies(500, _PROCEDURAL_VALIDATION_SEED, side=_PROCEDURAL_SIDE)
+    drawn = draw_procedural_galaxies(procedural, _PROCEDURAL_VALIDATION_SEED, side=_PROCEDURAL_SIDE)
     return drawn.astype("float16")
 
 

@@ -71,7 +71,9 @@ def place_galaxies(stamps, placement, grid: PixelGrid):
     offset = ops.arange(ops.shape(stamps)[0], dtype="int32") * side**2
     taken = ops.take(ops.reshape(stamps, (-1,)), indices + offset[:, None, None], axis=0)
     fine = ops.reshape(ops.sum(taken * weights, axis=-1), (-1, *u.shape[1:], 1))
-    source = ops.average_pool(fine, _STAMP_SUPERSAMPLING)[..., 0]
+    # Strides said outright: Keras 3.15 expands the default twice under JAX.
+    window = _STAMP_SUPERSAMPLING
+    source = ops.average_pool(fine, window, strides=window)[..., 0]
     return source / ops.maximum(ops.max(source, axis=(1, 2), keepdims=True), 1e-6)
 
 
