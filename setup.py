@@ -1,0 +1,45 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "rim_lensing" / "__init__.py").read_text())
+
+setup(
+    name="rim_lensing",
+    version=VERSION.group(1),
+    description="Reconstruct strongly lensed galaxies with Recurrent Inference Machines",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    author="rim_lensing developers",
+    license="MIT",
+    python_requires=">=3.11",
+    # The zoo lives beside the package and is installed inside it.
+    packages=[*find_packages(include=["rim_lensing", "rim_lensing.*"]), "rim_lensing.pretrained"],
+    package_dir={"rim_lensing.pretrained": "pretrained"},
+    package_data={"rim_lensing.pretrained": ["**/*"], "rim_lensing.demo": ["*.fits"]},
+    install_requires=[
+        "astropy>=6.0",
+        "contourpy>=1.2",
+        "h5py>=3.10",
+        "keras>=3.9",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "pillow>=10.0",
+        "scipy>=1.11",
+        "tensorflow>=2.18",
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        "test": [
+            "jax>=0.4.35",
+            "lenstronomy>=1.12",
+            "pytest>=8.0",
+            "pytest-timeout>=2.3",
+            "ruff>=0.9",
+            "setuptools>=64",
+        ],
+    },
+    entry_points={"console_scripts": ["rim-lensing = rim_lensing.cli:main"]},
+)

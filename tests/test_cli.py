@@ -1,0 +1,253 @@
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from rim_lensing import cli, zoo
+from rim_lensing.demo import DEMO_FILE, read_demo_lens
+from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES, LensParameters
+
+COLLECT = """
+import contextlib, io, json, sys
+from rim_lensing.cli import main
+answers = []
+for arguments in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(arguments)
+        except SystemExit as exit:
+            code = exit.code
+    loaded = [name for name in ("tensorflow", "keras", "jax") if name in sys.modules]
+    answers.append([code, out.getvalue(), err.getvalue(), loaded])
+print(json.dumps(answers))
+"""
+RESULTS = {"summary.png", "result.fits", "metrics.json"}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, tiny_mocks):
+    """A mock in the corner of a larger image, with a WCS, and files that are wrong."""
+    folder = tmp_path_factory.mktemp("files")
+    wide = fits.Header()
+    wide["CTYPE1"], wide["CTYPE2"] = "RA---TAN", "DEC--TAN"
+    wide["CRPIX1"], wide["CRPIX2"], wide["CRVAL1"], wide["CRVAL2"] = 20.0, 10.0, 150.0, 2.0
+    wide["CDELT1"], wide["CDELT2"] = -0.3 / 3600, 0.3 / 3600
+    image, noise = np.zeros((30, 40)), np.full((30, 40), 9.0)
+    rows, columns = slice(4, 20), slice(20, 36)
+    image[rows, columns], noise[rows, columns] = tiny_mocks.image[0], tiny_mocks.noise[0]
+    units = [
+        fits.PrimaryHDU(),
+        fits.ImageHDU(image, wide, name="SCI"),
+        fits.ImageHDU(noise, wide, name="ERR"),
+        fits.ImageHDU(tiny_mocks.psf[0], name="PSF"),
+    ]
+    fits.HDUList(units).writeto(folder / "wide.fits")
+    sharp = fits.Header({"PIXSCALE": 0.1})
+    right = fits.Header({"PIXSCALE": 0.3})
+    nan = np.where(np.eye(16) > 0, np.nan, tiny_mocks.image[0])
+    for name, array, header in (
+        ("image", tiny_mocks.image[0], right),
+        ("noise", tiny_mocks.noise[0], None),
+        ("psf", tiny_mocks.psf[0], None),
+        ("no_scale", tiny_mocks.image[0], None),
+        ("nan", nan, right),
+        ("sharp", tiny_mocks.image[0], sharp),
+        ("negative", -tiny_mocks.noise[0], None),
+        ("even_psf", np.full((4, 4), 1 / 16), None),
+        ("psf_sum", 2 * tiny_mocks.psf[0], None),
+        ("psf_sharp", tiny_mocks.psf[0], sharp),
+        ("mask", np.zeros((16, 16)), None),
+        ("small", np.ones((8, 8)), right),
+    ):
+        fits.PrimaryHDU(array, header).writeto(folder / f"{name}.fits")
+    (folder / "text.fits").write_text("not FITS")
+    (folder / "full").mkdir()
+    (folder / "full" / "result.fits").touch()
+    return folder
+
+
+def lens_text(lens):
+    return ",".join(f"{name}={value}" for name, value in zip(PARAMETER_NAMES, lens, strict=True))
+
+
+BAD = {
+    "no command": ([], "COMMAND"),
+    "unknown command": (["fit"], "invalid choice"),
+    "no arguments": (["reconstruct"], "required"),
+    "missing image": ({"image": "none.fits"}, "There is no file"),
+    "not FITS": ({"image": "text.fits"}, "is not a FITS file"),
+    "no such extension": ({"image": "wide.fits[DQ]"}, "has no extension 'DQ'"),
+    "missing noise": ({"--noise": "none.fits"}, "--noise must be a number or a FITS file"),
+    "missing psf": ({"--psf": "none.fits"}, "--psf must be a number or a FITS file"),
+    "missing mask": ({"--mask": "none.fits"}, "There is no file"),
+    "lens without equals": ({"--lens": "1.2"}, "--lens must be NAME=VALUE"),
+    "unknown parameter": ({"--lens": "theta_E=1,q=0.7"}, "Received: 'q=0.7'"),
+    "lens twice": ({"--lens": "theta_E=1,theta_E=2"}, "at most once"),
+    "lens not a number": ({"--lens": "theta_E=one"}, "--lens theta_E must be a number"),
+    "no theta_E": ({"--lens": "e1=0.1"}, "must name theta_E"),
+    "too elliptical": ({"--lens": "theta_E=1,e1=0.9"}, "ellipticity"),
+    "bad centre": ({"--crop-centre": "12"}, "--crop-centre must be X,Y"),
+    "unknown model": ({"--model": "rim_euclid65"}, "There is no pretrained model"),
+    "no pixel scale": ({"image": "no_scale.fits"}, "give --pixel-scale"),
+    "other pixel scale": ({"image": "sharp.fits"}, "`pixel_scale` must be the model's"),
+    "too large": ({"image": "wide.fits[SCI]", "--noise": "0.1"}, "--crop-centre X,Y"),
+    "too small": ({"image": "small.fits", "--noise": "0.1"}, "must have the model's size"),
+    "centre outside": (
+        {"image": "wide.fits[SCI]", "--noise": "0.1", "--crop-centre": "2,2"},
+        "must lie within the array",
+    ),
+    "NaN": ({"image": "nan.fits"}, "16 NaN or infinite pixels"),
+    "noise of other shape": ({"--noise": "small.fits"}, "--noise must have the image's shape"),
+    "negative noise": ({"--noise": "negative.fits"}, "`noise` must be positive"),
+    "zero noise": ({"--noise": "0"}, "`noise` must be positive"),
+    "all masked": ({"--mask": "mask.fits"}, "All pixels are masked"),
+    "even psf": ({"--psf": "even_psf.fits"}, "odd number of pixels"),
+    "psf not normalised": ({"--psf": "psf_sum.fits"}, "must be normalised"),
+    "psf of other pixels": ({"--psf": "psf_sharp.fits"}, "--psf must have the image's pixels"),
+    "negative psf": ({"--psf=-0.1": None}, "`psf` must be a width"),
+    "results exist": ({"--output": "full"}, "--overwrite"),
+    "output is a file": ({"--output": "mask.fits"}, "is not a directory"),
+}
+FILES = ("image", "--noise", "--psf", "--mask", "--output")
+
+
+def command(files, model, output, changes=None):
+    values = {
+        "image": "image.fits",
+        "--noise": "noise.fits",
+        "--psf": "psf.fits",
+        "--lens": "theta_E=1.2",
+        "--model": str(model),
+        "--output": str(output),
+    } | (changes or {})
+    for name in FILES:
+        if values.get(name, "").endswith(("fits", "fits[SCI]", "]", "full")):
+            values[name] = str(files / values[name])
+    arguments = ["reconstruct", values.pop("image")]
+    for name, value in values.items():
+        arguments += [name] if value is None else [name, value]
+    return arguments
+
+
+@pytest.fixture(scope="module")
+def answers(files, tiny_folder):
+    """What every bad command line gets, all in one process."""
+    lines = [
+        change if isinstance(change, list) else command(files, tiny_folder, files / "new", change)
+        for change, _ in BAD.values()
+    ]
+    lines += [["--help"], ["reconstruct", "--help"], ["models"]]
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECT],
+        input=json.dumps(lines),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(zip([*BAD, "help", "command help", "models"], json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_error_is_one_line_before_tensorflow(case, answers, files):
+    code, out, err, loaded = answers[case]
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert BAD[case][1] in err
+    assert out == ""
+    assert loaded == []
+    assert not (files / "new").exists()
+
+
+def test_help_and_models_need_no_tensorflow(answers):
+    for name in ("help", "command help", "models"):
+        code, out, err, loaded = answers[name]
+        assert (code, loaded, err) == (0, [], "")
+        assert out
+
+
+def test_help_takes_less_than_a_second():
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "rim_lensing", "--help"], check=True, stdout=-3)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 1
+
+
+def test_models_lists_the_zoo(capsys):
+    assert cli.main(["models"]) == 0
+    out = capsys.readouterr().out
+    for model in zoo.list_pretrained():
+        assert model.name in out and model.description in out
+
+
+def test_reconstruct_is_what_the_package_gives(files, tiny_folder, tiny_mocks, tmp_path, capsys):
+    wide, output = str(files / "wide.fits"), tmp_path / "new" / "results"
+    lens = tiny_mocks.lens[0].astype("float64")
+    arguments = [
+        *("reconstruct", f"{wide}[SCI]", "--noise", f"{wide}[ERR]", "--psf", f"{wide}[PSF]"),
+        *("--lens", lens_text(lens), "--crop-centre", "29,13"),
+        *("--model", str(tiny_folder), "--output", str(output)),
+    ]
+    assert cli.main(arguments) == 0
+    assert {path.name for path in output.iterdir()} == RESULTS
+    expected = zoo.load_pretrained(tiny_folder).reconstruct(
+        tiny_mocks.image[0],
+        noise=tiny_mocks.noise[0],
+        psf=tiny_mocks.psf[0],
+        lens=LensParameters.from_array(lens),
+    )
+    with fits.open(output / "result.fits") as file:
+        np.testing.assert_allclose(file[0].data, expected.source, rtol=1e-5)
+        assert file["DATA"].header["CTYPE1"] == "RA---TAN"
+        assert file["DATA"].header["CRPIX1"] == 0.0
+    facts = json.loads((output / "metrics.json").read_text())
+    assert facts["chi2_per_pixel"] == pytest.approx(expected.chi2, rel=1e-5)
+    assert facts["seconds"] > 0
+    assert f"{expected.chi2:.3f}" in capsys.readouterr().out
+    assert cli.main(arguments) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.main([*arguments, "--overwrite"]) == 0
+
+
+def test_numbers_for_noise_and_psf_and_a_warning(files, tiny_folder, tmp_path, capsys):
+    changes = {"--noise": "0.01", "--psf": "0.6"}
+    assert cli.main(command(files, tiny_folder, tmp_path / "out", changes)) == 0
+    warnings = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("warning: The width sigma of the PSF") for line in warnings)
+    assert all(line.startswith("warning: ") for line in warnings)
+
+
+def test_demo(model_folder, tmp_path, capsys):
+    folder = model_folder("euclid64")
+    arguments = ["demo", "--model", str(folder), "--output", str(tmp_path / "demo")]
+    assert cli.main(arguments) == 0
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == RESULTS
+    facts = json.loads((tmp_path / "demo" / "metrics.json").read_text())
+    out = capsys.readouterr().out
+    assert f"rms error over the true peak: {facts['rms_error']:.2%}" in out
+    assert f"error of the flux: {facts['flux_error']:.2%}" in out
+    assert "time:" in out
+    assert cli.main(arguments) == 2
+
+
+def test_demo_lens_is_what_its_program_makes():
+    mock = read_demo_lens()
+    assert mock.source.max() == 1
+    assert DEMO_FILE.stat().st_size < 100_000
+    LensParameters.from_array(mock.lens)
+
+
+def test_ctrl_c(monkeypatch, tmp_path, tiny_folder, files, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupt)
+    assert cli.main(command(files, tiny_folder, tmp_path / "out")) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert not (tmp_path / "out").exists()

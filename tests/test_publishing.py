@@ -1,0 +1,226 @@
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from rim_lensing import publishing, zoo
+from rim_lensing.evaluation import Evaluation
+from rim_lensing.networks.presets import get_preset
+from rim_lensing.networks.rim import RIM
+from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
+from rim_lensing.simulation.mock_observations import MockSimulator
+from rim_lensing.simulation.priors import Priors
+from rim_lensing.simulation.procedural import draw_procedural_galaxies
+from rim_lensing.simulation.training_data import TrainingData
+from rim_lensing.training import Recipe, train_rim
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("models are published under TensorFlow", allow_module_level=True)
+
+TRAIN = Path(__file__).parents[1] / "train"
+SYSTEMS = 6
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished training run of two steps, with its last checkpoint."""
+    directory = tmp_path_factory.mktemp("runs") / "tiny"
+    network = RIM(get_preset("tiny16"))
+    network.build()
+    recipe = Recipe(steps=2, batch=2, steps_per_epoch=1, learning_rate=1e-3)
+    simulator = MockSimulator(draw_procedural_galaxies(3, 5), Priors(), network.config)
+    train_rim(
+        network,
+        recipe,
+        TrainingData(simulator, recipe.batch, recipe.steps_per_epoch, recipe.seed),
+        simulator.draw(np.random.default_rng(0), 4),
+        {
+            "preset": "tiny16",
+            "galaxies": None,
+            "training_galaxies": 3,
+            "initial_weights": None,
+            "priors": Priors().to_dict(),
+        },
+        directory,
+    )
+    return directory
+
+
+@pytest.fixture(scope="module")
+def galaxies(tmp_path_factory):
+    """A galaxy file with three galaxies to validate on."""
+    path = tmp_path_factory.mktemp("galaxies") / "galaxies.h5"
+    stamps = draw_procedural_galaxies(5, 8, side=32)
+    train, validation = (
+        Galaxies(part, tuple(f"{kind}{i}" for i in range(len(part))), (kind,) * len(part))
+        for kind, part in (("train", stamps[:2]), ("validation", stamps[2:]))
+    )
+    return write_galaxy_file(path, train, validation, seed=0, made_by="a test")
+
+
+@pytest.fixture(scope="module")
+def published(run, galaxies, tmp_path_factory):
+    output = tmp_path_factory.mktemp("published") / "zoo"
+    return publishing.publish(run, "rim_test", galaxies, systems=SYSTEMS, output=output)
+
+
+def measurements(folder):
+    return json.loads((folder / publishing.METRICS).read_text())
+
+
+def test_folder_is_complete(published):
+    zoo.verify(published)
+    assert {path.name for path in published.iterdir()} == {
+        *("README.md", "config.json", "golden.npz", "metadata.json", "metrics.json"),
+        *("pictures", "rim.weights.h5", "saved_model"),
+    }
+    assert {path.name for path in (published / "pictures").iterdir()} == {
+        *("best.png", "median.png", "worst.png", "learning_curve.png")
+    }
+    assert [path.name for path in published.parent.iterdir()] == ["rim_test"]
+
+
+def test_metadata(published):
+    metadata = zoo.read_metadata(published)
+    assert metadata["training"]["steps"] == 2
+    assert metadata["training"]["seed"] == 0
+    assert metadata["training"]["finished"]
+    assert metadata["versions"]["keras"] == keras.__version__
+    assert metadata["parameters"] == zoo.load_pretrained(published).network.count_params()
+    assert zoo.find_pretrained(published).description == metadata["description"]
+
+
+def test_weights_are_those_of_the_run(run, published):
+    trained = RIM(get_preset("tiny16"))
+    trained.build()
+    trained.load_weights(run / "rim.weights.h5")
+    for ours, theirs in zip(
+        zoo.load_pretrained(published).network.get_weights(), trained.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_golden_pair_is_reproduced(published):
+    with np.load(published / "golden.npz") as pair:
+        inputs = {name: pair[name] for name in ("image", "noise", "psf", "lens")}
+        source = zoo.load_pretrained(published).reconstruct(**inputs).source
+        np.testing.assert_allclose(source, pair["source"], rtol=1e-4)
+
+
+def test_measured_on_the_file_and_on_procedural_galaxies(published):
+    real, procedural = measurements(published)
+    assert (real["galaxies"], procedural["galaxies"]) == ("galaxies.h5", "procedural")
+    assert real["distinct_galaxies"] == 3
+    assert procedural["distinct_galaxies"] == SYSTEMS
+    for content in (real, procedural):
+        assert content["systems"] == content["summary"]["all"]["systems"] == SYSTEMS
+        assert content["standard_errors"]["all"]["median_rms_error"] > 0
+        for kind in ("noise", "magnification"):
+            bins = [values for label, values in content["summary"].items() if kind in label]
+            assert sum(values["systems"] for values in bins) == SYSTEMS
+
+
+def test_card_has_the_numbers(published):
+    card = (published / "README.md").read_text()
+    for content in measurements(published):
+        assert f"{content['summary']['all']['median_rms_error']:.2%} ±" in card
+    assert "--galaxies galaxies.h5 --systems 6 --seed 0" in card
+    assert str(published) not in card
+
+
+def test_evaluate_measures_the_same_numbers(published, galaxies, capsys):
+    program = runpy.run_path(str(TRAIN / "evaluate.py"))
+    assert program["main"]([str(published), "--galaxies", str(galaxies), "--systems", "6"]) == 0
+    before, after = capsys.readouterr().out.split("published:")
+    rows = [line for line in before.splitlines() if line.startswith("|")]
+    assert rows == [line for line in after.splitlines() if line.startswith("|")]
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    """Leave out what other tests look at."""
+    monkeypatch.setattr(publishing, "export_saved_model", lambda network, directory: None)
+    monkeypatch.setattr(publishing, "write_golden", lambda model, path: None)
+    monkeypatch.setattr(publishing, "draw_pictures", lambda evaluation, log: {})
+
+
+def test_checkpoint_of_an_unfinished_run(run, tmp_path, quickly):
+    unfinished = tmp_path / "run"
+    unfinished.mkdir()
+    for name in ("run.json", "log.csv", "checkpoint.weights.h5"):
+        (unfinished / name).write_bytes((run / name).read_bytes())
+    program = runpy.run_path(str(TRAIN / "publish.py"))
+    arguments = [str(unfinished), "--name", "rim_early", "--output", str(tmp_path / "zoo")]
+    with pytest.raises(FileNotFoundError, match="--checkpoint"):
+        program["main"](arguments)
+    assert program["main"]([*arguments, "--checkpoint", "--systems", "3"]) == 0
+    folder = tmp_path / "zoo" / "rim_early"
+    assert not zoo.read_metadata(folder)["training"]["finished"]
+    assert "unfinished" in (folder / "README.md").read_text()
+
+
+def test_an_existing_model_is_replaced_only_when_told(
+    run, published, tmp_path, quickly, monkeypatch
+):
+    folder = tmp_path / "rim_a"
+    shutil.copytree(published, folder)
+    before = zoo.read_metadata(folder)
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        publishing.publish(run, "rim_a", systems=2, output=tmp_path)
+
+    def fail(*arguments):
+        raise RuntimeError("in the middle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "model_card", fail)
+        with pytest.raises(RuntimeError, match="in the middle"):
+            publishing.publish(run, "rim_a", systems=2, output=tmp_path, overwrite=True)
+    assert zoo.read_metadata(folder) == before
+    zoo.verify(folder)
+    options = {"systems": 2, "output": tmp_path, "description": "second", "overwrite": True}
+    publishing.publish(run, "rim_a", **options)
+    assert zoo.find_pretrained(folder).description == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["rim_a"]
+
+
+@pytest.mark.parametrize("name", ["../rim", "Rim", "rim-1", ""])
+def test_names_are_plain(run, tmp_path, name):
+    with pytest.raises(ValueError, match="`name` must be lower-case"):
+        publishing.publish(run, name, output=tmp_path)
+
+
+def test_damaged_run_is_named(run, tmp_path):
+    (tmp_path / "run.json").write_text("{")
+    (tmp_path / "log.csv").touch()
+    (tmp_path / "rim.weights.h5").write_bytes((run / "rim.weights.h5").read_bytes())
+    with pytest.raises(ValueError, match=f"The training run {tmp_path} cannot be read"):
+        publishing.publish(tmp_path, "rim_b", output=tmp_path / "zoo")
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_standard_errors_are_those_of_a_median(tiny_mocks):
+    generator = np.random.default_rng(0)
+    systems, sigma = 400, 0.1
+    repeated = {
+        name: np.resize(getattr(tiny_mocks, name), (systems, *getattr(tiny_mocks, name).shape[1:]))
+        for name in tiny_mocks.__dataclass_fields__
+    }
+    mocks = type(tiny_mocks)(**repeated)
+    peak = mocks.source.max(axis=(1, 2))
+    offsets = 1 + sigma * generator.standard_normal(systems)
+    evaluation = Evaluation(
+        mocks=mocks,
+        sources=mocks.source + (offsets * peak)[:, None, None],
+        model_images=mocks.image,
+        seed=0,
+        galaxies="procedural",
+    )
+    content = evaluation.metrics()
+    assert content["summary"]["all"]["median_rms_error"] == pytest.approx(1, abs=0.03)
+    expected = 1.2533 * sigma / np.sqrt(systems)
+    error = content["standard_errors"]["all"]["median_rms_error"]
+    assert error == pytest.approx(expected, rel=0.4)

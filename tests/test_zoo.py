@@ -1,0 +1,167 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from rim_lensing import zoo
+
+SHIPPED = [model.name for model in zoo.list_pretrained()]
+NETWORK_INPUTS = ("image", "noise", "psf", "lens")
+
+
+@pytest.fixture
+def small_zoo(tiny_folder, tmp_path, monkeypatch):
+    """A zoo of two models that may be damaged."""
+    for name in ("rim_small", "rim_other"):
+        shutil.copytree(tiny_folder, tmp_path / name)
+    monkeypatch.setattr(zoo, "zoo_directory", lambda: tmp_path)
+    return tmp_path
+
+
+def golden(folder):
+    with np.load(folder / "golden.npz") as file:
+        return {name: file[name] for name in file}
+
+
+def test_the_default_model_is_shipped():
+    from rim_lensing.cli import DEFAULT_MODEL
+
+    assert DEFAULT_MODEL in SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_model_is_complete(name):
+    folder = zoo.find_pretrained(name).directory
+    zoo.verify(folder)
+    listed = set(zoo.read_metadata(folder)["files"])
+    assert {"config.json", "rim.weights.h5", "golden.npz", "metrics.json", "README.md"} <= listed
+    assert "saved_model/saved_model.pb" in listed
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == listed | {"metadata.json"}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_model_reproduces_its_golden_pair(name):
+    model = zoo.load_pretrained(name)
+    pair = golden(zoo.find_pretrained(name).directory)
+    source = model.reconstruct(**{key: pair[key] for key in NETWORK_INPUTS}).source
+    peak = pair["source"].max(axis=(1, 2), keepdims=True)
+    assert np.max(np.abs(source - pair["source"]) / peak) < 1e-4
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_saved_model_reproduces_the_golden_pair(name):
+    import tensorflow as tf
+
+    folder = zoo.find_pretrained(name).directory
+    pair = golden(folder)
+    serve = tf.saved_model.load(str(folder / "saved_model")).serve
+    source = serve(*(pair[key] for key in NETWORK_INPUTS))["source"]
+    peak = pair["source"].max(axis=(1, 2), keepdims=True)
+    assert np.max(np.abs(source - pair["source"]) / peak) < 1e-4
+
+
+def test_list_and_load(small_zoo, tiny_mocks):
+    models = zoo.list_pretrained()
+    assert [model.name for model in models] == ["rim_other", "rim_small"]
+    assert models[0].image_grid.side == 16
+    assert models[0].description == "tiny16, untrained"
+    model = zoo.load_pretrained("rim_small")
+    assert model.name == "rim_small"
+    assert model.priors.psf_sigma == (0.0, 0.5)
+    assert model.network.count_params() == models[0].parameters
+    inputs = tiny_mocks.network_inputs()
+    from_path = zoo.load_pretrained(small_zoo / "rim_other")
+    np.testing.assert_array_equal(
+        from_path.reconstruct(**inputs).source, model.reconstruct(**inputs).source
+    )
+
+
+def test_unknown_name_gets_the_nearest_and_the_list(small_zoo):
+    with pytest.raises(ValueError, match="mean 'rim_small'.*Models: rim_other, rim_small"):
+        zoo.load_pretrained("rim_smal")
+
+
+@pytest.mark.parametrize("name", [zoo.CONFIG, zoo.WEIGHTS, zoo.METADATA])
+def test_missing_file_is_named(small_zoo, name):
+    path = small_zoo / "rim_small" / name
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=f"{path} is missing"):
+        zoo.load_pretrained("rim_small")
+
+
+@pytest.mark.parametrize("name", [zoo.CONFIG, zoo.WEIGHTS, zoo.METADATA])
+def test_truncated_file_is_named(small_zoo, name):
+    path = small_zoo / "rim_small" / name
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=str(path)):
+        zoo.load_pretrained("rim_small")
+
+
+def test_changed_bit_is_found(small_zoo):
+    path = small_zoo / "rim_small" / zoo.WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="sha256 differs"):
+        zoo.load_pretrained("rim_small")
+
+
+def test_config_that_was_edited_is_refused(small_zoo):
+    path = small_zoo / "rim_small" / zoo.CONFIG
+    path.write_text(path.read_text().replace('"steps": 3', '"steps": 4'))
+    with pytest.raises(ValueError, match=f"{path} is not the file that was published"):
+        zoo.load_pretrained("rim_small")
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", '{"kind": "cnn"}', '{"kind": "rim", "config": {"depth": 1}}']
+)
+def test_config_of_another_kind_is_refused(small_zoo, content):
+    path = small_zoo / "rim_small" / zoo.CONFIG
+    path.write_text(content)
+    with pytest.raises(ValueError, match=str(path)):
+        zoo.find_pretrained("rim_small")
+
+
+def test_metadata_that_lists_nothing_is_refused(small_zoo):
+    path = small_zoo / "rim_small" / zoo.METADATA
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"files": {}}))
+    with pytest.raises(ValueError, match=f"{path} is damaged"):
+        zoo.load_pretrained("rim_small")
+
+
+def run_python(code, *arguments, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_zoo_is_listed_without_keras():
+    code = "import sys, rim_lensing as r; r.list_pretrained(); print('keras' in sys.modules)"
+    assert run_python(code).strip() == "False"
+
+
+def test_weights_load_under_jax(tiny_folder, tiny_mocks, tmp_path):
+    inputs = tiny_mocks.network_inputs()
+    np.savez(tmp_path / "inputs.npz", **inputs)
+    code = (
+        "import sys, numpy as np, rim_lensing as r; folder, work = sys.argv[1:];"
+        "inputs = dict(np.load(work + '/inputs.npz'));"
+        "np.save(work + '/source.npy', r.load_pretrained(folder).reconstruct(**inputs).source);"
+        "print('tensorflow' in sys.modules)"
+    )
+    assert run_python(code, tiny_folder, tmp_path, KERAS_BACKEND="jax").strip() == "False"
+    expected = zoo.load_pretrained(tiny_folder).reconstruct(**inputs).source
+    np.testing.assert_allclose(np.load(tmp_path / "source.npy"), expected, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,55 @@
+"""Measure a model of the zoo again: python train/evaluate.py rim_euclid64 --galaxies FILE."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_arguments(arguments=None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Measure a model of the zoo on unseen galaxies.")
+    parser.add_argument("name", metavar="NAME", help="a model of the zoo, or its folder")
+    parser.add_argument(
+        "--galaxies",
+        type=Path,
+        help="HDF5 file of prepare_galaxies.py: its validation split; default: procedural ones",
+    )
+    parser.add_argument("--systems", type=int, default=1000, help="mocks to measure on")
+    parser.add_argument("--seed", type=int, default=0, help="of these mocks")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None) -> int:
+    """Measure, and print the table beside the published one."""
+    options = parse_arguments(arguments)
+    import json
+
+    from rim_lensing.zoo import find_pretrained, load_pretrained
+
+    found = find_pretrained(options.name)
+    if options.galaxies and not options.galaxies.exists():
+        raise FileNotFoundError(f"There is no {options.galaxies}")
+
+    from rim_lensing.evaluation import evaluate_model, markdown_table
+    from rim_lensing.publishing import METRICS
+
+    model = load_pretrained(options.name)
+    measured = evaluate_model(model, options.galaxies, options.systems, options.seed).metrics()
+    published = json.loads((found.directory / METRICS).read_text())
+    same = [content for content in published if content["galaxies"] == measured["galaxies"]]
+    for title, contents in (("measured", [measured]), ("published", same)):
+        for content in contents:
+            print(
+                f"\n{found.name}, {title}: {content['systems']} systems, seed {content['seed']}, "
+                f"galaxies {content['galaxies']}\n\n{markdown_table(content)}"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
