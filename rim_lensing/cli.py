@@ -85,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"width sigma of a Gaussian in arcsec, or an image of odd side and sum 1: {_FILE}",
     )
     command.add_argument(
+        "--normalise-psf",
+        action="store_true",
+        help="divide the PSF image by its sum; without this a sum other than 1 is refused",
+    )
+    command.add_argument(
         "--lens",
         required=True,
         metavar="NAME=VALUE,...",
@@ -180,7 +185,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
     image, maps = _cut(image, maps, model.image_grid.side, centre)
     arguments = maps | {
         "image": image.array,
-        "psf": _read_psf(options.psf, image.pixel_scale),
+        "psf": _read_psf(options.psf, image.pixel_scale, options.normalise_psf),
         "lens": lens,
         "pixel_scale": image.pixel_scale,
     }
@@ -246,7 +251,7 @@ def _number_or_array(text: str, name: str, pixel_scale: float) -> "float | np.nd
         raise FileNotFoundError(f"{name} must be a number or a FITS file: {error}") from None
 
 
-def _read_psf(text: str, pixel_scale: float) -> "float | np.ndarray":
+def _read_psf(text: str, pixel_scale: float, normalise: bool) -> "float | np.ndarray":
     """Return a width in arcsec or a kernel, and refuse one on other pixels than the image's."""
     from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
 
@@ -264,7 +269,9 @@ def _read_psf(text: str, pixel_scale: float) -> "float | np.ndarray":
             f"--psf must have the image's pixels of {pixel_scale:g}\": resample it, and divide it "
             f'by its sum. Received: pixels of {scale:g}"'
         )
-    return psf.array
+    total = psf.array.sum()
+    # A sum that no division mends is left to the check of the kernel, which says why.
+    return psf.array / total if normalise and total > 0 else psf.array
 
 
 def _cut(

@@ -223,6 +223,14 @@ def test_numbers_for_noise_and_psf_and_a_warning(files, tiny_folder, tmp_path, c
     assert all(line.startswith("warning: ") for line in warnings)
 
 
+def test_psf_is_normalised_when_asked_to(files, tiny_folder, tmp_path):
+    sources = []
+    for name, changes in (("a", {}), ("b", {"--psf": "psf_sum.fits", "--normalise-psf": None})):
+        assert cli.main(command(files, tiny_folder, tmp_path / name, changes)) == 0
+        sources.append(fits.getdata(tmp_path / name / "result.fits"))
+    np.testing.assert_allclose(sources[1], sources[0], rtol=1e-4, atol=1e-7)
+
+
 def test_demo(model_folder, tmp_path, capsys):
     folder = model_folder("euclid64")
     arguments = ["demo", "--model", str(folder), "--output", str(tmp_path / "demo")]

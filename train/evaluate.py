@@ -16,6 +16,12 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
     )
     parser.add_argument("--systems", type=int, default=1000, help="mocks to measure on")
     parser.add_argument("--seed", type=int, default=0, help="of these mocks")
+    parser.add_argument(
+        "--image-grid",
+        nargs=2,
+        metavar=("SIDE", "SCALE"),
+        help="on images of SIDE pixels of SCALE arcsec instead of the model's own",
+    )
     return parser.parse_args(arguments)
 
 
@@ -34,9 +40,16 @@ def main(arguments=None) -> int:
     from rim_lensing.publishing import METRICS
 
     model = load_pretrained(options.name)
+    if options.image_grid:
+        side, scale = options.image_grid
+        model = model.with_image_grid(int(side), float(scale))
     measured = evaluate_model(model, options.galaxies, options.systems, options.seed).metrics()
     published = json.loads((found.directory / METRICS).read_text())
-    same = [content for content in published if content["galaxies"] == measured["galaxies"]]
+    same = [
+        content
+        for content in published
+        if content["galaxies"] == measured["galaxies"] and not options.image_grid
+    ]
     for title, contents in (("measured", [measured]), ("published", same)):
         for content in contents:
             print(

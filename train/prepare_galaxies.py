@@ -16,11 +16,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone, uninstalled
-
-from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file  # noqa: E402
-from rim_lensing.simulation.galaxy_sources import GalaxyImage, open_galaxies  # noqa: E402
-from rim_lensing.simulation.stamps import NotAGalaxyError, clean_stamp  # noqa: E402
+from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
+from rim_lensing.simulation.galaxy_sources import GalaxyImage, open_galaxies
+from rim_lensing.simulation.stamps import NotAGalaxyError, clean_stamp
 
 # Of the fine structure of two stamps. Pictures of one galaxy from two surveys reach 0.6 to 0.95;
 # two different galaxies reach 0.6 once in a hundred thousand pairs, and losing one of them costs
