@@ -6,7 +6,7 @@ from rim_lensing.simulation.priors import NOISE_BINS
 
 
 def rms_error(source, true_source) -> np.ndarray:
-    """sqrt(mean over pixels of (S - S_true)^2) over the peak of S_true; (batch, n, n) to (batch,)."""
+    """Root mean square over pixels of S - S_true, over the peak of S_true; to (batch,)."""
     error = np.sqrt(np.mean((np.asarray(source) - true_source) ** 2, axis=(1, 2)))
     return error / np.max(true_source, axis=(1, 2))
 

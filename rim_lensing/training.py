@@ -83,7 +83,7 @@ COMPACT_RECIPE = Recipe(
 
 
 def predict_image(model: RIM, mocks: MockObservations, source: np.ndarray) -> np.ndarray:
-    """Return the noiseless image (batch, m, m) of a source (batch, n, n) under the mocks' lenses."""
+    """Return the noiseless images (batch, m, m) of sources (batch, n, n) under mocks' lenses."""
     config = model.config
     forward = ForwardModel(
         mocks.lens, mocks.psf, config.image_grid, config.source_grid, config.supersampling

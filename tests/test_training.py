@@ -38,9 +38,9 @@ def weights_in(path):
     values = {}
     with h5py.File(path) as file:
         file.visititems(
-            lambda name, item: values.update({name: item[()]})
-            if isinstance(item, h5py.Dataset)
-            else None
+            lambda name, item: (
+                values.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
         )
     return values
 

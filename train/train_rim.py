@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rim_lensing.networks.presets import get_preset
 
+
 def parse_arguments(arguments=None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -44,11 +45,11 @@ def main(arguments=None) -> int:
     import numpy as np
 
     from rim_lensing.networks.rim import RIM
-    from rim_lensing.training import COMPACT_RECIPE, Recipe, train_rim
     from rim_lensing.simulation.galaxy_pool import training_galaxies, unseen_galaxies
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData
+    from rim_lensing.training import COMPACT_RECIPE, Recipe, train_rim
 
     is_paper = options.preset == "paper192"
     chosen = {
