@@ -102,9 +102,13 @@ def _facts(metadata: dict, config: RIMConfig) -> list[tuple[str, str]]:
     steps = f"{training['steps']} steps of {training['batch']} systems, seed {training['seed']}"
     if training["initial_weights"]:
         steps += f", continued from {training['initial_weights']}"
+    if training["hours"] is not None:
+        steps += f", {training['hours']:.1f} hours"
     if not training["finished"]:
         steps += "; a checkpoint of an unfinished run"
-    origin = training["galaxies"] or "procedural galaxies only"
+    origin = "procedural galaxies only"
+    if training["galaxies"]:
+        origin = f"the training split of {training['galaxies']}, and procedural ones"
     made_with = ", ".join(f"{package} {version}" for package, version in versions.items())
     return [
         ("image", image),
@@ -167,6 +171,7 @@ def learning_curve(log: list[dict[str, str]]) -> "Figure":
         log: Rows of log.csv, one per epoch.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
     panels = {
         "median_rms_error": "rms error / peak",
@@ -187,7 +192,8 @@ def learning_curve(log: list[dict[str, str]]) -> "Figure":
             axis.plot(steps, values, label=name, color="k" if label == "all" else None, lw=1)
         axis.set(yscale="log", xlabel="training step", title=f"median {title}")
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("{x:g}")
+        # Minor labels where the axis spans less than a decade; elsewhere they would overlap.
+        axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
         axis.tick_params(which="both", labelsize=8)
         axis.grid(alpha=0.3)
     figure.axes[0].legend()

@@ -74,6 +74,9 @@ def publish(
     network, facts = _read_run(run, from_checkpoint)
     priors = Priors.from_dict(facts.pop("priors"))
     log = _read_log(run)[: facts["epochs"]]
+    # Runs of before the log had seconds do not tell.
+    seconds = [float(row["seconds"]) for row in log if row.get("seconds")]
+    facts["hours"] = sum(seconds) / 3600 if seconds else None
     facts = {
         "description": description or _description(network.config),
         "parameters": network.count_params(),

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -123,6 +124,7 @@ class TrainingRun(keras.callbacks.Callback):
         super().__init__()
         self.directory, self.data, self.validation = Path(directory), data, validation
         self.rows: list[dict] = []
+        self.started = 0.0
 
     @property
     def checkpoint(self) -> Path:
@@ -154,11 +156,13 @@ class TrainingRun(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Tell the data which epoch's draws are due."""
         self.data.epoch = epoch
+        self.started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
         """Validate, log, draw, and only then checkpoint: a checkpoint has its row and picture."""
         summary, sources, images = evaluate(self.model, self.validation)
         row = {"epoch": epoch + 1, "steps": int(self.model.optimizer.iterations)} | (logs or {})
+        row["seconds"] = round(time.monotonic() - self.started, 1)
         for bin_name, values in summary.items():
             row |= {f"validation {bin_name} {key}": value for key, value in values.items()}
         self.rows.append(row)
