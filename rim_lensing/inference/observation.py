@@ -17,6 +17,9 @@ PIXEL_SCALE_TOLERANCE = 0.01
 MIN_SIGNIFICANCE = 5.0
 """In sigma: the brightest 3x3 block of pixels must reach it, or there is nothing to reconstruct."""
 
+HUGE_NOISE = 1e4
+"""A pixel whose noise is this many times the smallest of its system is as good as masked."""
+
 _GAUSSIAN_REACH = 4
 _RANGE_TOLERANCE = 1.05
 _MASK_CONVENTION = (
@@ -91,7 +94,8 @@ def check_observation(
         image: (m, m) or (batch, m, m), lens light and background subtracted, any unit. May hold
             anything, NaN too, where `mask` is False.
         noise: rms of the noise in the image's unit: a number, one per system (batch,), a map
-            (m, m) or maps (batch, m, m). A pixel of infinite noise is masked.
+            (m, m) or maps (batch, m, m). A pixel of infinite noise is masked, and so is one of more
+            than HUGE_NOISE times the smallest: so PyAutoLens marks pixels that are not to be used.
         psf: Width (standard deviation) of a Gaussian in arcsec, a number or (batch,); or kernels
             (k, k) or (batch, k, k) on the image's pixels, k odd, normalised to a sum of 1.
         lens: What `as_lens_array` takes: one lens for all systems, or one for each.
@@ -128,6 +132,9 @@ def check_observation(
             f"pixels that have none. Received: {np.sum(noise[used] <= 0)} pixels that are not, the "
             f"smallest {noise[used].min():.6g}"
         )
+    used &= noise <= HUGE_NOISE * np.min(
+        noise, axis=(1, 2), keepdims=True, where=used, initial=np.inf
+    )
     # A small number squared underflows even in double precision: bring the image to 1 first.
     unit = np.max(np.where(used, np.abs(image), 0), axis=(1, 2))
     unit = np.where(unit > 0, unit, 1.0)[:, None, None]

@@ -95,6 +95,19 @@ def test_infinite_noise_masks():
     assert not check(noise=noise).mask[0, 3, 4]
 
 
+def test_huge_noise_masks_as_pyautolens_does():
+    """Its masked pixels have a noise of 1e8, and whatever value, garbage of 1e8 too."""
+    image, noise = ring(), np.full((16, 16), 0.02)
+    image[:5], noise[:5] = 3e8, 1e8
+    observation = check(image=image, noise=noise)
+    used = np.ones((16, 16), bool)
+    used[:5] = False
+    np.testing.assert_array_equal(observation.mask[0], used)
+    reference = check(image=image, mask=used)
+    np.testing.assert_array_equal(observation.image, reference.image)
+    np.testing.assert_array_equal(observation.noise, reference.noise)
+
+
 def test_gaussians_are_those_of_the_training():
     sigma = np.array([0.0, 0.05, 0.1])
     mine = check(image=ring(3), psf=sigma, psf_side=7).psf
