@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
 import time
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         "--crop-centre",
         metavar="X,Y",
         help="pixel of the lens in the image (and in noise map and mask), counted from 1 as in "
-        "DS9, around which the model's field is cut out",
+        "DS9, around which the model's field is cut out; --lens x and y are then relative to it",
     )
     _add_common(command)
     command.set_defaults(run=_reconstruct)
@@ -182,6 +183,8 @@ def _reconstruct(options: argparse.Namespace) -> None:
             raise ValueError(
                 f"--{name} must have the image's shape {image.array.shape}. Received: {array.shape}"
             )
+    if centre is not None:
+        lens = _relative_to_cutout(lens, image, model.image_grid.side, centre)
     image, maps = _cut(image, maps, model.image_grid.side, centre)
     arguments = maps | {
         "image": image.array,
@@ -221,6 +224,8 @@ def _parse_centre(text: str | None) -> tuple[float, float] | None:
     if len(parts) != 2:
         raise ValueError(f"--crop-centre must be X,Y. Received: {text!r}")
     x, y = (_number(part, "--crop-centre") for part in parts)
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise ValueError(f"--crop-centre must be finite. Received: {text!r}")
     return y - 1, x - 1
 
 
@@ -295,6 +300,18 @@ def _cut(
     return image.cutout(side, centre), cut_maps
 
 
+def _relative_to_cutout(
+    lens: "LensParameters", image: "FitsImage", side: int, centre: tuple[float, float]
+) -> "LensParameters":
+    """Return the lens with its position relative to the cutout's middle, not to the centre."""
+    from rim_lensing.io import offset_in_cutout
+
+    rows, columns = offset_in_cutout(image.array.shape, side, centre)
+    return replace(
+        lens, x=lens.x + columns * image.pixel_scale, y=lens.y + rows * image.pixel_scale
+    )
+
+
 def _check(model: "PretrainedModel", arguments: dict) -> None:
     """Raise the errors that the reconstruction would raise, before it is loaded."""
     from rim_lensing.inference.observation import check_observation
@@ -307,8 +324,11 @@ def _check(model: "PretrainedModel", arguments: dict) -> None:
 def _check_output(options: argparse.Namespace) -> None:
     """Refuse to replace earlier results."""
     directory = options.output
-    if directory.exists() and not directory.is_dir():
-        raise FileExistsError(f"{directory} is not a directory")
+    existing_part = next(
+        path for path in (directory, *directory.absolute().parents) if path.exists()
+    )
+    if not existing_part.is_dir():
+        raise FileExistsError(f"{existing_part} is not a directory")
     existing = [name for name in (_SUMMARY, _RESULT, _METRICS) if (directory / name).exists()]
     if existing and not options.overwrite:
         raise FileExistsError(

@@ -207,9 +207,9 @@ def _pixel_scale(header: "Header", label: str) -> float | None:
         from astropy.wcs.utils import proj_plane_pixel_scales
 
         scales = 3600 * proj_plane_pixel_scales(wcs)
-    elif header.get("CUNIT1", "").strip().lower().startswith("arcsec") and "CDELT1" in header:
+    elif str(header.get("CUNIT1", "")).strip().lower().startswith("arcsec") and "CDELT1" in header:
         scales = [header["CDELT1"], header.get("CDELT2", header["CDELT1"])]
-    elif "PIXAR_A2" in header:
+    elif isinstance(header.get("PIXAR_A2"), int | float):
         scales = [np.sqrt(header["PIXAR_A2"])]
     else:
         scales = [header[keyword] for keyword in _SCALE_KEYWORDS if keyword in header]
@@ -230,7 +230,7 @@ def _celestial(header: "Header"):
     """Return the celestial WCS of a header, None if there is none."""
     from astropy.wcs import WCS, FITSFixedWarning
 
-    if not header.get("CTYPE1", "").strip():
+    if not str(header.get("CTYPE1", "")).strip():
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
@@ -270,6 +270,19 @@ def _source_header(result: "Reconstruction", image_header: "Header | None") -> "
     for name, value in zip(_LENS_CARDS, result.lens, strict=False):
         header[_LENS_CARDS[name]] = (float(value), f"lens parameter {name}")
     return header
+
+
+def offset_in_cutout(shape: tuple, side: int, centre: tuple[float, float]) -> tuple[float, float]:
+    """Return by how many (rows, columns) `centre` lies off the middle of its cutout.
+
+    A cutout has whole pixels: the point that it was asked for is up to half a pixel off its middle,
+    the origin of the model's coordinates. Arguments and errors are those of `cutout`.
+    """
+    corner = _corner(shape, side, centre)
+    row, column = (
+        middle - (first + (side - 1) / 2) for middle, first in zip(centre, corner, strict=True)
+    )
+    return row, column
 
 
 def _corner(shape: tuple, side: int, centre: tuple[float, float] | None) -> tuple[int, int]:

@@ -109,6 +109,8 @@ def _facts(metadata: dict, config: RIMConfig) -> list[tuple[str, str]]:
     origin = "procedural galaxies only"
     if training["galaxies"]:
         origin = f"the training split of {training['galaxies']}, and procedural ones"
+        if training["galaxies_sha256"]:
+            origin += f" (sha256 of the file {training['galaxies_sha256'][:16]}...)"
     made_with = ", ".join(f"{package} {version}" for package, version in versions.items())
     return [
         ("image", image),

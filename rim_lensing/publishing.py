@@ -156,6 +156,7 @@ def _read_run(run: Path, from_checkpoint: bool) -> tuple[RIM, dict]:
             key: description[key]
             for key in ("preset", "galaxies", "training_galaxies", "initial_weights", "priors")
         },
+        "galaxies_sha256": description.get("galaxies_sha256"),
     }
     return network, facts
 

@@ -253,7 +253,8 @@ def _claim(directory: Path, description: dict):
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "run.json"
     text = json.dumps(description, indent=2, sort_keys=True)
-    if path.exists() and path.read_text() != text:
+    foreign = (directory / "checkpoint.weights.h5").exists() and not path.exists()
+    if foreign or (path.exists() and path.read_text() != text):
         raise FileExistsError(
             f"{directory} holds a run with other settings ({path.name}). Choose another output "
             "directory, or give the settings of that run to resume it."

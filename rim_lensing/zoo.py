@@ -214,7 +214,7 @@ def _names() -> list[str]:
     return sorted(
         path.name
         for path in directory.iterdir()
-        if path.is_dir() and not path.name.startswith((".", "_"))
+        if (path / CONFIG).is_file() or (path / METADATA).is_file()
     )
 
 

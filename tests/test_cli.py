@@ -191,7 +191,7 @@ def test_reconstruct_is_what_the_package_gives(files, tiny_folder, tiny_mocks, t
     lens = tiny_mocks.lens[0].astype("float64")
     arguments = [
         *("reconstruct", f"{wide}[SCI]", "--noise", f"{wide}[ERR]", "--psf", f"{wide}[PSF]"),
-        *("--lens", lens_text(lens), "--crop-centre", "29,13"),
+        *("--lens", lens_text(lens), "--crop-centre", "28.5,12.5"),
         *("--model", str(tiny_folder), "--output", str(output)),
     ]
     assert cli.main(arguments) == 0
@@ -221,6 +221,25 @@ def test_numbers_for_noise_and_psf_and_a_warning(files, tiny_folder, tmp_path, c
     warnings = capsys.readouterr().err.splitlines()
     assert any(line.startswith("warning: The width sigma of the PSF") for line in warnings)
     assert all(line.startswith("warning: ") for line in warnings)
+
+
+def test_lens_is_relative_to_the_crop_centre(files, tiny_folder, tmp_path):
+    """The same pixels cut out around two centres: the lens stays on the sky where it was."""
+    wide = str(files / "wide.fits")
+    lenses = []
+    for name, centre, lens in (
+        ("middle", "28.5,12.5", "theta_E=1.2,x=0.15,y=0.15"),
+        ("pixel", "29,13", "theta_E=1.2"),
+    ):
+        arguments = [
+            *("reconstruct", f"{wide}[SCI]", "--noise", f"{wide}[ERR]", "--psf", f"{wide}[PSF]"),
+            *("--lens", lens, "--crop-centre", centre),
+            *("--model", str(tiny_folder), "--output", str(tmp_path / name)),
+        ]
+        assert cli.main(arguments) == 0
+        lenses.append(json.loads((tmp_path / name / "metrics.json").read_text())["lens"])
+    np.testing.assert_allclose(lenses[1], lenses[0], atol=1e-5)
+    assert lenses[0][3] == pytest.approx(0.15)
 
 
 def test_psf_is_normalised_when_asked_to(files, tiny_folder, tmp_path):

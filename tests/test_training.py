@@ -93,6 +93,15 @@ def test_finished_run_is_not_overwritten(uninterrupted):
     assert (uninterrupted / "rim.weights.h5").read_bytes() == before
 
 
+def test_checkpoint_of_an_unknown_run_is_not_continued(tmp_path):
+    output = tmp_path / "foreign"
+    output.mkdir()
+    (output / "checkpoint.weights.h5").write_bytes(b"whose?")
+    code, text = finished(start(output))
+    assert code != 0
+    assert "other settings" in text and "Traceback" not in text
+
+
 def test_other_settings_do_not_continue_a_run(tmp_path):
     output = tmp_path / "other"
     output.mkdir()
@@ -115,6 +124,12 @@ def test_corrupt_checkpoint_is_named(uninterrupted, tmp_path):
 def test_unknown_preset_and_missing_galaxies(tmp_path):
     code, text = finished(start(tmp_path / "a", "--preset", "euclid46"))
     assert code != 0 and "Did you mean 'euclid64'" in text and "Traceback" not in text
+    damaged = tmp_path / "damaged.weights.h5"
+    damaged.write_bytes(b"no weights")
+    code, text = finished(start(tmp_path / "c", "--initial-weights", str(damaged)))
+    assert code != 0 and "damaged.weights.h5 does not hold" in text and "Traceback" not in text
+    code, text = finished(start(tmp_path / "d", "--validation-systems", "0"))
+    assert code != 0 and "--validation-systems must be positive" in text
     code, text = finished(start(tmp_path / "b", "--galaxies", str(tmp_path / "none.h5")))
     assert code != 0 and "none.h5" in text and "Traceback" not in text
 

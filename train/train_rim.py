@@ -41,6 +41,10 @@ def main(arguments=None) -> int:
     for path in (options.galaxies, options.initial_weights):
         if path and not path.exists():
             raise FileNotFoundError(f"There is no file {path}")
+    if options.validation_systems < 1:
+        raise ValueError(
+            f"--validation-systems must be positive. Received: {options.validation_systems}"
+        )
     import keras
     import numpy as np
 
@@ -50,6 +54,7 @@ def main(arguments=None) -> int:
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData
     from rim_lensing.training import COMPACT_RECIPE, Recipe, train_rim
+    from rim_lensing.zoo import sha256
 
     is_paper = options.preset == "paper192"
     chosen = {
@@ -74,12 +79,22 @@ def main(arguments=None) -> int:
     model = RIM(config)
     model.build()
     if options.initial_weights:
-        model.load_weights(options.initial_weights)
+        try:
+            model.load_weights(options.initial_weights)
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"{options.initial_weights} does not hold weights of {options.preset}: {error}"
+            ) from error
     description = {
         "preset": options.preset,
         "galaxies": options.galaxies.name if options.galaxies else None,
+        "galaxies_sha256": sha256(options.galaxies) if options.galaxies else None,
         "training_galaxies": len(pool),
         "initial_weights": options.initial_weights.name if options.initial_weights else None,
+        "initial_weights_sha256": (
+            sha256(options.initial_weights) if options.initial_weights else None
+        ),
+        "validation_systems": options.validation_systems,
         "priors": priors.to_dict(),
     }
     train_rim(model, recipe, data, validation, description, options.output)
@@ -92,4 +107,5 @@ if __name__ == "__main__":
     except (ValueError, FileExistsError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted; the same command resumes from the last checkpoint")
+        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
+        sys.exit(130)

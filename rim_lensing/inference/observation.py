@@ -7,7 +7,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.lens_parameters import as_lens_array
+from rim_lensing.lensing.lens_parameters import as_lens_array, axis_ratio_from_ellipticity
 from rim_lensing.lensing.psf_kernels import check_kernel, gaussian_on_pixels
 from rim_lensing.simulation.priors import Priors
 
@@ -157,14 +157,25 @@ def check_observation(
 def warn_outside_training(observation: Observation, priors: Priors) -> None:
     """Warn (UserWarning) of systems that the network has not been trained for.
 
-    Looked at: theta_E, the noise over the image's peak, and the PSF's width.
+    Looked at: the lens parameters, the noise over the image's peak, and the PSF's width.
 
     Args:
         observation: The systems.
         priors: The ranges of the training set.
     """
+    lens = observation.lens
+    axis_ratio, _ = axis_ratio_from_ellipticity(lens[:, 1], lens[:, 2])
+    furthest = max(abs(bound) for bound in priors.centre)
+    slope = lens[:, 7] if lens.shape[1] == 8 else np.ones(len(lens))
     measured = {
-        "theta_E (arcsec)": (observation.lens[:, 0], priors.theta_E),
+        "theta_E (arcsec)": (lens[:, 0], priors.theta_E),
+        "axis ratio of the lens": (axis_ratio, priors.axis_ratio),
+        "lens centre (arcsec from the origin)": (
+            np.abs(lens[:, 3:5]).max(axis=1),
+            (0.0, furthest),
+        ),
+        "external shear": (np.hypot(lens[:, 5], lens[:, 6]), priors.shear),
+        "slope of the lens": (slope, (1.0, 1.0)),
         "noise rms over the brightest pixel": (observation.noise_level, priors.noise),
         "width sigma of the PSF (arcsec)": (observation.psf_sigma, priors.psf_sigma),
     }
@@ -205,6 +216,10 @@ def _numbers(name: str, value) -> np.ndarray:
 def _check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
     if pixel_scale is None:
         return
+    if not (np.isfinite(pixel_scale) and pixel_scale > 0):
+        raise ValueError(
+            f"`pixel_scale` must be a positive number of arcsec. Received: {pixel_scale}"
+        )
     ratio = pixel_scale / grid.pixel_scale
     if not abs(ratio - 1) <= PIXEL_SCALE_TOLERANCE:
         raise ValueError(

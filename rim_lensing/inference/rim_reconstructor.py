@@ -59,8 +59,8 @@ class RIMReconstructor:
         """Return this model for images of other pixels: `side` of them, `pixel_scale` arcsec wide.
 
         The weights and the source grid stay. The network was trained on images with the pixels
-        of `image_grid`; see `RIM.on_image_grid` for why it serves others, and the model card for
-        how well.
+        of `image_grid`; see `RIM.on_image_grid` for why it serves others. How well:
+        `python train/evaluate.py NAME --image-grid SIDE SCALE`.
         """
         network = self.network.on_image_grid(side, pixel_scale)
         return RIMReconstructor(network, name=self.name, priors=self.priors)

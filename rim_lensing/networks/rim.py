@@ -72,7 +72,9 @@ class RIM(keras.Model):
 
     def call(self, inputs, training=False):
         """Unroll the cell."""
-        image, noise = inputs["image"], inputs["noise"]
+        noise = inputs["noise"]
+        # What is masked may hold anything, even NaN.
+        image = ops.where(ops.isfinite(noise), inputs["image"], 0.0)
         model = ForwardModel(
             inputs["lens"],
             inputs["psf"],

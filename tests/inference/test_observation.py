@@ -227,6 +227,20 @@ def test_warns_outside_of_the_training(changes, message):
         warn_outside_training(check(**changes), TRAINED)
 
 
+@pytest.mark.parametrize(
+    ("lens", "message"),
+    [
+        (LensParameters(1.0, e1=0.7), "axis ratio of the lens"),
+        (LensParameters(1.0, y=-0.4), "lens centre"),
+        (LensParameters(1.0, gamma2=0.3), "external shear"),
+        (LensParameters(1.0, slope=1.4), "slope of the lens"),
+    ],
+)
+def test_warns_of_lenses_unlike_the_trained_ones(lens, message):
+    with pytest.warns(UserWarning, match=message):
+        warn_outside_training(check(lens=lens, noise=0.05), Priors())
+
+
 def test_does_not_warn_inside_of_the_training():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
