@@ -4,8 +4,8 @@
 
 FOLDER holds image_, psf_ and result_SDSSJ1630+4520_F555W (Shajib et al. 2021; in lenstronomy's
 format). The published power law + shear is kept fixed. The lens light has the published profiles,
-but their amplitudes and a constant sky are fitted again to the pixels off the arcs: lenstronomy
-has changed how it normalises profiles since. Needs lenstronomy for these profiles.
+but their amplitudes and a constant sky are fitted again to the pixels off the arcs: the published
+ones left a hole inside the ring. Needs lenstronomy for these profiles.
 """
 
 import argparse
