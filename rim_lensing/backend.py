@@ -54,3 +54,37 @@ def compiled(function: Callable) -> Callable:
 
         return jax.jit(function)
     raise RuntimeError(_BACKENDS.format(backend))
+
+
+def value_and_gradient(function: Callable, x):
+    """Return function(x), and the gradient of its sum with respect to x.
+
+    Args:
+        function: Maps one tensor (batch, ...) to (batch,), row by row: then the gradient's row is
+            that of the row's own value.
+        x: Tensor or array at which to differentiate.
+
+    Raises:
+        RuntimeError: The backend is neither TensorFlow nor JAX.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        unconnected = tf.UnconnectedGradients.ZERO
+        slope = tape.gradient(value, x, unconnected_gradients=unconnected)
+        return value, tf.convert_to_tensor(slope)
+    if backend == "jax":
+        import jax
+
+        def summed(x):
+            value = function(x)
+            return value.sum(), value
+
+        (_, value), slope = jax.value_and_grad(summed, has_aux=True)(jax.numpy.asarray(x))
+        return value, slope
+    raise RuntimeError(_BACKENDS.format(backend))

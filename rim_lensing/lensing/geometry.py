@@ -1,6 +1,7 @@
 """The grids of an observation and of the source behind it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Self
 
 from rim_lensing.lensing.grids import PixelGrid
 
@@ -47,3 +48,27 @@ class Geometry:
     def source_grid(self) -> PixelGrid:
         """Pixels of the source."""
         return PixelGrid(self.source_side, self.source_pixel_scale)
+
+    def to_dict(self) -> dict:
+        """Return all fields, a subclass's too, as JSON can hold them."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Self:
+        """Return the configuration that `to_dict` gave.
+
+        Raises:
+            ValueError: A key that is not known.
+        """
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"A {cls.__name__} has unknown keys. Received: {unknown}")
+        return cls(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in values.items()
+            }
+        )

@@ -1,11 +1,12 @@
 """Configurations of the RIM, as data (DESIGN sections 3 and 9)."""
 
 import difflib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from rim_lensing.lensing.geometry import Geometry
 
 _CHOICES = {
+    "state_input": ("logit", "source", "both"),
     "likelihood_input": ("raw", "variance", "asinh", "preconditioned"),
     "flux_scale": ("unit", "image"),
     "loss_weights": ("equal", "later"),
@@ -24,10 +25,12 @@ class RIMConfig(Geometry):
             ConvGRU.
         kernel_sizes: Of the same four and of the output layer, in pixels.
         stride: Of the embedding and of the transposed convolution.
-        likelihood_input: What the cell is told about the likelihood E beside its state. "raw": the
-            paper's dE/d eta. "variance": that times the mean noise variance. "asinh": asinh(dE/d
-            eta). "preconditioned": dE/dS over the diagonal of its curvature, its significance, and
-            the curvature itself (`rim_cell.preconditioned_gradient`), with S beside eta.
+        state_input: How the cell is told its state. "logit": eta (the paper's). "source": S =
+            sigmoid(eta). "both".
+        likelihood_input: What the cell is told about the likelihood E. "raw": the paper's dE/d eta.
+            "variance": that times the mean noise variance. "asinh": asinh(dE/d eta).
+            "preconditioned": dE/dS over the row sums of its curvature, its significance, and the
+            curvature itself (`rim_cell.preconditioned_gradient`).
         skip: The second ConvGRU also sees the cell's inputs at full resolution.
         flux_scale: "unit": sources have peak 1 in the image's unit (the paper's). "image": the
             scale is estimated from the image, see `rim.estimate_flux_scale`.
@@ -41,6 +44,7 @@ class RIMConfig(Geometry):
     channels: tuple[int, int, int, int] = (32, 128, 32, 128)
     kernel_sizes: tuple[int, int, int, int, int] = (11, 11, 11, 11, 11)
     stride: int = 2
+    state_input: str = "logit"
     likelihood_input: str = "raw"
     skip: bool = False
     flux_scale: str = "unit"
@@ -60,30 +64,6 @@ class RIMConfig(Geometry):
                 f"Received: source_side={self.source_side}"
             )
 
-    def to_dict(self) -> dict:
-        """Return the configuration as JSON can hold it."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "RIMConfig":
-        """Return the configuration that `to_dict` gave.
-
-        Raises:
-            ValueError: A key that is not known.
-        """
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"The RIM's configuration has unknown keys. Received: {unknown}")
-        return cls(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in values.items()
-            }
-        )
-
 
 _COMPACT = RIMConfig(
     image_side=64,
@@ -95,6 +75,7 @@ _COMPACT = RIMConfig(
     channels=(32, 48, 16, 32),
     kernel_sizes=(7, 5, 5, 3, 3),
     stride=4,
+    state_input="both",
     likelihood_input="preconditioned",
     skip=True,
     flux_scale="image",

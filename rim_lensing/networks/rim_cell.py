@@ -81,7 +81,8 @@ class RIMCell(keras.layers.Layer):
     def build(self, eta_shape=None, **kwargs):
         """Create all weights: they depend on the configuration alone."""
         channels = self.config.channels
-        inputs = 5 if self.config.likelihood_input == "preconditioned" else 2
+        inputs = 2 if self.config.state_input == "both" else 1
+        inputs += 3 if self.config.likelihood_input == "preconditioned" else 1
         widths = (
             (self.embedding, inputs),
             (self.gru1, channels[0]),
@@ -105,23 +106,27 @@ class RIMCell(keras.layers.Layer):
 
     def call(self, eta, states, log_likelihood, curvature=None, mean_variance=None):
         """Return the next (eta, states)."""
-        if self.config.likelihood_input == "preconditioned":
-            source = ops.sigmoid(eta)
-            maps = preconditioned_gradient(gradient(log_likelihood, source), curvature)
-            inputs = ops.stack([eta, source, *maps], axis=-1)
-        else:
-            g = gradient(lambda x: log_likelihood(ops.sigmoid(x)), eta)
-            if self.config.likelihood_input == "variance":
-                g = g * mean_variance
-            elif self.config.likelihood_input == "asinh":
-                g = ops.arcsinh(g)
-            inputs = ops.stack([eta, g], axis=-1)
+        likelihood = self._likelihood_maps(eta, log_likelihood, curvature, mean_variance)
+        inputs = ops.stack([*self._state_maps(eta), *likelihood], axis=-1)
         h1 = self.gru1(self.embedding(inputs), states[0])
         u = self.upsampling(h1)
         if self.config.skip:
             u = ops.concatenate([u, inputs], axis=-1)
         h2 = self.gru2(u, states[1])
         return eta + self.output_layer(h2)[..., 0], (h1, h2)
+
+    def _state_maps(self, eta) -> tuple:
+        maps = {"logit": (eta,), "source": (ops.sigmoid(eta),), "both": (eta, ops.sigmoid(eta))}
+        return maps[self.config.state_input]
+
+    def _likelihood_maps(self, eta, log_likelihood, curvature, mean_variance) -> tuple:
+        if self.config.likelihood_input == "preconditioned":
+            source_gradient = gradient(log_likelihood, ops.sigmoid(eta))
+            return preconditioned_gradient(source_gradient, curvature)
+        g = gradient(lambda x: log_likelihood(ops.sigmoid(x)), eta)
+        if self.config.likelihood_input == "variance":
+            return (g * mean_variance,)
+        return (ops.arcsinh(g) if self.config.likelihood_input == "asinh" else g,)
 
     def get_config(self) -> dict:
         """Return what __init__ needs."""

@@ -7,12 +7,18 @@ import numpy as np
 from rim_lensing.simulation.galaxy_file import read_galaxies
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
+DEVELOPMENT_STEP = 20
+"""Every so many-th galaxy of the training split is kept for development, not trained on."""
+
 _PROCEDURAL_VALIDATION_SEED = 1_000_003
+_PROCEDURAL_DEVELOPMENT_SEED = 1_000_033
 _PROCEDURAL_SIDE = 96
 
 
 def training_galaxies(path: str | Path | None, procedural: int | None, seed: int) -> np.ndarray:
     """Return galaxies to train on: the file's training split, then procedural ones.
+
+    Those of `development_galaxies` are left out.
 
     Args:
         path: File of `train/prepare_galaxies.py`; without one all galaxies are procedural.
@@ -23,14 +29,32 @@ def training_galaxies(path: str | Path | None, procedural: int | None, seed: int
         (count, side, side) float16, peak 1.
     """
     real = _real_galaxies(path, "train")
+    real = real[np.arange(len(real)) % DEVELOPMENT_STEP != 0]
     if procedural is None:
         procedural = len(real) // 2 if path else 4000
     drawn = draw_procedural_galaxies(procedural, seed, side=real.shape[1])
     return np.concatenate([real, drawn.astype("float16")])
 
 
+def development_galaxies(path: str | Path | None, procedural: int = 250) -> np.ndarray:
+    """Return galaxies to make choices on: the learning curve, options, rates.
+
+    Args:
+        path: File of `train/prepare_galaxies.py`, of whose training split every
+            DEVELOPMENT_STEP-th galaxy is taken; without one the galaxies are procedural, drawn
+            with a seed of their own.
+        procedural: How many procedural ones.
+
+    Returns:
+        (count, side, side) float16, peak 1.
+    """
+    if path:
+        return _real_galaxies(path, "train")[::DEVELOPMENT_STEP]
+    return _procedural_galaxies(procedural, _PROCEDURAL_DEVELOPMENT_SEED)
+
+
 def unseen_galaxies(path: str | Path | None, procedural: int = 500) -> np.ndarray:
-    """Return galaxies that no training has seen: the file's validation split.
+    """Return galaxies that no training and no choice has seen: the file's validation split.
 
     Args:
         path: File of `train/prepare_galaxies.py`; without one the galaxies are procedural, drawn
@@ -42,8 +66,11 @@ def unseen_galaxies(path: str | Path | None, procedural: int = 500) -> np.ndarra
     """
     if path:
         return _real_galaxies(path, "validation")
-    drawn = draw_procedural_galaxies(procedural, _PROCEDURAL_VALIDATION_SEED, side=_PROCEDURAL_SIDE)
-    return drawn.astype("float16")
+    return _procedural_galaxies(procedural, _PROCEDURAL_VALIDATION_SEED)
+
+
+def _procedural_galaxies(count: int, seed: int) -> np.ndarray:
+    return draw_procedural_galaxies(count, seed, side=_PROCEDURAL_SIDE).astype("float16")
 
 
 def _real_galaxies(path: str | Path | None, split: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Mock observations of lensed galaxies (paper section 2.3), drawn afresh at every call."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from keras import ops
@@ -46,6 +47,16 @@ class MockObservations:
         return {"image": self.image, "noise": self.noise, "psf": self.psf, "lens": self.lens}
 
 
+def concatenate(parts: Sequence[MockObservations]) -> MockObservations:
+    """Return the systems of all parts, in order."""
+    return MockObservations(
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(MockObservations)
+        }
+    )
+
+
 def place_galaxies(stamps, placement, grid: PixelGrid):
     """Put galaxy stamps on the source grid: rotated, scaled, mirrored, shifted, peak 1.
 
@@ -77,6 +88,74 @@ def place_galaxies(stamps, placement, grid: PixelGrid):
     return source / ops.maximum(ops.max(source, axis=(1, 2), keepdims=True), 1e-6)
 
 
+class SystemRenderer:
+    """Makes noiseless systems of drawn parameters, and says which of them meet the constraints.
+
+    Args:
+        priors: Whose constraints on magnification and borders hold.
+        geometry: Grids, PSF side and supersampling; a RIMConfig is one.
+    """
+
+    def __init__(self, priors: Priors, geometry: Geometry):
+        """Compile; it happens again for every batch of a new size."""
+        self.priors, self.geometry = priors, geometry
+        self._render = compiled(self._render_eagerly)
+
+    def render(self, stamps: np.ndarray, parameters: dict) -> dict[str, np.ndarray]:
+        """Return source, psf, image without noise, magnification, lens and noise_level.
+
+        Args:
+            stamps: Galaxies, (batch, s, s).
+            parameters: Of the systems, as `Priors.draw` gives them.
+        """
+        rendered = self._render(
+            np.asarray(stamps, dtype="float32"),
+            *(parameters[name] for name in ("lens", "placement", "psf_sigma")),
+        )
+        rendered = {key: ops.convert_to_numpy(value) for key, value in rendered.items()}
+        return rendered | {"lens": parameters["lens"], "noise_level": parameters["noise"]}
+
+    def meets_constraints(self, rendered: dict[str, np.ndarray]) -> np.ndarray:
+        """Return which of the systems of `render` meet the constraints, (batch,)."""
+        return (
+            (rendered["magnification"] >= self.priors.min_magnification)
+            & (border_fraction(rendered["image"]) <= self.priors.max_border)
+            & (border_fraction(rendered["source"]) <= self.priors.max_border)
+        )
+
+    def _render_eagerly(self, stamps, lens, placement, psf_sigma):
+        geometry = self.geometry
+        source = place_galaxies(stamps, placement, geometry.source_grid)
+        psf = gaussian_kernel(psf_sigma, geometry.psf_side, geometry.image_pixel_scale)
+        model = ForwardModel(
+            lens, psf, geometry.image_grid, geometry.source_grid, geometry.supersampling
+        )
+        unblurred = model.ray_tracer.apply(source)
+        return {
+            "source": source,
+            "psf": psf,
+            "image": model.blur.apply(unblurred),
+            "magnification": total_magnification(
+                source, unblurred, geometry.source_grid, geometry.image_grid
+            ),
+        }
+
+
+def observe(rendered: dict[str, np.ndarray], draws: np.ndarray, galaxies) -> MockObservations:
+    """Add the noise to systems of `SystemRenderer.render`.
+
+    Args:
+        rendered: The systems.
+        draws: Gaussian deviates of unit variance, (batch, m, m) float32.
+        galaxies: Index of each system's galaxy, (batch,).
+    """
+    image = rendered["image"]
+    rms = rendered["noise_level"] * image.max(axis=(1, 2))
+    noise = np.broadcast_to(rms[:, None, None], image.shape).astype("float32")
+    kept = {key: value for key, value in rendered.items() if key != "image"}
+    return MockObservations(image=image + noise * draws, noise=noise, galaxy=galaxies, **kept)
+
+
 class MockSimulator:
     """Draws mock observations of the galaxies of a pool.
 
@@ -97,7 +176,7 @@ class MockSimulator:
                 f"Received: shape {np.shape(stamps)}"
             )
         self.stamps, self.priors, self.geometry = stamps, priors, geometry
-        self._render = compiled(self._render_eagerly)
+        self._renderer = SystemRenderer(priors, geometry)
 
     def draw(self, generator: np.random.Generator, batch: int, galaxies=None) -> MockObservations:
         """Draw a batch of systems that meet the constraints of the priors.
@@ -118,13 +197,8 @@ class MockSimulator:
             # Always a full batch, so that the renderer is compiled for one shape.
             slots = np.resize(open_slots, batch)
             candidates = self.priors.draw(generator, batch)
-            stamps = np.asarray(self.stamps[galaxies[slots]], dtype="float32")
-            rendered = self._render(
-                stamps, candidates["lens"], candidates["placement"], candidates["psf_sigma"]
-            )
-            rendered = {key: ops.convert_to_numpy(value) for key, value in rendered.items()}
-            rendered |= {"lens": candidates["lens"], "noise_level": candidates["noise"]}
-            for i in np.flatnonzero(self._meets_constraints(rendered)):
+            rendered = self._renderer.render(self.stamps[galaxies[slots]], candidates)
+            for i in np.flatnonzero(self._renderer.meets_constraints(rendered)):
                 filled.setdefault(slots[i], {key: value[i] for key, value in rendered.items()})
             open_slots = np.setdiff1d(np.arange(batch), list(filled))
             if not len(open_slots):
@@ -135,46 +209,11 @@ class MockSimulator:
                 f"candidate that meets the constraints of {self.priors} on "
                 f"{self.geometry.image_grid} and {self.geometry.source_grid}: widen the ranges."
             )
-        return self._observe(generator, filled, galaxies)
-
-    def _render_eagerly(self, stamps, lens, placement, psf_sigma):
-        geometry = self.geometry
-        source = place_galaxies(stamps, placement, geometry.source_grid)
-        psf = gaussian_kernel(psf_sigma, geometry.psf_side, geometry.image_pixel_scale)
-        model = ForwardModel(
-            lens, psf, geometry.image_grid, geometry.source_grid, geometry.supersampling
-        )
-        unblurred = model.ray_tracer.apply(source)
-        return {
-            "source": source,
-            "psf": psf,
-            "image": model.blur.apply(unblurred),
-            "magnification": total_magnification(
-                source, unblurred, geometry.source_grid, geometry.image_grid
-            ),
-        }
-
-    def _meets_constraints(self, rendered: dict) -> np.ndarray:
-        return (
-            (rendered["magnification"] >= self.priors.min_magnification)
-            & (border_fraction(rendered["image"]) <= self.priors.max_border)
-            & (border_fraction(rendered["source"]) <= self.priors.max_border)
-        )
-
-    def _observe(self, generator, filled: dict, galaxies) -> MockObservations:
-        """Stack the systems in order and add the noise."""
-        stacked = {
-            key: np.stack([filled[slot][key] for slot in range(len(filled))]) for key in filled[0]
-        }
-        image = stacked.pop("image")
+        stacked = {key: np.stack([filled[slot][key] for slot in range(batch)]) for key in filled[0]}
         if self.priors.noise_per_batch:
             stacked["noise_level"][:] = stacked["noise_level"][0]
-        rms = stacked["noise_level"] * image.max(axis=(1, 2))
-        noise = np.broadcast_to(rms[:, None, None], image.shape).astype("float32")
-        draws = generator.standard_normal(image.shape, dtype="float32")
-        return MockObservations(
-            image=image + noise * draws, noise=noise, galaxy=galaxies, **stacked
-        )
+        draws = generator.standard_normal(stacked["image"].shape, dtype="float32")
+        return observe(stacked, draws, galaxies)
 
 
 def border_fraction(images: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from rim_lensing.backend import compiled, gradient
+from rim_lensing.backend import compiled, gradient, value_and_gradient
 
 
 def test_gradient_of_a_cubic():
@@ -31,6 +31,31 @@ def test_gradient_of_a_gather_is_dense():
     np.testing.assert_array_equal(ops.convert_to_numpy(slope), [0, 2, 0, 1])
 
 
+def test_value_and_gradient_go_row_by_row():
+    x = np.array([[1.0, 2.0], [-3.0, 0.5], [0.0, 0.0]], "float32")
+    value, slope = value_and_gradient(lambda v: ops.sum(v**3, axis=1), x)
+    np.testing.assert_allclose(ops.convert_to_numpy(value), np.sum(x**3, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(slope), 3 * x**2, rtol=1e-6)
+
+
+def test_value_and_gradient_go_through_a_gradient():
+    """As the likelihood does, whose network takes gradients on the way."""
+    x = np.array([[1.0, 2.0], [-3.0, 0.5]], "float32")
+
+    def slope_of_the_fourth_power(v):
+        return ops.sum(gradient(lambda u: ops.sum(u**4), v), axis=1)
+
+    value, slope = compiled(lambda v: value_and_gradient(slope_of_the_fourth_power, v))(x)
+    np.testing.assert_allclose(ops.convert_to_numpy(value), np.sum(4 * x**3, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(ops.convert_to_numpy(slope), 12 * x**2, rtol=1e-5)
+
+
+def test_value_and_gradient_of_a_constant_is_zero():
+    value, slope = value_and_gradient(lambda v: ops.ones(2), np.ones((2, 3), "float32"))
+    np.testing.assert_array_equal(ops.convert_to_numpy(value), np.ones(2))
+    np.testing.assert_array_equal(ops.convert_to_numpy(slope), np.zeros((2, 3)))
+
+
 def test_compiled_runs_python_once_per_shape():
     calls = []
 
@@ -45,7 +70,14 @@ def test_compiled_runs_python_once_per_shape():
     assert calls == [(2,), (3,)]
 
 
-@pytest.mark.parametrize("use", [lambda: compiled(abs), lambda: gradient(abs, np.zeros(()))])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: compiled(abs),
+        lambda: gradient(abs, np.zeros(())),
+        lambda: value_and_gradient(abs, np.zeros(())),
+    ],
+)
 def test_other_backends_are_refused(monkeypatch, use):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(RuntimeError, match="tensorflow or jax.*Received: KERAS_BACKEND=torch"):

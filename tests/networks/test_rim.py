@@ -29,6 +29,7 @@ VARIANTS = {
     "paper": PAPER_TINY,
     "variance": replace(PAPER_TINY, likelihood_input="variance"),
     "asinh": replace(PAPER_TINY, likelihood_input="asinh", skip=True),
+    "source": replace(PAPER_TINY, state_input="source", likelihood_input="preconditioned"),
 }
 
 

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
+from rim_lensing.simulation.galaxy_pool import (
+    DEVELOPMENT_STEP,
+    development_galaxies,
+    training_galaxies,
+    unseen_galaxies,
+)
+
+COUNT, SIDE = 45, 16
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A file whose galaxies can be told apart: galaxy i has one bright pixel, number i."""
+    stamps = np.zeros((COUNT + 5, SIDE**2), "float32")
+    stamps[np.arange(COUNT + 5), np.arange(COUNT + 5)] = 1
+    stamps = stamps.reshape(-1, SIDE, SIDE)
+    parts = (
+        Galaxies(part, tuple(f"{kind}{i}" for i in range(len(part))), (kind,) * len(part))
+        for kind, part in (("train", stamps[:COUNT]), ("validation", stamps[COUNT:]))
+    )
+    path = tmp_path_factory.mktemp("pool") / "galaxies.h5"
+    return write_galaxy_file(path, *parts, seed=0, made_by="a test")
+
+
+def identities(stamps):
+    return {int(np.argmax(stamp)) for stamp in stamps}
+
+
+def test_three_pools_are_disjoint_and_complete(path):
+    trained = identities(training_galaxies(path, procedural=0, seed=0))
+    developed = identities(development_galaxies(path))
+    unseen = identities(unseen_galaxies(path))
+    assert not (trained & developed or trained & unseen or developed & unseen)
+    assert trained | developed | unseen == set(range(COUNT + 5))
+    assert len(developed) == -(-COUNT // DEVELOPMENT_STEP)
+
+
+def test_procedural_pools_differ():
+    pools = (
+        training_galaxies(None, procedural=3, seed=0),
+        development_galaxies(None, procedural=3),
+        unseen_galaxies(None, procedural=3),
+    )
+    assert all(pool.shape[0] == 3 and pool.dtype == np.float16 for pool in pools)
+    assert len({pool.tobytes() for pool in pools}) == 3
