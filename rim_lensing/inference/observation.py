@@ -32,11 +32,13 @@ _MASK_CONVENTION = (
 class Observation:
     """A batch of images with all that is needed to explain them; made by `check_observation`.
 
+    `check_image` makes one whose lens is not known.
+
     Args:
         image: (batch, m, m) float32, in units of `flux_unit`; 0 where masked.
         noise: rms, (batch, m, m) float32, in the same units; infinite where masked.
         psf: Kernels, (batch, k, k) float32, each with the sum 1.
-        lens: (batch, 7) or (batch, 8) float32, see `lens_parameters`.
+        lens: (batch, 7) or (batch, 8) float32, see `lens_parameters`; None if it is not known.
         flux_unit: (batch,) float64: each system's brightest pixel, in the user's unit.
         psf_sigma: (batch,): width in arcsec of the Gaussian that is as sharp as the kernel.
         single: The user gave one image (m, m), and gets one source (n, n).
@@ -45,7 +47,7 @@ class Observation:
     image: np.ndarray
     noise: np.ndarray
     psf: np.ndarray
-    lens: np.ndarray
+    lens: np.ndarray | None
     flux_unit: np.ndarray
     psf_sigma: np.ndarray
     single: bool
@@ -56,7 +58,8 @@ class Observation:
 
     def __getitem__(self, systems: slice | np.ndarray) -> "Observation":
         """Return some of the systems."""
-        arrays = ("image", "noise", "psf", "lens", "flux_unit", "psf_sigma")
+        arrays = ["image", "noise", "psf", "flux_unit", "psf_sigma"]
+        arrays += [] if self.lens is None else ["lens"]
         return replace(self, **{name: getattr(self, name)[systems] for name in arrays})
 
     @property
@@ -70,8 +73,9 @@ class Observation:
         return np.nanmedian(np.where(self.mask, self.noise, np.nan), axis=(1, 2))
 
     def network_inputs(self) -> dict[str, np.ndarray]:
-        """Return what a RIM takes."""
-        return {"image": self.image, "noise": self.noise, "psf": self.psf, "lens": self.lens}
+        """Return what a RIM takes, or, if the lens is not known, what a lens CNN takes."""
+        inputs = {"image": self.image, "noise": self.noise, "psf": self.psf}
+        return inputs if self.lens is None else inputs | {"lens": self.lens}
 
 
 def check_observation(
@@ -87,6 +91,44 @@ def check_observation(
 ) -> Observation:
     """Check an observation and bring it to the form that networks and inversions take.
 
+    Args:
+        image: As `check_image` takes it, and so are noise, psf, mask and the rest.
+        noise: rms.
+        psf: Widths or kernels.
+        lens: What `as_lens_array` takes: one lens for all systems, or one for each.
+        mask: True where a pixel is USED.
+        image_grid: The pixels that the image must have.
+        psf_side: Smallest side of Gaussian kernels.
+        pixel_scale: The image's arcsec per pixel where it is known.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names the argument and the rule, what
+            was received and what would be right.
+    """
+    observation = check_image(
+        image,
+        noise,
+        psf,
+        mask,
+        image_grid=image_grid,
+        psf_side=psf_side,
+        pixel_scale=pixel_scale,
+    )
+    return replace(observation, lens=as_lens_array(lens, len(observation)))
+
+
+def check_image(
+    image,
+    noise,
+    psf,
+    mask=None,
+    *,
+    image_grid: PixelGrid,
+    psf_side: int = 1,
+    pixel_scale: float | None = None,
+) -> Observation:
+    """Check an observation whose lens is not known, and bring it to the form of an `Observation`.
+
     The flux is divided by the brightest pixel in double precision, so that 1 / noise^2 neither
     under- nor overflows in float32, whatever the unit.
 
@@ -98,7 +140,6 @@ def check_observation(
             than HUGE_NOISE times the smallest: so PyAutoLens marks pixels that are not to be used.
         psf: Width (standard deviation) of a Gaussian in arcsec, a number or (batch,); or kernels
             (k, k) or (batch, k, k) on the image's pixels, k odd, normalised to a sum of 1.
-        lens: What `as_lens_array` takes: one lens for all systems, or one for each.
         mask: True (or 1) where a pixel is USED, (m, m) or (batch, m, m). This is lenstronomy's
             convention. PyAutoLens marks the masked pixels: give `~mask`.
         image_grid: The pixels that the image must have.
@@ -147,7 +188,7 @@ def check_observation(
         image=(image / peak).astype("float32"),
         noise=(noise / peak).astype("float32"),
         psf=kernel,
-        lens=as_lens_array(lens, batch),
+        lens=None,
         flux_unit=(unit * peak)[:, 0, 0],
         psf_sigma=sigma,
         single=single,
@@ -157,17 +198,36 @@ def check_observation(
 def warn_outside_training(observation: Observation, priors: Priors) -> None:
     """Warn (UserWarning) of systems that the network has not been trained for.
 
-    Looked at: the lens parameters, the noise over the image's peak, and the PSF's width.
+    Looked at: the noise over the image's peak, the PSF's width, and the lens where it is known.
 
     Args:
         observation: The systems.
         priors: The ranges of the training set.
     """
-    lens = observation.lens
+    measured = {} if observation.lens is None else _lens_ranges(observation.lens, priors)
+    measured |= {
+        "noise rms over the brightest pixel": (observation.noise_level, priors.noise),
+        "width sigma of the PSF (arcsec)": (observation.psf_sigma, priors.psf_sigma),
+    }
+    worse = "worse parameters" if observation.lens is None else "a worse source"
+    for name, (values, (low, high)) in measured.items():
+        outside = (values < low / _RANGE_TOLERANCE) | (values > high * _RANGE_TOLERANCE)
+        if outside.any():
+            warnings.warn(
+                f"The {name} is outside the range that the model was trained on, {low:g} to "
+                f"{high:g}{_which(outside)}: expect {worse}, and look at the residuals. "
+                f"Received: {values[outside][0]:.4g}",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def _lens_ranges(lens: np.ndarray, priors: Priors) -> dict[str, tuple]:
+    """Return, by name, what lenses (batch, 7 or 8) have and the range that it should be in."""
     axis_ratio, _ = axis_ratio_from_ellipticity(lens[:, 1], lens[:, 2])
     furthest = max(abs(bound) for bound in priors.centre)
     slope = lens[:, 7] if lens.shape[1] == 8 else np.ones(len(lens))
-    measured = {
+    return {
         "theta_E (arcsec)": (lens[:, 0], priors.theta_E),
         "axis ratio of the lens": (axis_ratio, priors.axis_ratio),
         "lens centre (arcsec from the origin)": (
@@ -176,19 +236,7 @@ def warn_outside_training(observation: Observation, priors: Priors) -> None:
         ),
         "external shear": (np.hypot(lens[:, 5], lens[:, 6]), priors.shear),
         "slope of the lens": (slope, (1.0, 1.0)),
-        "noise rms over the brightest pixel": (observation.noise_level, priors.noise),
-        "width sigma of the PSF (arcsec)": (observation.psf_sigma, priors.psf_sigma),
     }
-    for name, (values, (low, high)) in measured.items():
-        outside = (values < low / _RANGE_TOLERANCE) | (values > high * _RANGE_TOLERANCE)
-        if outside.any():
-            warnings.warn(
-                f"The {name} is outside the range that the model was trained on, {low:g} to "
-                f"{high:g}{_which(outside)}: expect a worse source, and look at the residuals. "
-                f"Received: {values[outside][0]:.4g}",
-                UserWarning,
-                stacklevel=3,
-            )
 
 
 def _which(bad: np.ndarray) -> str:

@@ -1,6 +1,6 @@
 """What a reconstruction gives back, whichever method made it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class Reconstruction:
         image: The data, (m, m); NaN where masked.
         noise: rms, (m, m); infinite where masked.
         mask: True where a pixel is used, (m, m).
-        lens: 7 or 8 numbers, see `lens_parameters`.
+        lens: 7 or 8 numbers, see `lens_parameters`; NaN if a lensing matrix was given instead.
         psf: Kernel, (k, k).
         chi2: chi^2 per used pixel, a number.
         chi2_history: That of every step, (T,).
@@ -69,6 +69,23 @@ class Reconstruction:
             model: Name of the method.
         """
         predicted, chi2 = _predict(observation, history, geometry)
+        return cls._in_units(observation, history, predicted, chi2, geometry, model)
+
+    @classmethod
+    def _in_units(
+        cls, observation, history, predicted, chi2, geometry: Geometry, model: str, **more
+    ) -> "Reconstruction":
+        """Bring what a method found to the unit of the image.
+
+        Args:
+            observation: What was reconstructed.
+            history: (batch, T, n, n), in units of the observation's `flux_unit`.
+            predicted: Noiseless images of the last step, (batch, m, m), likewise.
+            chi2: Per used pixel, (batch, T).
+            geometry: Pixel scales.
+            model: Name of the method.
+            more: Fields that a subclass has beside these, with a batch axis.
+        """
         unit = observation.flux_unit[:, None, None]
         history = history * unit[:, None]
         result = cls(
@@ -85,6 +102,7 @@ class Reconstruction:
             image_pixel_scale=geometry.image_pixel_scale,
             source_pixel_scale=geometry.source_pixel_scale,
             model=model,
+            **more,
         )
         return result[0] if observation.single else result
 
@@ -103,9 +121,12 @@ class Reconstruction:
         """Return one system of a batch."""
         if not self.is_batch:
             raise TypeError("This is the reconstruction of one system: it has no parts")
-        arrays = ("source", "history", "model_image", "image", "noise", "mask", "lens", "psf")
-        parts = {name: getattr(self, name)[index] for name in (*arrays, "chi2_history")}
-        return replace(self, **parts, chi2=float(self.chi2[index]))
+        parts = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                parts[field.name] = float(value[index]) if value.ndim == 1 else value[index]
+        return replace(self, **parts)
 
     @property
     def residuals(self) -> np.ndarray:
@@ -160,23 +181,27 @@ class Reconstruction:
         if index is not None:
             return self[index].plot()
         from rim_lensing.figures import summary
+
+        return summary(**self.panels(), chi2_history=self.chi2_history, title=self.model)
+
+    def panels(self) -> dict:
+        """Return what `figures` draws of one system: arrays, pixel scales, critical curves."""
         from rim_lensing.lensing.critical_curves import caustics, critical_curves, cut
 
-        source_curves = caustics(self.lens)
-        if len(self.lens) == 7:
+        known = np.all(np.isfinite(self.lens))
+        source_curves = caustics(self.lens) if known else []
+        if known and len(self.lens) == 7:
             source_curves.append(cut(self.lens))
-        return summary(
-            image=self.image,
-            noise=self.noise,
-            model_image=self.model_image,
-            source=self.source,
-            image_pixel_scale=self.image_pixel_scale,
-            source_pixel_scale=self.source_pixel_scale,
-            chi2_history=self.chi2_history,
-            critical_curves=critical_curves(self.lens),
-            caustics=source_curves,
-            title=self.model,
-        )
+        return {
+            "image": self.image,
+            "noise": self.noise,
+            "model_image": self.model_image,
+            "source": self.source,
+            "image_pixel_scale": self.image_pixel_scale,
+            "source_pixel_scale": self.source_pixel_scale,
+            "critical_curves": critical_curves(self.lens) if known else [],
+            "caustics": source_curves,
+        }
 
     def to_fits(
         self, path: str | PathLike, overwrite: bool = False, header: "Header | None" = None

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from rim_lensing.backend import compiled
+from rim_lensing.backend import compiled, value_and_gradient
 from rim_lensing.inference.observation import (
     Observation,
     check_observation,
@@ -44,6 +44,11 @@ class RIMReconstructor:
         # Keras's own predict forgets the side of the kernels and the number of lens parameters
         # when they change from one call to the next.
         self._compiled = compiled(network.stateless_call)
+        self._compiled_likelihood = compiled(
+            lambda lens, *others: value_and_gradient(
+                lambda x: self._log_likelihood(x, *others), lens
+            )
+        )
 
     @property
     def image_grid(self) -> PixelGrid:
@@ -54,6 +59,11 @@ class RIMReconstructor:
     def source_grid(self) -> PixelGrid:
         """The pixels of the sources."""
         return self.network.config.source_grid
+
+    @property
+    def psf_side(self) -> int:
+        """Pixels along a side of the PSF kernels that it was trained on."""
+        return self.network.config.psf_side
 
     def with_image_grid(self, side: int, pixel_scale: float) -> "RIMReconstructor":
         """Return this model for images of other pixels: `side` of them, `pixel_scale` arcsec wide.
@@ -116,13 +126,36 @@ class RIMReconstructor:
         )
         warn_outside_training(observation, self.priors)
         check_source_coverage(observation, self.image_grid, self.source_grid)
-        history = self._run(observation, int(batch_size))
+        history = self._run_in_chunks(observation, int(batch_size))
         return Reconstruction.from_history(
             observation, history, self.network.config, model=self.name
         )
 
-    def _run(self, observation: Observation, batch_size: int) -> np.ndarray:
-        """Return the sources after every step, (batch, T, n, n), in the observation's units."""
+    def run(self, observation: Observation) -> np.ndarray:
+        """Return the sources after every step, (batch, T, n, n), in the observation's units.
+
+        What `reconstruct` does, without its checks, and all systems at once: the network is
+        compiled for every size of the batch anew.
+        """
+        inputs = observation.network_inputs()
+        return self._run_at_scale(inputs, self._flux_scale(inputs))
+
+    def log_likelihood_and_gradient(
+        self, observation: Observation
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return -chi^2 / 2 of the sources, (batch,), and its gradient, (batch, 7 or 8).
+
+        The gradient is that with respect to the lens, which the source follows. A flux scale that
+        takes a first run (see `reconstruct`) is held.
+        """
+        inputs = observation.network_inputs()
+        arrays = (inputs[name] for name in ("lens", "image", "noise", "psf"))
+        answer = self._compiled_likelihood(*arrays, self._flux_scale(inputs), *self._weights())
+        value, slope = (ops.convert_to_numpy(each) for each in answer)
+        return value, slope
+
+    def _run_in_chunks(self, observation: Observation, batch_size: int) -> np.ndarray:
+        """Do what `run` does, `batch_size` systems at a time."""
         total, histories = len(observation), []
         size = min(batch_size, total)
         with tqdm(total=total, unit="system", disable=total == size) as progress:
@@ -130,33 +163,42 @@ class RIMReconstructor:
                 # The last chunk is filled up, so that one compiled graph serves all.
                 indices = np.minimum(np.arange(start, start + size), total - 1)
                 count = min(size, total - start)
-                histories.append(self._run_chunk(observation[indices])[:count])
+                histories.append(self.run(observation[indices])[:count])
                 progress.update(count)
         return np.concatenate(histories)
 
-    def _run_chunk(self, observation: Observation) -> np.ndarray:
-        inputs = observation.network_inputs()
+    def _log_likelihood(self, lens, image, noise, psf, scale, *weights):
+        config = self.network.config
+        inputs = {"image": image / scale, "noise": noise / scale, "psf": psf, "lens": lens}
+        source = self.network.stateless_call(*weights, inputs)[0][:, -1]
+        model = ForwardModel(lens, psf, config.image_grid, config.source_grid, config.supersampling)
+        predicted = model.predict(source * scale)
+        residual = ops.where(ops.isfinite(noise), image - predicted, 0.0) / noise
+        return -0.5 * ops.sum(residual**2, axis=(1, 2))
+
+    def _flux_scale(self, inputs: dict) -> np.ndarray:
+        """Return what a network's inputs are to be divided by, (batch, 1, 1); see `reconstruct`."""
+        batch = len(inputs["image"])
         if self.network.config.flux_scale == "image":
-            return self._run_network(inputs)
-        scale = np.full((len(observation), 1, 1), _FIRST_FLUX_SCALE, "float32")
-        first = self._run_at_scale(inputs, scale)
-        return self._run_at_scale(inputs, self._source_peak(inputs, first[:, -1]))
+            return np.ones((batch, 1, 1), "float32")
+        scale = np.full((batch, 1, 1), _FIRST_FLUX_SCALE, "float32")
+        return self._source_peak(inputs, self._run_at_scale(inputs, scale)[:, -1])
 
-    def _run_at_scale(self, inputs: dict, scale: np.ndarray) -> np.ndarray:
-        """Run a network that expects a peak of 1, on peaks of `scale`, (batch, 1, 1)."""
-        scaled = inputs | {"image": inputs["image"] / scale, "noise": inputs["noise"] / scale}
-        return self._run_network(scaled) * scale[:, None]
-
-    def _run_network(self, inputs: dict) -> np.ndarray:
-        """Return the network's answer with the weights that it has now."""
-        weights = [
+    def _weights(self) -> list[list]:
+        """Return the weights that the network has now, as its `stateless_call` takes them."""
+        return [
             [variable.value for variable in variables]
             for variables in (
                 self.network.trainable_variables,
                 self.network.non_trainable_variables,
             )
         ]
-        return ops.convert_to_numpy(self._compiled(*weights, inputs)[0])
+
+    def _run_at_scale(self, inputs: dict, scale: np.ndarray) -> np.ndarray:
+        """Run a network that expects a peak of 1, on peaks of `scale`, (batch, 1, 1)."""
+        scaled = inputs | {"image": inputs["image"] / scale, "noise": inputs["noise"] / scale}
+        history = self._compiled(*self._weights(), scaled)[0]
+        return ops.convert_to_numpy(history) * scale[:, None]
 
     def _source_peak(self, inputs: dict, source: np.ndarray) -> np.ndarray:
         """Return the peak (batch, 1, 1) of the source times the factor that fits the data best."""

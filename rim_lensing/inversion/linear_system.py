@@ -1,0 +1,132 @@
+"""One lens system as a linear least-squares problem (paper section 3; Warren & Dye 2003)."""
+
+import numpy as np
+from scipy.fft import irfft2, next_fast_len, rfft2
+from scipy.sparse import csr_matrix
+
+KERNEL_CUT = 1e-9
+"""Entries of a PSF kernel below this fraction of its peak are dropped: a Gaussian's far wings would
+make the response matrix several times larger and the source no better."""
+
+
+class LinearSystem:
+    """The data of one system over their noise, d = f s + n, where f = W B L and n has rms 1.
+
+    Pixels are numbered row by row, so that `mean.reshape(n, n)` is the source (y, x).
+
+    Args:
+        lensing: L, sparse (m^2, n^2), from source pixels to unblurred image pixels, see
+            `RayTracer.as_matrix`.
+        psf: Kernel, (k, k), k odd. Entries below KERNEL_CUT of the peak are dropped.
+        image: (m, m); where the noise is infinite it may hold anything.
+        noise: rms in the image's unit, (m, m); infinite where masked.
+
+    Attributes:
+        lensing: L as CSR, float64.
+        psf: The kernel without its empty border.
+        weight: 1 / rms, (m^2,); 0 where masked.
+        data: d, (m^2,); 0 where masked.
+        image_side: m.
+        source_side: n.
+        n_data: Number of used pixels.
+        log_noise: Sum of log rms over the used pixels.
+
+    Raises:
+        ValueError: Shapes that do not fit together, an L or a used pixel that is not finite, noise
+            that is not positive, or no used pixel.
+    """
+
+    def __init__(self, lensing, psf: np.ndarray, image: np.ndarray, noise: np.ndarray):
+        """Divide by the noise and transform the kernel, once."""
+        image, noise = np.asarray(image, "float64"), np.asarray(noise, "float64")
+        self.lensing = _check_lensing(lensing, image, noise)
+        self.image_side = len(image)
+        self.source_side = round(self.lensing.shape[1] ** 0.5)
+        used = np.isfinite(noise).ravel()
+        if not used.any() or not np.all(noise.ravel()[used] > 0):
+            raise ValueError(
+                "`noise` must be positive in every used pixel, and finite in at least one. "
+                f"Received: {used.sum()} finite pixels, the smallest {noise.min():.6g}"
+            )
+        if not np.all(np.isfinite(image.ravel()[used])):
+            raise ValueError(
+                "`image` must be finite in every used pixel: give the others infinite noise. "
+                f"Received: {np.sum(~np.isfinite(image.ravel()[used]))} NaN or infinite pixels"
+            )
+        self.weight = np.where(used, 1 / noise.ravel(), 0.0)
+        self.data = np.where(used, image.ravel(), 0.0) * self.weight
+        self.n_data = int(used.sum())
+        self.log_noise = float(np.sum(np.log(noise.ravel()[used])))
+        self.psf = _without_border(np.asarray(psf, "float64"))
+        half = self.psf.shape[0] // 2
+        # What wraps around falls on the padding and is cropped.
+        self._padded = next_fast_len(self.image_side + half, real=True)
+        padded = np.zeros((self._padded,) * 2)
+        padded[: 2 * half + 1, : 2 * half + 1] = self.psf
+        self._spectrum = rfft2(np.roll(padded, (-half, -half), (0, 1)))
+
+    def apply(self, source: np.ndarray) -> np.ndarray:
+        """Return f s, (m^2,), of a source (n^2,)."""
+        return self.weight * self.predict(source)
+
+    def predict(self, source: np.ndarray) -> np.ndarray:
+        """Return the noiseless image B L s, (m^2,), masked pixels too, of a source (n^2,)."""
+        return self._filter(self.lensing @ source, self._spectrum)
+
+    def adjoint(self, data: np.ndarray) -> np.ndarray:
+        """Return f' d, (n^2,), of weighted data (m^2,)."""
+        return self.lensing.T @ self._filter(self.weight * data, self._spectrum.conj())
+
+    def response(self) -> csr_matrix:
+        """Return f as a sparse matrix (m^2, n^2); its size grows with the kernel's area."""
+        return (self.blur() @ self.lensing).multiply(self.weight[:, None]).tocsr()
+
+    def blur(self) -> csr_matrix:
+        """Return B, the zero-padded convolution with the PSF, as a sparse matrix (m^2, m^2)."""
+        side, half = self.image_side, self.psf.shape[0] // 2
+        step_y, step_x = (offset - half for offset in np.nonzero(self.psf))
+        y, x = np.divmod(np.arange(side**2), side)
+        to_y, to_x = y + step_y[:, None], x + step_x[:, None]
+        inside = (to_y >= 0) & (to_y < side) & (to_x >= 0) & (to_x < side)
+        values = np.broadcast_to(self.psf[self.psf != 0][:, None], inside.shape)[inside]
+        columns = np.broadcast_to(np.arange(side**2), inside.shape)[inside]
+        rows = (to_y * side + to_x)[inside]
+        return csr_matrix((values, (rows, columns)), shape=(side**2,) * 2)
+
+    def _filter(self, image: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
+        side = self.image_side
+        transformed = rfft2(image.reshape(side, side), (self._padded,) * 2) * spectrum
+        return irfft2(transformed, (self._padded,) * 2)[:side, :side].ravel()
+
+
+def _check_lensing(lensing, image: np.ndarray, noise: np.ndarray) -> csr_matrix:
+    """Return L as float64 CSR without stored zeros."""
+    if image.ndim != 2 or image.shape[0] != image.shape[1] or noise.shape != image.shape:
+        raise ValueError(
+            "`image` and `noise` must be (m, m), of the same side. "
+            f"Received: shapes {image.shape} and {noise.shape}"
+        )
+    lensing = csr_matrix(lensing, dtype="float64", copy=True)
+    source_side = round(lensing.shape[1] ** 0.5)
+    if lensing.shape != (image.size, source_side**2):
+        raise ValueError(
+            f"`lensing` must be (m^2, n^2), from the n^2 pixels of a square source to the image's "
+            f"m^2 = {image.size}. Received: shape {lensing.shape}"
+        )
+    if not np.all(np.isfinite(lensing.data)):
+        raise ValueError(
+            "`lensing` must be finite. "
+            f"Received: {np.sum(~np.isfinite(lensing.data))} NaN or infinite entries"
+        )
+    lensing.sum_duplicates()
+    lensing.eliminate_zeros()
+    return lensing
+
+
+def _without_border(kernel: np.ndarray) -> np.ndarray:
+    """Return the kernel with its negligible entries at 0 and its empty border cut off."""
+    magnitude = np.abs(kernel)
+    kernel = np.where(magnitude > KERNEL_CUT * magnitude.max(), kernel, 0.0)
+    half = kernel.shape[0] // 2
+    reach = max(int(np.abs(index - half).max()) for index in np.nonzero(kernel))
+    return kernel[half - reach : half + reach + 1, half - reach : half + reach + 1]
