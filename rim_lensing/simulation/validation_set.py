@@ -1,0 +1,319 @@
+"""The frozen validation set: 2,000 systems per grid, the same ones on every machine.
+
+Everything that is measured is measured on these. System i is candidate number c_i of the stream
+numpy.random.default_rng([SEED, i, c_i]), which gives its lens, placement, PSF width, noise level
+(`Priors.draw`) and then its noise; so any system can be made alone, in any order. Candidates that
+miss the constraints of the priors were passed over once, when the set was frozen, and the c_i were
+written down: no threshold is looked at again, where the last bit of a float32 picture could change
+the verdict from one processor to the next.
+
+The same on every machine, bit for bit: the number of the galaxy, lens, placement, PSF width, noise
+level, and the noise in units of its rms; the sha256 of these is part of the recipe and is checked
+whenever the set is loaded. The same to float32 round-off: the pixels (200 systems of euclid64 under
+TensorFlow and under JAX: sources to 5e-7 of the peak, images to 1e-6 in the median and 6e-6 at
+worst). The stamps of procedural galaxies are rounded to float16, where another processor may round
+a pixel the other way, by one part in 2000 of its flux.
+
+The galaxies are either the validation split of a file of `train/prepare_galaxies.py`, which is not
+ours to hand on, or procedural ones, which need no download. They come in an order drawn once, and
+none comes again before all have come. The first QUICK_SYSTEMS systems are the subset for quick
+looks.
+"""
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.simulation.galaxy_pool import unseen_galaxies
+from rim_lensing.simulation.mock_observations import (
+    MockObservations,
+    SystemRenderer,
+    concatenate,
+    observe,
+)
+from rim_lensing.simulation.priors import Priors
+from rim_lensing.simulation.procedural import draw_procedural_galaxies
+
+SYSTEMS, QUICK_SYSTEMS = 2000, 200
+SEED = 2_019_883_014  # of the paper, ApJ 883, 14 (2019); no training is likely to use it
+PROCEDURAL_GALAXIES = 500
+RECIPES = Path(__file__).parent / "validation_sets"
+PROCEDURAL = "procedural"
+
+_BATCH = 16
+_MAX_CANDIDATES = 200
+# Another numpy may round a stamp differently; another galaxy has another mean.
+_MEAN_TOLERANCE = 0.01
+
+
+class GalaxyPool:
+    """The galaxies of a validation set.
+
+    Args:
+        path: File of `train/prepare_galaxies.py`, of which the validation split is used; without
+            one the galaxies are procedural, each drawn with a seed of its own when it is needed.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a galaxy file, or its validation split is empty.
+    """
+
+    def __init__(self, path: str | Path | None):
+        """Read the file, if there is one."""
+        self.name = Path(path).name if path else PROCEDURAL
+        self.kind = "file" if path else PROCEDURAL
+        self._stamps = unseen_galaxies(path) if path else None
+        if path and not len(self._stamps):
+            raise ValueError(f"The validation split of {path} is empty: prepare more pictures.")
+
+    def __len__(self) -> int:
+        """Number of galaxies."""
+        return PROCEDURAL_GALAXIES if self._stamps is None else len(self._stamps)
+
+    def stamp(self, index: int) -> np.ndarray:
+        """Return a galaxy, (s, s), peak 1."""
+        return _procedural_stamp(int(index)) if self._stamps is None else self._stamps[index]
+
+    def order(self, systems: int) -> np.ndarray:
+        """Return the galaxies of the first systems, (systems,): all once, then all again."""
+        return np.resize(np.random.default_rng(SEED).permutation(len(self)), systems)
+
+    def means(self) -> list[float]:
+        """Return the mean over the pixels of each stamp: what galaxies are recognised by."""
+        stamps = (self.stamp(index) for index in range(len(self)))
+        return [round(float(np.mean(stamp, dtype="float64")), 7) for stamp in stamps]
+
+    def matches(self, recipe: dict) -> bool:
+        """Return whether these are the galaxies of a recipe.
+
+        A file is compared galaxy by galaxy. Procedural galaxies are a function of the seed: they
+        are not drawn for this, `train/make_validation_set.py` compares them.
+        """
+        if recipe["galaxies"] != self.kind:
+            return False
+        return self.kind == PROCEDURAL or same_galaxies(self.means(), recipe)
+
+
+def same_galaxies(means: Sequence[float], recipe: dict) -> bool:
+    """Return whether galaxies with these `GalaxyPool.means` are those of a recipe."""
+    expected = recipe["galaxy_means"]
+    return len(means) == len(expected) and np.allclose(means, expected, rtol=_MEAN_TOLERANCE)
+
+
+class ValidationSet:
+    """Systems that no training has seen, made when they are asked for.
+
+    Args:
+        galaxies: What is lensed.
+        geometry: Grids, PSF side and supersampling; a RIMConfig is one.
+        priors: What the systems are drawn from.
+        systems: How many.
+        candidates: The number c_i of each system, (systems,); None looks for them: of each system,
+            the first candidate that meets the constraints.
+        name: Of the recipe in RECIPES; None of a set that is not frozen.
+
+    Raises:
+        RuntimeError: The grids are such that hardly any candidate meets the constraints.
+    """
+
+    def __init__(
+        self,
+        galaxies: GalaxyPool,
+        geometry: Geometry,
+        priors: Priors,
+        systems: int,
+        candidates: np.ndarray | None = None,
+        name: str | None = None,
+    ):
+        """Compile the renderer, and look for the candidates if they are not given."""
+        self.galaxies, self.geometry, self.priors, self.name = galaxies, geometry, priors, name
+        self._renderer = SystemRenderer(priors, geometry)
+        self.galaxy = galaxies.order(systems)
+        self.candidates = np.zeros(systems, "int64") if candidates is None else candidates
+        if candidates is None:
+            self._find_candidates()
+
+    def __len__(self) -> int:
+        """Number of systems."""
+        return len(self.candidates)
+
+    def mocks(self, systems: Sequence[int]) -> MockObservations:
+        """Make some of the systems; each is the same whatever others are asked for.
+
+        Args:
+            systems: Their numbers, such as range(QUICK_SYSTEMS).
+
+        Raises:
+            ValueError: No number, or one that is not between 0 and the size of the set less one.
+        """
+        systems = np.asarray(systems, dtype="int64")
+        if not (len(systems) and systems.min() >= 0 and systems.max() < len(self)):
+            raise ValueError(
+                f"`systems` must be numbers from 0 to {len(self) - 1}. Received: {systems}"
+            )
+        parts = []
+        for start in range(0, len(systems), _BATCH):
+            chosen = systems[start : start + _BATCH]
+            rendered, generators = self._render(chosen, self.candidates[chosen])
+            draws = [
+                generator.standard_normal(rendered["image"].shape[1:], dtype="float32")
+                for generator in generators
+            ]
+            parts.append(observe(rendered, np.stack(draws), self.galaxy[chosen]))
+        return concatenate(parts)
+
+    def digest(self) -> str:
+        """Return the sha256 of galaxy numbers, parameters and first noise deviates."""
+        text = hashlib.sha256(self.galaxy.astype("<i8").tobytes())
+        for system, number in enumerate(self.candidates):
+            parameters, generator = _candidate(self.priors, system, number)
+            deviate = generator.standard_normal(1, dtype="float32")
+            for value in (*parameters.values(), deviate):
+                text.update(value.astype("<f4").tobytes())
+        return text.hexdigest()
+
+    def _render(self, systems, numbers) -> tuple[dict, list[np.random.Generator]]:
+        """Render candidates of at most _BATCH systems; their generators go on to the noise."""
+        drawn, generators = zip(
+            *(_candidate(self.priors, *pair) for pair in zip(systems, numbers, strict=True)),
+            strict=True,
+        )
+        # Always a full batch, so that the renderer is compiled for one shape.
+        slots = np.resize(np.arange(len(systems)), _BATCH)
+        rendered = self._renderer.render(
+            np.stack([self.galaxies.stamp(self.galaxy[systems[slot]]) for slot in slots]),
+            {key: np.concatenate([drawn[slot][key] for slot in slots]) for key in drawn[0]},
+        )
+        return {key: value[: len(systems)] for key, value in rendered.items()}, list(generators)
+
+    def _find_candidates(self) -> None:
+        open_pairs = deque((system, 0) for system in range(len(self)))
+        with tqdm(total=len(self), desc="drawing systems", unit="system") as bar:
+            while open_pairs:
+                pairs = [open_pairs.popleft() for _ in range(min(_BATCH, len(open_pairs)))]
+                rendered, _ = self._render(*zip(*pairs, strict=True))
+                accepted = self._renderer.meets_constraints(rendered)
+                for (system, number), good in zip(pairs, accepted, strict=True):
+                    if good:
+                        self.candidates[system] = number
+                        bar.update()
+                    elif number + 1 < _MAX_CANDIDATES:
+                        open_pairs.append((system, number + 1))
+                    else:
+                        raise RuntimeError(
+                            f"None of {_MAX_CANDIDATES} candidates of system {system} meets the "
+                            f"constraints of {self.priors} on {self.geometry.image_grid} and "
+                            f"{self.geometry.source_grid}: another grid is needed."
+                        )
+
+
+def validation_set(
+    geometry: Geometry, galaxies: str | Path | None = None, systems: int = SYSTEMS
+) -> ValidationSet:
+    """Return the frozen set of these grids and galaxies, or else one of the same kind.
+
+    Where no set is frozen, as for a user's own galaxies or grids, candidates are looked for, with a
+    progress bar; the `name` of such a set is None, and the verdict on a candidate at the very
+    threshold may differ between machines.
+
+    Args:
+        geometry: Grids, PSF side and supersampling; a RIMConfig is one.
+        galaxies: File of `train/prepare_galaxies.py`, whose validation split is used; by default
+            procedural galaxies.
+        systems: How many, at most SYSTEMS: the first ones of the set.
+
+    Raises:
+        ValueError: A number of systems that is not possible, or not a galaxy file.
+        FileNotFoundError: There is no such galaxy file.
+        RuntimeError: numpy draws other numbers on this machine than when the set was frozen.
+    """
+    if not 1 <= systems <= SYSTEMS:
+        raise ValueError(f"`systems` must be from 1 to {SYSTEMS}. Received: {systems}")
+    pool = GalaxyPool(galaxies)
+    for path in sorted(RECIPES.glob("*.json")):
+        recipe = json.loads(path.read_text())
+        if recipe["geometry"] == _describe(geometry) and pool.matches(recipe):
+            return _frozen(pool, geometry, recipe, path.stem, systems)
+    return ValidationSet(pool, geometry, Priors(), systems)
+
+
+def freeze(
+    name: str, geometry: Geometry, galaxies: str | Path | None = None, overwrite: bool = False
+) -> Path:
+    """Draw SYSTEMS systems and write their recipe, whole or not at all.
+
+    Args:
+        name: Of the recipe, such as euclid64_procedural.
+        geometry: Grids, PSF side and supersampling.
+        galaxies: As in `validation_set`.
+        overwrite: Replace a recipe of this name.
+
+    Returns:
+        The recipe's file, in RECIPES.
+
+    Raises:
+        FileExistsError: There is a recipe of this name and `overwrite` is not set.
+    """
+    path = RECIPES / f"{name}.json"
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists. Say overwrite (--overwrite) to replace it.")
+    drawn = ValidationSet(GalaxyPool(galaxies), geometry, Priors(), SYSTEMS)
+    recipe = {
+        "galaxies": drawn.galaxies.kind,
+        "geometry": _describe(geometry),
+        "priors": drawn.priors.to_dict(),
+        "sha256": drawn.digest(),
+        "candidates": drawn.candidates.tolist(),
+        "galaxy_means": drawn.galaxies.means(),
+    }
+    RECIPES.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in recipe.items())
+    try:
+        temporary.write_text("{\n" + lines + "\n}\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _frozen(
+    pool: GalaxyPool, geometry: Geometry, recipe: dict, name: str, systems: int
+) -> ValidationSet:
+    priors = Priors.from_dict(recipe["priors"])
+    candidates = np.array(recipe["candidates"])
+    found = ValidationSet(pool, geometry, priors, len(candidates), candidates).digest()
+    if found != recipe["sha256"]:
+        raise RuntimeError(
+            f"The systems of the validation set {name} come out differently with numpy "
+            f"{np.__version__}: measures on them would not compare with others'. Use the numpy "
+            f"that the set was frozen with. Received: sha256 {found}, not {recipe['sha256']}"
+        )
+    return ValidationSet(pool, geometry, priors, systems, candidates[:systems], name)
+
+
+def _candidate(priors: Priors, system: int, number: int) -> tuple[dict, np.random.Generator]:
+    """Return the parameters of one candidate, arrays (1, ...), and the generator of its noise."""
+    generator = np.random.default_rng([SEED, int(system), int(number)])
+    return priors.draw(generator, 1), generator
+
+
+def _describe(geometry: Geometry) -> dict:
+    """Return the fields of a Geometry, of what may be a RIMConfig."""
+    return {field.name: getattr(geometry, field.name) for field in fields(Geometry)}
+
+
+@lru_cache(maxsize=PROCEDURAL_GALAXIES)
+def _procedural_stamp(index: int) -> np.ndarray:
+    """Galaxy `index` of the procedural pool, rounded as those of a file are."""
+    generator = np.random.default_rng([SEED, index])
+    return draw_procedural_galaxies(1, generator)[0].astype("float16")
