@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROGRAM = ROOT / "train" / "train_rim.py"
 SETTINGS = [
-    *("--preset", "tiny16", "--procedural", "40", "--batch", "4", "--validation-systems", "8"),
+    *("--preset", "tiny16", "--procedural", "40", "--batch", "4", "--development-systems", "8"),
     *("--steps", "15", "--steps-per-epoch", "3", "--seed", "7"),
 ]
 
@@ -60,7 +60,7 @@ def test_run_leaves_what_it_promises(uninterrupted):
     with open(uninterrupted / "log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["steps"]) for row in rows] == [3, 6, 9, 12, 15]
-    assert all(0 < float(row["validation all median_rms_error"]) < 1 for row in rows)
+    assert all(0 < float(row["development all median_rms_error"]) < 1 for row in rows)
     description = json.loads((uninterrupted / "run.json").read_text())
     assert description["recipe"]["seed"] == 7
 
@@ -128,8 +128,8 @@ def test_unknown_preset_and_missing_galaxies(tmp_path):
     damaged.write_bytes(b"no weights")
     code, text = finished(start(tmp_path / "c", "--initial-weights", str(damaged)))
     assert code != 0 and "damaged.weights.h5 does not hold" in text and "Traceback" not in text
-    code, text = finished(start(tmp_path / "d", "--validation-systems", "0"))
-    assert code != 0 and "--validation-systems must be positive" in text
+    code, text = finished(start(tmp_path / "d", "--development-systems", "0"))
+    assert code != 0 and "--development-systems must be positive" in text
     code, text = finished(start(tmp_path / "b", "--galaxies", str(tmp_path / "none.h5")))
     assert code != 0 and "none.h5" in text and "Traceback" not in text
 

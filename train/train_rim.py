@@ -28,7 +28,7 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, help="of Adam, at the start")
     parser.add_argument("--steps-per-epoch", type=int, help="between checkpoints")
     parser.add_argument("--seed", type=int, help="of weights and draws (default 0)")
-    parser.add_argument("--validation-systems", type=int, default=96)
+    parser.add_argument("--development-systems", type=int, default=96)
     parser.add_argument("--initial-weights", type=Path, help="start from these weights")
     parser.add_argument("--output", type=Path, required=True, help="directory of the run")
     return parser.parse_args(arguments)
@@ -41,15 +41,15 @@ def main(arguments=None) -> int:
     for path in (options.galaxies, options.initial_weights):
         if path and not path.exists():
             raise FileNotFoundError(f"There is no file {path}")
-    if options.validation_systems < 1:
+    if options.development_systems < 1:
         raise ValueError(
-            f"--validation-systems must be positive. Received: {options.validation_systems}"
+            f"--development-systems must be positive. Received: {options.development_systems}"
         )
     import keras
     import numpy as np
 
     from rim_lensing.networks.rim import RIM
-    from rim_lensing.simulation.galaxy_pool import training_galaxies, unseen_galaxies
+    from rim_lensing.simulation.galaxy_pool import development_galaxies, training_galaxies
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData
@@ -63,18 +63,18 @@ def main(arguments=None) -> int:
         if getattr(options, name) is not None
     }
     recipe = replace(Recipe() if is_paper else COMPACT_RECIPE, **chosen)
-    validation_priors = Priors()
+    paper_priors = Priors()
     noise = {"noise_per_batch": True} if is_paper else {"log_noise_fraction": 0.5}
-    priors = replace(validation_priors, **noise)
+    priors = replace(paper_priors, **noise)
 
     keras.utils.set_random_seed(recipe.seed)
     pool = training_galaxies(options.galaxies, options.procedural, recipe.seed)
     data = TrainingData(
         MockSimulator(pool, priors, config), recipe.batch, recipe.steps_per_epoch, recipe.seed
     )
-    unseen = unseen_galaxies(options.galaxies)
-    validation = MockSimulator(unseen, validation_priors, config).draw(
-        np.random.default_rng(0), options.validation_systems
+    kept_apart = development_galaxies(options.galaxies)
+    development = MockSimulator(kept_apart, paper_priors, config).draw(
+        np.random.default_rng(0), options.development_systems
     )
     model = RIM(config)
     model.build()
@@ -94,10 +94,10 @@ def main(arguments=None) -> int:
         "initial_weights_sha256": (
             sha256(options.initial_weights) if options.initial_weights else None
         ),
-        "validation_systems": options.validation_systems,
+        "development_systems": options.development_systems,
         "priors": priors.to_dict(),
     }
-    train_rim(model, recipe, data, validation, description, options.output)
+    train_rim(model, recipe, data, development, description, options.output)
     return 0
 
 

@@ -1,0 +1,219 @@
+"""One training run in one directory: recipe, checkpoints, learning curve, resuming."""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import keras
+
+Measure = Callable[[keras.Model, int], dict]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. The defaults are the paper's for the RIM.
+
+    Args:
+        steps: Optimiser steps.
+        batch: Systems per step.
+        learning_rate: Of Adam, at the start.
+        schedule: "exponential": times 0.96 every 5000 steps. "cosine": a linear rise over the
+            first 2% of the steps, then a half cosine to zero.
+        clip: The gradient's global norm is clipped here.
+        steps_per_epoch: Steps between two measurements and checkpoints.
+        seed: Of the weights and of all that is drawn.
+
+    Raises:
+        ValueError: An unknown schedule, or a number that is not positive.
+    """
+
+    steps: int = 200_000
+    batch: int = 5
+    learning_rate: float = 2e-5
+    schedule: str = "exponential"
+    clip: float = 5.0
+    steps_per_epoch: int = 1000
+    seed: int = 0
+
+    def __post_init__(self):
+        """Refuse what cannot be trained with."""
+        if self.schedule not in ("exponential", "cosine"):
+            raise ValueError(
+                f"`schedule` must be 'exponential' or 'cosine'. Received: {self.schedule!r}"
+            )
+        for name in ("steps", "batch", "learning_rate", "clip", "steps_per_epoch"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"`{name}` must be positive. Received: {getattr(self, name)}")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that hold all the steps; the last one is filled up."""
+        return -(-self.steps // self.steps_per_epoch)
+
+    def optimizer(self) -> keras.optimizers.Optimizer:
+        """Return a new Adam with this schedule and clipping."""
+        if self.schedule == "exponential":
+            rate = keras.optimizers.schedules.ExponentialDecay(self.learning_rate, 5000, 0.96)
+        else:
+            warmup = max(1, self.steps // 50)
+            rate = keras.optimizers.schedules.CosineDecay(
+                0.0,
+                max(1, self.epochs * self.steps_per_epoch - warmup),
+                warmup_target=self.learning_rate,
+                warmup_steps=warmup,
+            )
+        return keras.optimizers.Adam(rate, global_clipnorm=self.clip)
+
+
+class TrainingRun(keras.callbacks.Callback):
+    """Measures, logs and checkpoints at the end of every epoch; resumes from there.
+
+    Args:
+        directory: Where checkpoint.weights.h5 and log.csv go.
+        data: Its attribute `epoch` is kept in step.
+        measure: Called with the model and the number of epochs done; returns columns of the log.
+    """
+
+    def __init__(self, directory: Path, data: keras.utils.PyDataset, measure: Measure):
+        """Nothing is written yet."""
+        super().__init__()
+        self.directory, self.data, self.measure = Path(directory), data, measure
+        self.rows: list[dict] = []
+        self.started = 0.0
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that a killed run resumes from."""
+        return self.directory / "checkpoint.weights.h5"
+
+    def resume(self, model: keras.Model) -> int:
+        """Load the last checkpoint, if there is one, and return the epoch to go on with.
+
+        Raises:
+            ValueError: The checkpoint cannot be read.
+        """
+        if not self.checkpoint.exists():
+            return 0
+        model.optimizer.build(model.trainable_variables)
+        try:
+            with h5py.File(self.checkpoint) as file:
+                epoch = int(file.attrs["epochs_done"])
+            model.load_weights(self.checkpoint)
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"The checkpoint {self.checkpoint} cannot be read ({error}). Delete it to start "
+                "again, or put back a copy."
+            ) from error
+        with open(self.directory / "log.csv", newline="") as file:
+            self.rows = list(csv.DictReader(file))[:epoch]
+        return epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Tell the data which epoch's draws are due."""
+        self.data.epoch = epoch
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Measure, log, and only then checkpoint: a checkpoint has its row and pictures."""
+        row = {"epoch": epoch + 1, "steps": int(self.model.optimizer.iterations)} | (logs or {})
+        measured = self.measure(self.model, epoch + 1)
+        row["seconds"] = round(time.monotonic() - self.started, 1)
+        self.rows.append(row | measured)
+        self._write_log()
+        self._save_checkpoint(epoch + 1)
+
+    def _write_log(self):
+        temporary = self.directory / "log.csv.tmp"
+        with open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.rows[-1]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        os.replace(temporary, self.directory / "log.csv")
+
+    def _save_checkpoint(self, epochs_done: int):
+        temporary = self.directory / "checkpoint_tmp.weights.h5"
+        self.model.save_weights(temporary)
+        with h5py.File(temporary, "a") as file:
+            file.attrs["epochs_done"] = epochs_done
+        os.replace(temporary, self.checkpoint)
+
+
+def train(
+    model: keras.Model,
+    recipe: Recipe,
+    data: keras.utils.PyDataset,
+    measure: Measure,
+    description: dict,
+    finished: Path,
+    loss: keras.losses.Loss,
+    metrics: tuple[keras.metrics.Metric, ...] = (),
+) -> None:
+    """Train, or resume, in the directory of `finished`.
+
+    Args:
+        model: Built; its `config` has a `to_dict`.
+        recipe: How.
+        data: From what; a function of its attribute `epoch` and the step, so that a killed run
+            resumes bit for bit.
+        measure: Makes columns of the learning curve after every epoch, see `TrainingRun`.
+        description: What identifies the run (JSON); a run that was started with another one is not
+            continued.
+        finished: Where the trained weights go; the directory is made if missing.
+        loss: What is minimised.
+        metrics: What the log shows beside it.
+
+    Raises:
+        FileExistsError: The directory holds a finished run, or one of another description.
+        ValueError: The last checkpoint cannot be read.
+    """
+    finished = Path(finished)
+    description = description | {"recipe": asdict(recipe), "config": model.config.to_dict()}
+    _claim(finished.parent, description, finished)
+    model.compile(optimizer=recipe.optimizer(), loss=loss, metrics=list(metrics))
+    run = TrainingRun(finished.parent, data, measure)
+    first = run.resume(model)
+    data.epoch = first
+    model.fit(
+        data,
+        initial_epoch=first,
+        epochs=recipe.epochs,
+        callbacks=[run],
+        verbose=1 if os.isatty(1) else 2,
+        shuffle=False,
+    )
+    _save_finished(model, finished)
+
+
+def _claim(directory: Path, description: dict, finished: Path):
+    """Make the directory ours, or make sure that it is."""
+    if finished.exists():
+        raise FileExistsError(
+            f"{directory} holds a finished run ({finished.name}). Choose another output directory."
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "run.json"
+    text = json.dumps(description, indent=2, sort_keys=True)
+    foreign = (directory / "checkpoint.weights.h5").exists() and not path.exists()
+    if foreign or (path.exists() and path.read_text() != text):
+        raise FileExistsError(
+            f"{directory} holds a run with other settings ({path.name}). Choose another output "
+            "directory, or give the settings of that run to resume it."
+        )
+    temporary = directory / "run.json.tmp"
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _save_finished(model: keras.Model, path: Path):
+    """Write the weights alone, without the optimiser's state."""
+    bare = type(model).from_config(model.get_config())
+    bare.build()
+    bare.set_weights(model.get_weights())
+    temporary = path.with_name(f"tmp_{path.name}")
+    bare.save_weights(temporary)
+    os.replace(temporary, path)

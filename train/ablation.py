@@ -1,0 +1,137 @@
+"""Which options win, at equal compute: python train/ablation.py --galaxies FILE --output DIR.
+
+Trains every variant of the preset euclid64 for as many multiply-adds as the preset itself takes in
+`--steps` steps, and measures all on the same systems of development galaxies. Interrupted, it goes
+on where it was. The table is printed and written to DIR/table.md.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rim_lensing.networks.presets import RIMConfig, get_preset
+
+BASELINE = "euclid64"
+VARIANTS = {
+    BASELINE: {},
+    "input: variance-scaled gradient": {"likelihood_input": "variance"},
+    "input: asinh of the gradient": {"likelihood_input": "asinh"},
+    "input: raw gradient (paper)": {"likelihood_input": "raw"},
+    "state: logit alone (paper)": {"state_input": "logit"},
+    "state: source alone": {"state_input": "source"},
+    "T = 5": {"steps": 5},
+    "T = 12": {"steps": 12},
+    "stride 2": {"stride": 2},
+    "widths / 2": {"channels": (16, 24, 8, 16)},
+    "widths x 1.5": {"channels": (48, 72, 24, 48)},
+    "loss: equal weights (paper)": {"loss_weights": "equal"},
+    "no skip (paper)": {"skip": False},
+}
+
+
+def multiply_adds(config: RIMConfig) -> int:
+    """Count those of the convolutions of all T steps, forward, for one system."""
+    c, k, n = config.channels, config.kernel_sizes, config.source_side
+    low = (n // config.stride) ** 2
+    inputs = (2 if config.state_input == "both" else 1) + (
+        3 if config.likelihood_input == "preconditioned" else 1
+    )
+    wide = c[2] + (inputs if config.skip else 0)
+    per_step = (
+        k[0] ** 2 * inputs * c[0] * low
+        + 3 * k[1] ** 2 * (c[0] + c[1]) * c[1] * low
+        + k[2] ** 2 * c[1] * c[2] * low
+        + 3 * k[3] ** 2 * (wide + c[3]) * c[3] * n**2
+        + k[4] ** 2 * c[3] * n**2
+    )
+    return config.steps * per_step
+
+
+def parse_arguments(arguments=None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
+    parser.add_argument("--steps", type=int, default=200, help="of the baseline")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--systems", type=int, default=256, help="to measure on")
+    parser.add_argument("--output", type=Path, required=True, help="directory of all runs")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None) -> int:
+    """Train and measure every variant."""
+    options = parse_arguments(arguments)
+    import keras
+    import numpy as np
+
+    from rim_lensing.networks.rim import RIM
+    from rim_lensing.simulation.galaxy_pool import development_galaxies, training_galaxies
+    from rim_lensing.simulation.mock_observations import MockSimulator
+    from rim_lensing.simulation.priors import Priors
+    from rim_lensing.simulation.training_data import TrainingData
+    from rim_lensing.training import COMPACT_RECIPE, evaluate, train_rim
+
+    baseline = get_preset(BASELINE)
+    pool = training_galaxies(options.galaxies, None, options.seed)
+    priors = replace(Priors(), log_noise_fraction=0.5)
+    development = MockSimulator(development_galaxies(options.galaxies), Priors(), baseline).draw(
+        np.random.default_rng(0), options.systems
+    )
+    rows = []
+    for label, changes in VARIANTS.items():
+        config = replace(baseline, **changes)
+        cost = multiply_adds(config) / multiply_adds(baseline)
+        steps = round(options.steps / cost)
+        recipe = replace(COMPACT_RECIPE, steps=steps, steps_per_epoch=steps, seed=options.seed)
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(options.seed)
+        model = RIM(config)
+        model.build()
+        directory = options.output / f"{label}, seed {options.seed}".replace("/", "over")
+        weights = directory / "rim.weights.h5"
+        if weights.exists():
+            model.load_weights(weights)
+        else:
+            print(f"\n{label}: {steps} steps", flush=True)
+            data = TrainingData(
+                MockSimulator(pool, priors, config), recipe.batch, steps, options.seed
+            )
+            few = MockSimulator(pool, Priors(), config).draw(np.random.default_rng(1), 16)
+            train_rim(model, recipe, data, few, {"ablation": label}, directory)
+        summary, _, _ = evaluate(model, development)
+        rows.append((label, model.count_params(), cost, steps, summary))
+        _write(options.output / "table.md", _table(rows))
+    print(_table(rows))
+    return 0
+
+
+def _table(rows: list) -> str:
+    bins = [name for name in rows[0][4]]
+    head = ["variant", "weights", "cost of a step", "steps"]
+    head += [f"median rms error, {name}" for name in bins] + ["chi2 / pixel", "flux bias"]
+    lines = [head, ["---"] * len(head)]
+    for label, weights, cost, steps, summary in rows:
+        lines.append(
+            [label, f"{weights:,}", f"{cost:.2f}", str(steps)]
+            + [f"{summary[name]['median_rms_error']:.2%}" for name in bins]
+            + [f"{summary['all']['median_chi2_per_pixel']:.3f}"]
+            + [f"{summary['all']['flux_bias']:+.2%}"]
+        )
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on")
