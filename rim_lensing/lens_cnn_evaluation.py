@@ -1,0 +1,152 @@
+"""How well a lens CNN predicts lenses that it has not seen, and how honest its intervals are."""
+
+import warnings
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from scipy.special import ndtri
+from tqdm import tqdm
+
+from rim_lensing.evaluation import measured
+from rim_lensing.inference.lens_predictor import LensPrediction, LensPredictor
+from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing.simulation.priors import NOISE_BINS
+from rim_lensing.simulation.validation_set import SYSTEMS, ValidationSet, validation_set
+
+CONFIDENCES = np.linspace(0.02, 0.98, 49)
+"""At which the coverage of intervals is drawn."""
+
+_INTERVALS = {"68": 1.0, "95": 1.96}  # standard deviations to each side
+_BATCH = 64
+
+
+def measure_predictions(true: np.ndarray, mean: np.ndarray, std: np.ndarray) -> dict[str, dict]:
+    """Return, for every lens parameter, how good predictions are.
+
+    Args:
+        true: The systems' lenses, (systems, 7).
+        mean: Predicted, (systems, 7).
+        std: Predicted standard deviations, (systems, 7).
+
+    Returns:
+        By parameter name: median_error, the median of |mean - true|, in the parameter's unit; and
+        coverage_68 and coverage_95, the fractions of systems whose truth lies within 1 and 1.96
+        standard deviations.
+    """
+    error = np.abs(mean - true)
+    return {
+        name: {"median_error": float(np.median(error[:, i]))}
+        | {
+            f"coverage_{label}": float(np.mean(error[:, i] <= width * std[:, i]))
+            for label, width in _INTERVALS.items()
+        }
+        for i, name in enumerate(PARAMETER_NAMES)
+    }
+
+
+@dataclass(frozen=True)
+class LensEvaluation:
+    """Truth and prediction, system by system.
+
+    Args:
+        systems: What the model was measured on.
+        true: Lenses, (systems, 7).
+        prediction: Of all systems.
+        noise_level: rms over the image's peak, (systems,).
+    """
+
+    systems: ValidationSet
+    true: np.ndarray
+    prediction: LensPrediction
+    noise_level: np.ndarray
+
+    def metrics(self) -> dict:
+        """Return what metrics.json holds of it, see `evaluation.measured`.
+
+        The rows are the seven parameters, over all systems and by noise. In each: what
+        `measure_predictions` gives with the total standard deviations; rms_error, of the mean;
+        median_aleatoric_std and median_std, the medians of the predicted standard deviations.
+        """
+        return measured(self.systems, self._summary)
+
+    def coverage(self, std: np.ndarray) -> np.ndarray:
+        """Return how often central intervals of CONFIDENCES hold the truth, (levels, 7).
+
+        Args:
+            std: Standard deviations of the Gaussians, (systems, 7).
+        """
+        widths = ndtri((1 + CONFIDENCES) / 2)
+        deviations = np.abs(self.prediction.lens - self.true) / std
+        return np.mean(deviations <= widths[:, None, None], axis=1)
+
+    def _summary(self, chosen: np.ndarray) -> dict[str, dict[str, float]]:
+        noise = self.noise_level[chosen]
+        bins = {"": np.ones(len(chosen), bool)}
+        for low, high in NOISE_BINS:
+            bins[f" noise {100 * low:g}-{100 * high:g}%"] = (noise >= low) & (noise < high)
+        return {
+            f"{name}{label}": values
+            for label, inside in bins.items()
+            if inside.any()
+            for name, values in self._measures(chosen[inside]).items()
+        }
+
+    def _measures(self, chosen: np.ndarray) -> dict[str, dict[str, float]]:
+        true, lens, std, aleatoric = (
+            array[chosen]
+            for array in (
+                self.true,
+                self.prediction.lens,
+                self.prediction.std,
+                self.prediction.aleatoric,
+            )
+        )
+        rms = np.sqrt(np.mean((lens - true) ** 2, axis=0))
+        return {
+            name: {"systems": len(chosen)}
+            | values
+            | {
+                "rms_error": float(rms[i]),
+                "median_aleatoric_std": float(np.median(aleatoric[:, i])),
+                "median_std": float(np.median(std[:, i])),
+            }
+            for i, (name, values) in enumerate(measure_predictions(true, lens, std).items())
+        }
+
+
+def evaluate_lens_predictor(
+    model: LensPredictor, galaxies: str | Path | None = None, systems: int = SYSTEMS
+) -> LensEvaluation:
+    """Predict the lenses of the validation set, as a user would, with a progress bar.
+
+    Args:
+        model: What is measured.
+        galaxies: File of `train/prepare_galaxies.py`, whose validation split is used; by default
+            procedural galaxies.
+        systems: How many of the set's systems, from the first.
+
+    Raises:
+        ValueError: `systems` is not from 1 to the size of the set, or `galaxies` is not a galaxy
+            file.
+        FileNotFoundError: There is no such galaxy file.
+    """
+    chosen = validation_set(model.network.config, galaxies, systems)
+    true, predictions, noise_level = [], [], []
+    with tqdm(total=systems, desc="evaluating", unit="system") as bar:
+        for start in range(0, systems, _BATCH):
+            mocks = chosen.mocks(range(start, min(start + _BATCH, systems)))
+            with warnings.catch_warnings():
+                # The edges of the priors, seen through the noise, look like the outside.
+                warnings.simplefilter("ignore", UserWarning)
+                predictions.append(model.predict(mocks.image, noise=mocks.noise, psf=mocks.psf))
+            true.append(mocks.lens)
+            noise_level.append(mocks.noise_level)
+            bar.update(len(mocks.lens))
+    prediction = LensPrediction(
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in predictions])
+            for field in fields(LensPrediction)
+        }
+    )
+    return LensEvaluation(chosen, np.concatenate(true), prediction, np.concatenate(noise_level))

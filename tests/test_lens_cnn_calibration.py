@@ -1,0 +1,72 @@
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+
+from rim_lensing.inference.lens_predictor import LensPrediction
+from rim_lensing.lens_cnn_calibration import calibrate, fit_std_factors, score, with_dropout
+from rim_lensing.lens_cnn_evaluation import measure_predictions
+from rim_lensing.networks.lens_cnn import LensCNN
+from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
+
+CONFIG = get_lens_cnn_preset("tiny16")
+
+
+@pytest.fixture(scope="module")
+def network():
+    keras.utils.set_random_seed(6)
+    made = LensCNN(CONFIG)
+    made.build()
+    return made
+
+
+def prediction(lens, std):
+    return LensPrediction(lens, std, std, 0 * std, lens[:, None])
+
+
+def test_factors_that_were_put_in_are_found():
+    generator = np.random.default_rng(0)
+    true = generator.standard_normal((50_000, 7))
+    std = generator.uniform(0.5, 2.0, size=true.shape)
+    wrong = np.array([0.5, 2.0, 2.0, 1.0, 1.0, 3.0, 3.0])
+    found = prediction(true + wrong * std * generator.standard_normal(true.shape), std)
+    factors = fit_std_factors(true, found)
+    np.testing.assert_allclose(factors, wrong, rtol=0.02)
+    for values in measure_predictions(true, found.lens, std * factors).values():
+        assert values["coverage_68"] == pytest.approx(0.6827, abs=0.01)
+        assert values["coverage_95"] == pytest.approx(0.95, abs=0.01)
+
+
+def test_a_pair_shares_its_factor():
+    generator = np.random.default_rng(1)
+    true = np.zeros((20_000, 7))
+    found = prediction(generator.standard_normal(true.shape) * [1, 1, 3, 1, 1, 1, 1], true + 1)
+    factors = fit_std_factors(true, found)
+    assert factors[1] == factors[2] and 1 < factors[1] < 3
+    np.testing.assert_allclose(factors[[0, 3, 4, 5, 6]], 1, rtol=0.03)
+
+
+def test_score_is_scipys_density():
+    generator = np.random.default_rng(2)
+    true, mean = generator.standard_normal((2, 30, 7))
+    std = generator.uniform(0.2, 2, size=mean.shape)
+    expected = -scipy.stats.norm.logpdf(true, mean, std).mean() - 0.5 * np.log(2 * np.pi)
+    assert score(true, mean, std) == pytest.approx(expected)
+
+
+def test_another_rate_has_the_same_weights(network):
+    other = with_dropout(network, 0.2)
+    assert other.config.dropout == 0.2 and network.config.dropout == CONFIG.dropout
+    for ours, theirs in zip(other.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_chooses_the_best_rate_above_zero_and_its_factors(network, few_development_galaxies):
+    found = calibrate(network, systems=20, rates=(0.0, 0.02, 0.4))
+    assert [row["dropout"] for row in found.scan] == [0.0, 0.02, 0.4]
+    best = min(found.scan[1:], key=lambda row: row["score"])
+    assert found.network.config.dropout == best["dropout"]
+    assert found.std_factors == tuple(best["std_factors"])
+    assert found.systems == 20
+    assert found.scan[1]["uncalibrated"] != found.scan[2]["uncalibrated"]
+    assert best["calibrated"] != best["uncalibrated"]
