@@ -1,6 +1,7 @@
 """How well a model does on systems that it has not seen: the one measurement behind every table."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +9,11 @@ import numpy as np
 from tqdm import tqdm
 
 from rim_lensing import metrics
+from rim_lensing.inference.result import Reconstruction
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
-from rim_lensing.simulation.galaxy_pool import unseen_galaxies
-from rim_lensing.simulation.mock_observations import MockObservations, MockSimulator
-from rim_lensing.simulation.priors import Priors
+from rim_lensing.simulation.mock_observations import MockObservations
+from rim_lensing.simulation.validation_set import SYSTEMS, ValidationSet, validation_set
 
-PROCEDURAL = "procedural"
 MAGNIFICATION_BINS = ((3, 6), (6, 12), (12, np.inf))
 _BATCH = 16
 _RESAMPLES = 200
@@ -23,132 +23,147 @@ _COLUMNS = {
     "median_abs_flux_error": ("abs. flux error", "{:.1%}"),
     "flux_bias": ("flux bias", "{:+.1%}"),
     "median_chi2_per_pixel": ("chi2 / pixel", "{:.3f}"),
+    "median_error": ("median abs. error", "{:.4f}"),
+    "rms_error": ("rms error", "{:.4f}"),
+    "coverage_68": ("68% intervals cover", "{:.1%}"),
+    "coverage_95": ("95% intervals cover", "{:.1%}"),
+    "median_aleatoric_std": ("aleatoric std", "{:.4f}"),
+    "median_std": ("total std", "{:.4f}"),
 }
+"""Titles and formats of all measures: a table has those that its model has."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mocks, their reconstructions, and the measures of DESIGN section 6.
+    """The measures of DESIGN section 6, system by system.
 
     Args:
-        mocks: The systems.
-        sources: Reconstructions, (systems, n, n).
-        model_images: (systems, m, m).
-        seed: That the systems were drawn with.
-        galaxies: What their galaxies are: the name of a file, or PROCEDURAL.
+        systems: What the model was measured on.
+        rms_error: Over the peak of the truth, (systems,).
+        flux_error: Signed, (systems,).
+        chi2: Per pixel, (systems,).
+        noise_level: rms over the image's peak, (systems,).
+        magnification: (systems,).
     """
 
-    mocks: MockObservations
-    sources: np.ndarray
-    model_images: np.ndarray
-    seed: int
-    galaxies: str
-
-    @property
-    def rms_error(self) -> np.ndarray:
-        """Over the peak of the truth, (systems,)."""
-        return metrics.rms_error(self.sources, self.mocks.source)
+    systems: ValidationSet
+    rms_error: np.ndarray
+    flux_error: np.ndarray
+    chi2: np.ndarray
+    noise_level: np.ndarray
+    magnification: np.ndarray
 
     def metrics(self) -> dict:
-        """Return what metrics.json holds of it.
+        """Return what metrics.json holds of it, see `measured`.
 
-        `summary` holds, for all systems and by noise and by magnification, what
-        `metrics.summarise` gives; `standard_errors` holds the same keys, by bootstrap over the
-        systems.
+        The rows are all systems, and those of each bin of noise and magnification; in each is what
+        `metrics.summarise` gives.
         """
-        mocks = self.mocks
         measures = (
             self.rms_error,
-            metrics.flux_error(self.sources, mocks.source),
-            metrics.chi2_per_pixel(mocks.image - self.model_images, mocks.noise),
-            mocks.noise_level,
-            mocks.magnification,
+            self.flux_error,
+            self.chi2,
+            self.noise_level,
+            self.magnification,
         )
-        systems = len(mocks.image)
-        generator = np.random.default_rng(0)
-        resampled = [
-            _summary(*(values[chosen] for values in measures))
-            for chosen in generator.integers(systems, size=(_RESAMPLES, systems))
-        ]
-        summary = _summary(*measures)
-        errors = {
-            label: {
-                key: float(np.std([draw[label][key] for draw in resampled if label in draw]))
-                for key in _COLUMNS
-            }
-            for label in summary
+        return measured(
+            self.systems, lambda chosen: _summary(*(values[chosen] for values in measures))
+        )
+
+
+def measured(
+    systems: ValidationSet, summarise: Callable[[np.ndarray], dict[str, dict[str, float]]]
+) -> dict:
+    """Return what metrics.json holds of a measurement.
+
+    Args:
+        systems: What was measured.
+        summarise: Takes numbers of systems and returns rows: by label, measures by name, and how
+            many systems there are.
+
+    Returns:
+        How many systems of which set and galaxies; `summary`, the rows of all systems; and
+        `standard_errors`, the same rows, by bootstrap over the systems.
+    """
+    count = len(systems)
+    generator = np.random.default_rng(0)
+    resampled = [
+        summarise(chosen) for chosen in generator.integers(count, size=(_RESAMPLES, count))
+    ]
+    summary = summarise(np.arange(count))
+    errors = {
+        label: {
+            key: float(np.std([draw[label][key] for draw in resampled if label in draw]))
+            for key in row
+            if key != "systems"
         }
-        return {
-            "systems": systems,
-            "seed": self.seed,
-            "galaxies": self.galaxies,
-            "distinct_galaxies": len(np.unique(mocks.galaxy)),
-            "summary": summary,
-            "standard_errors": errors,
-        }
+        for label, row in summary.items()
+    }
+    return {
+        "systems": count,
+        "validation_set": systems.name,
+        "galaxies": systems.galaxies.name,
+        "distinct_galaxies": len(np.unique(systems.galaxy)),
+        "summary": summary,
+        "standard_errors": errors,
+    }
 
 
 def evaluate_model(
-    model: RIMReconstructor,
-    galaxies: str | Path | None = None,
-    systems: int = 1000,
-    seed: int = 0,
-    priors: Priors | None = None,
+    model: RIMReconstructor, galaxies: str | Path | None = None, systems: int = SYSTEMS
 ) -> Evaluation:
-    """Reconstruct mocks of unseen galaxies, as a user would, with a progress bar.
+    """Reconstruct the validation set of the model's grids, as a user would, with a progress bar.
 
     Args:
         model: What is measured.
         galaxies: File of `train/prepare_galaxies.py`, whose validation split is used; by default
-            procedural galaxies, as many as systems.
-        systems: How many mocks; no galaxy is used twice before all were used once.
-        seed: Of the mocks: the same seed, galaxies and grids give the same systems.
-        priors: Of the mocks; by default those of the paper, with uniform noise.
+            procedural galaxies.
+        systems: How many of the set's systems, from the first.
 
     Raises:
-        ValueError: `systems` is not positive, or `galaxies` is not a galaxy file.
+        ValueError: `systems` is not from 1 to the size of the set, or `galaxies` is not a galaxy
+            file.
         FileNotFoundError: There is no such galaxy file.
     """
-    if systems < 1:
-        raise ValueError(f"`systems` must be positive. Received: {systems}")
-    stamps = unseen_galaxies(galaxies, procedural=systems)
-    simulator = MockSimulator(stamps, priors or Priors(), model.network.config)
-    generator = np.random.default_rng(seed)
-    order = np.resize(generator.permutation(len(stamps)), systems)
-    mocks, results = [], []
-    with warnings.catch_warnings(), tqdm(total=systems, desc="evaluating", unit="system") as bar:
+    chosen = validation_set(model.network.config, galaxies, systems)
+    measures = []
+    with tqdm(total=systems, desc="evaluating", unit="system") as bar:
+        for start in range(0, systems, _BATCH):
+            numbers = range(start, min(start + _BATCH, systems))
+            mocks = chosen.mocks(numbers)
+            result = reconstruct(model, mocks)
+            measures.append(
+                (
+                    metrics.rms_error(result.source, mocks.source),
+                    metrics.flux_error(result.source, mocks.source),
+                    metrics.chi2_per_pixel(mocks.image - result.model_image, mocks.noise),
+                    mocks.noise_level,
+                    mocks.magnification,
+                )
+            )
+            bar.update(len(numbers))
+    return Evaluation(chosen, *(np.concatenate(parts) for parts in zip(*measures, strict=True)))
+
+
+def reconstruct(model: RIMReconstructor, mocks: MockObservations) -> Reconstruction:
+    """Reconstruct mock observations with their true noise, PSF and lens."""
+    with warnings.catch_warnings():
         # The edges of the priors, seen through the noise, look like the outside.
         warnings.simplefilter("ignore", UserWarning)
-        for start in range(0, systems, _BATCH):
-            chosen = order[start : start + _BATCH]
-            mock = simulator.draw(generator, len(chosen), galaxies=chosen)
-            results.append(
-                model.reconstruct(mock.image, noise=mock.noise, psf=mock.psf, lens=mock.lens)
-            )
-            mocks.append(mock)
-            bar.update(len(chosen))
-    return Evaluation(
-        mocks=MockObservations(
-            **{
-                name: np.concatenate([getattr(batch, name) for batch in mocks])
-                for name in MockObservations.__dataclass_fields__
-            }
-        ),
-        sources=np.concatenate([result.source for result in results]),
-        model_images=np.concatenate([result.model_image for result in results]),
-        seed=seed,
-        galaxies=Path(galaxies).name if galaxies else PROCEDURAL,
-    )
+        return model.reconstruct(mocks.image, noise=mocks.noise, psf=mocks.psf, lens=mocks.lens)
 
 
 def markdown_table(content: dict) -> str:
-    """Return what `Evaluation.metrics` gave as a table, every value with its standard error."""
-    rows = [["systems", "number", *(title for title, _ in _COLUMNS.values())]]
-    for label, values in content["summary"].items():
+    """Return what `measured` gave as a table, every value with its standard error."""
+    summary = content["summary"]
+    measures = next(iter(summary.values()))
+    columns = {key: column for key, column in _COLUMNS.items() if key in measures}
+    rows = [["systems", "number", *(title for title, _ in columns.values())]]
+    for label, values in summary.items():
         errors = content["standard_errors"][label]
         cells = [
             f"{form.format(values[key])} ± {form.replace('+', '').format(errors[key])}"
-            for key, (_, form) in _COLUMNS.items()
+            for key, (_, form) in columns.items()
         ]
         rows.append([label, str(values["systems"]), *cells])
     rows.insert(1, ["---"] * len(rows[0]))

@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import h5py
@@ -15,14 +17,23 @@ import numpy as np
 
 from rim_lensing import __version__, zoo
 from rim_lensing.evaluation import evaluate_model
+from rim_lensing.inference.lens_predictor import LensPredictor
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
-from rim_lensing.model_card import draw_pictures, model_card
+from rim_lensing.lens_cnn_calibration import calibrate
+from rim_lensing.lens_cnn_card import draw_lens_cnn_pictures, lens_cnn_card
+from rim_lensing.lens_cnn_evaluation import evaluate_lens_predictor
+from rim_lensing.networks.lens_cnn import LensCNN
+from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.networks.rim import RIM
-from rim_lensing.saved_model import export_saved_model
+from rim_lensing.rim_card import draw_rim_pictures, rim_card
+from rim_lensing.saved_model import export_lens_predictor, export_saved_model
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
+from rim_lensing.simulation.validation_set import PROCEDURAL, SYSTEMS
+
+Model = RIMReconstructor | LensPredictor
 
 GOLDEN, METRICS = "golden.npz", "metrics.json"
 _GOLDEN_SYSTEMS, _GOLDEN_SEED = 2, 20190101
@@ -33,8 +44,7 @@ def publish(
     run_directory: str | Path,
     name: str,
     galaxies: str | Path | None = None,
-    systems: int = 1000,
-    seed: int = 0,
+    systems: int = SYSTEMS,
     output: str | Path = "pretrained",
     from_checkpoint: bool = False,
     description: str | None = None,
@@ -43,12 +53,14 @@ def publish(
     """Write a folder of the zoo: complete, or not at all.
 
     Args:
-        run_directory: Of a training run, see `training.train_rim`.
+        run_directory: Of a training run, see `training.train_rim` and
+            `lens_cnn_training.train_lens_cnn`. A lens CNN is calibrated first, see
+            `lens_cnn_calibration`.
         name: Of the model: lower-case letters, digits and underscores.
         galaxies: File whose validation split the model is measured on, beside unseen procedural
-            galaxies, on which it is measured always.
-        systems: How many mocks it is measured on.
-        seed: Of these mocks.
+            galaxies, on which it is measured always; a lens CNN is calibrated on its development
+            galaxies.
+        systems: How many systems of the validation set it is measured on.
         output: The folder of the models, made if missing.
         from_checkpoint: Publish the last checkpoint of a run that is not finished.
         description: One line; by default the network and its grids.
@@ -71,14 +83,14 @@ def publish(
         )
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists. Say overwrite (--overwrite) to replace it.")
-    network, facts = _read_run(run, from_checkpoint)
-    priors = Priors.from_dict(facts.pop("priors"))
+    config, network, facts = _read_run(run, from_checkpoint)
+    parts = _PARTS[config.kind]
     log = _read_log(run)[: facts["epochs"]]
     # Runs of before the log had seconds do not tell.
     seconds = [float(row["seconds"]) for row in log if row.get("seconds")]
     facts["hours"] = sum(seconds) / 3600 if seconds else None
     facts = {
-        "description": description or _description(network.config),
+        "description": description or parts.describe(network.config),
         "parameters": network.count_params(),
         "licence": _LICENCE,
         "date": datetime.date.today().isoformat(),
@@ -89,21 +101,30 @@ def publish(
     temporary = folder.with_name(f".{name}.{os.getpid()}.part")
     temporary.mkdir(parents=True)
     try:
-        network.save_weights(temporary / zoo.WEIGHTS)
-        zoo.write_config(temporary, network.config, priors)
+        if config.kind == "lens_cnn":
+            calibration = calibrate(network, galaxies)
+            network = calibration.network
+            config = replace(config, network=network.config, std_factors=calibration.std_factors)
+            facts["calibration"] = {
+                "systems": calibration.systems,
+                "galaxies": [PROCEDURAL, *([Path(galaxies).name] if galaxies else [])],
+                "scan": calibration.scan,
+            }
+        network.save_weights(temporary / config.weights)
+        zoo.write_config(temporary, config)
         zoo.write_metadata(temporary, facts)
         # From here on the model is what a user gets.
         model = zoo.load_pretrained(temporary)
-        export_saved_model(model.network, temporary / "saved_model")
+        parts.export(model, temporary / "saved_model")
         write_golden(model, temporary / GOLDEN)
         origins = [galaxies, None] if galaxies else [None]
-        evaluations = [evaluate_model(model, origin, systems, seed) for origin in origins]
+        evaluations = [parts.evaluate(model, origin, systems) for origin in origins]
         measurements = [evaluation.metrics() for evaluation in evaluations]
-        card = model_card(name, facts, network.config, priors, measurements)
+        card = parts.card(name, facts, config, measurements)
         (temporary / "README.md").write_text(card)
         (temporary / METRICS).write_text(json.dumps(measurements, indent=2) + "\n")
         (temporary / "pictures").mkdir()
-        for key, figure in draw_pictures(evaluations[-1], log).items():
+        for key, figure in parts.draw_pictures(model, evaluations, log).items():
             figure.savefig(temporary / "pictures" / f"{key}.png", dpi=80)
         zoo.write_metadata(temporary, facts)
         _move_into_place(temporary, folder)
@@ -112,9 +133,31 @@ def publish(
     return folder
 
 
-def write_golden(model: RIMReconstructor, path: Path) -> None:
-    """Write inputs (image, noise, psf, lens) and the reconstructed source of two mock systems.
+@dataclass(frozen=True)
+class _Parts:
+    """What a kind of model brings to its publication.
 
+    Args:
+        network: Its class.
+        describe: Takes the network's configuration, returns one line.
+        export: Takes the model and the directory of the SavedModel.
+        evaluate: Takes the model, a galaxy file or None, and the number of systems.
+        card: Takes name, metadata, configuration and measurements, returns Markdown.
+        draw_pictures: Takes the model, evaluations and the training's log, returns figures by name.
+    """
+
+    network: type[RIM] | type[LensCNN]
+    describe: Callable
+    export: Callable
+    evaluate: Callable
+    card: Callable
+    draw_pictures: Callable
+
+
+def write_golden(model: Model, path: Path) -> None:
+    """Write the inputs and outputs of two mock systems.
+
+    Inputs: image, noise, psf, and of a RIM the lens. Outputs: source; of a lens CNN lens and std.
     Their galaxies are procedural: nobody's data are shipped.
     """
     generator = np.random.default_rng(_GOLDEN_SEED)
@@ -122,22 +165,31 @@ def write_golden(model: RIMReconstructor, path: Path) -> None:
     simulator = MockSimulator(stamps, Priors(), model.network.config)
     mocks = simulator.draw(generator, _GOLDEN_SYSTEMS, galaxies=np.arange(_GOLDEN_SYSTEMS))
     inputs = mocks.network_inputs()
-    source = model.reconstruct(**inputs).source
-    np.savez_compressed(path, **inputs, source=source.astype("float32"))
+    if isinstance(model, RIMReconstructor):
+        outputs = {"source": model.reconstruct(**inputs).source.astype("float32")}
+    else:
+        del inputs["lens"]
+        lens, std = model.predict(**inputs)
+        outputs = {"lens": lens, "std": std}
+    np.savez_compressed(path, **inputs, **outputs)
 
 
-def _read_run(run: Path, from_checkpoint: bool) -> tuple[RIM, dict]:
-    """Return the network with its weights, and what is known about its training."""
-    weights = run / ("checkpoint.weights.h5" if from_checkpoint else "rim.weights.h5")
-    for path in (run / "run.json", run / "log.csv", weights):
-        if not path.is_file():
-            hint = "" if from_checkpoint else " Is the run finished? If not: --checkpoint."
-            raise FileNotFoundError(
-                f"{run} is not a complete training run: {path} is missing.{hint}"
-            )
+def _read_run(run: Path, from_checkpoint: bool) -> tuple[zoo.ModelConfig, RIM | LensCNN, dict]:
+    """Return configuration, network with its weights, and what is known about its training."""
+    _require(run, "run.json", "log.csv")
     try:
         description = json.loads((run / "run.json").read_text())
-        network = RIM(RIMConfig.from_dict(description["config"]))
+        config = _read_config(description)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"The training run {run} cannot be read: {error}") from error
+    weights = run / ("checkpoint.weights.h5" if from_checkpoint else config.weights)
+    _require(
+        run,
+        weights.name,
+        hint="" if from_checkpoint else " Is the run finished? If not: --checkpoint.",
+    )
+    try:
+        network = _PARTS[config.kind].network(config.network)
         recipe = description["recipe"]
         epochs = -(-recipe["steps"] // recipe["steps_per_epoch"])
         if from_checkpoint:
@@ -152,13 +204,30 @@ def _read_run(run: Path, from_checkpoint: bool) -> tuple[RIM, dict]:
         "epochs": epochs,
         "steps": epochs * recipe["steps_per_epoch"],
         **{key: recipe[key] for key in ("batch", "seed", "learning_rate", "schedule", "clip")},
-        **{
-            key: description[key]
-            for key in ("preset", "galaxies", "training_galaxies", "initial_weights", "priors")
-        },
-        "galaxies_sha256": description.get("galaxies_sha256"),
+        **{key: description[key] for key in ("preset", "galaxies", "training_galaxies")},
+        **{key: description.get(key) for key in ("initial_weights", "galaxies_sha256")},
     }
-    return network, facts
+    return config, network, facts
+
+
+def _require(run: Path, *names: str, hint: str = "") -> None:
+    for name in names:
+        if not (run / name).is_file():
+            raise FileNotFoundError(
+                f"{run} is not a complete training run: {run / name} is missing.{hint}"
+            )
+
+
+def _read_config(description: dict) -> zoo.ModelConfig:
+    """Return the model's configuration; its kind is the one whose configuration has these keys."""
+    keys = set(description["config"])
+    for name, kind in zoo.KINDS.items():
+        if keys <= {field.name for field in fields(kind.config)}:
+            network = kind.config.from_dict(description["config"])
+            return zoo.ModelConfig(name, network, Priors.from_dict(description["priors"]))
+    raise ValueError(
+        f"run.json has the configuration of no kind of model. Received: {sorted(keys)}"
+    )
 
 
 def _read_log(run: Path) -> list[dict[str, str]]:
@@ -166,10 +235,17 @@ def _read_log(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _description(config: RIMConfig) -> str:
+def _describe_rim(config: RIMConfig) -> str:
     return (
         f'RIM for {config.image_side}x{config.image_side} images at {config.image_pixel_scale:g}"'
         f', {config.source_side}x{config.source_side} sources at {config.source_pixel_scale:.4g}"'
+    )
+
+
+def _describe_lens_cnn(config: LensCNNConfig) -> str:
+    return (
+        f"Lens CNN for {config.image_side}x{config.image_side} images at "
+        f'{config.image_pixel_scale:g}": SIE and shear, with standard deviations'
     )
 
 
@@ -197,3 +273,24 @@ def _move_into_place(temporary: Path, folder: Path) -> None:
     os.rename(temporary, folder)
     if aside.exists():
         shutil.rmtree(aside)
+
+
+_PARTS = {
+    "rim": _Parts(
+        network=RIM,
+        describe=_describe_rim,
+        export=lambda model, directory: export_saved_model(model.network, directory),
+        evaluate=evaluate_model,
+        card=rim_card,
+        draw_pictures=draw_rim_pictures,
+    ),
+    "lens_cnn": _Parts(
+        network=LensCNN,
+        describe=_describe_lens_cnn,
+        export=export_lens_predictor,
+        evaluate=evaluate_lens_predictor,
+        card=lens_cnn_card,
+        draw_pictures=draw_lens_cnn_pictures,
+    ),
+}
+"""By kind, see `zoo.KINDS`."""

@@ -1,25 +1,79 @@
 """The zoo: trained models, one folder each, found and checked without importing Keras.
 
-A folder holds config.json (the network's configuration and the priors that it was trained on),
-rim.weights.h5, metadata.json (sha256 and size of every file, and where the model comes from), and
-what users of other tools want: saved_model/, golden.npz, metrics.json, README.md, pictures/.
+A folder holds config.json (see `ModelConfig`), the weights (see KINDS), metadata.json (sha256 and
+size of every file, and where the model comes from), and what users of other tools want:
+saved_model/, golden.npz, metrics.json, README.md, pictures/.
 """
 
 import difflib
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.simulation.priors import Priors
 
 if TYPE_CHECKING:
+    from rim_lensing.inference.lens_predictor import LensPredictor
     from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 
-CONFIG, WEIGHTS, METADATA = "config.json", "rim.weights.h5", "metadata.json"
+CONFIG, METADATA = "config.json", "metadata.json"
+_NO_FACTORS = (1.0,) * len(PARAMETER_NAMES)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the models of a kind have in common.
+
+    Args:
+        title: What they are, and what for.
+        config: Class of the network's configuration.
+        weights: Name of the file.
+    """
+
+    title: str
+    config: type[RIMConfig] | type[LensCNNConfig]
+    weights: str
+
+
+KINDS = {
+    "rim": Kind("a RIM, which reconstructs sources", RIMConfig, "rim.weights.h5"),
+    "lens_cnn": Kind(
+        "a lens CNN, which predicts the lens from the image (.predict in Python)",
+        LensCNNConfig,
+        "lens_cnn.weights.h5",
+    ),
+}
+"""By the name in config.json."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The content of config.json.
+
+    Args:
+        kind: One of KINDS.
+        network: The network's configuration.
+        priors: What it was trained on.
+        std_factors: Of a lens CNN: what its seven standard deviations are multiplied by, see
+            `lens_cnn_calibration`.
+    """
+
+    kind: str
+    network: RIMConfig | LensCNNConfig
+    priors: Priors
+    std_factors: tuple[float, ...] = _NO_FACTORS
+
+    @property
+    def weights(self) -> str:
+        """Name of the file with the weights."""
+        return KINDS[self.kind].weights
 
 
 @dataclass(frozen=True)
@@ -28,19 +82,26 @@ class PretrainedModel:
 
     Args:
         name: What `load_pretrained` takes.
+        kind: One of KINDS.
         description: One line.
         parameters: Number of trained weights.
         image_grid: Pixels of the telescope images that it takes.
-        source_grid: Pixels of the sources that it returns.
+        source_grid: Pixels of the sources that it returns; None of a lens CNN, which returns none.
         directory: Where its files are.
     """
 
     name: str
+    kind: str
     description: str
     parameters: int
     image_grid: PixelGrid
-    source_grid: PixelGrid
+    source_grid: PixelGrid | None
     directory: Path
+
+    @property
+    def weights(self) -> Path:
+        """The file with the weights."""
+        return self.directory / KINDS[self.kind].weights
 
 
 def zoo_directory() -> Path:
@@ -60,22 +121,28 @@ def list_pretrained() -> list[PretrainedModel]:
     return [_describe(zoo_directory() / name) for name in _names()]
 
 
-def find_pretrained(name: str | Path) -> PretrainedModel:
+def find_pretrained(name: str | Path, kind: str | None = None) -> PretrainedModel:
     """Return the model of this name, or in this folder; its weights are not read.
 
     Args:
         name: A model of the zoo, or the path of a folder that `train/publish.py` wrote.
+        kind: One of KINDS, if the model must be of this kind.
 
     Raises:
         FileNotFoundError: The folder lacks its configuration or metadata.
-        ValueError: There is no such model (the message has the nearest name and the list), or a
-            file is damaged (the message names it).
+        ValueError: There is no such model (the message has the nearest name and the list), it is
+            of another kind (the message says of which), or a file is damaged (the message names
+            it).
     """
     names = _names()
-    if str(name) in names:
-        return _describe(zoo_directory() / name)
-    if Path(name).is_dir():
-        return _describe(Path(name))
+    if str(name) in names or Path(name).is_dir():
+        model = _describe(zoo_directory() / name if str(name) in names else Path(name))
+        if kind not in (None, model.kind):
+            raise ValueError(
+                f"The model must be {KINDS[kind].title}. "
+                f"Received: {model.name}, {KINDS[model.kind].title}"
+            )
+        return model
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(
@@ -84,8 +151,8 @@ def find_pretrained(name: str | Path) -> PretrainedModel:
     )
 
 
-def load_pretrained(name: str | Path) -> "RIMReconstructor":
-    """Return a trained model, ready to reconstruct.
+def load_pretrained(name: str | Path) -> "RIMReconstructor | LensPredictor":
+    """Return a trained model: a RIM ready to reconstruct, or a lens CNN ready to predict.
 
     Args:
         name: A model of the zoo (see `list_pretrained`), or the path of such a folder.
@@ -98,41 +165,62 @@ def load_pretrained(name: str | Path) -> "RIMReconstructor":
     Example:
         >>> model = load_pretrained("rim_euclid64")
         >>> result = model.reconstruct(image, noise=0.01, psf=0.07, lens=LensParameters(1.2))
+        >>> lens, std = load_pretrained("lens_cnn_euclid64").predict(image, noise=0.01, psf=0.07)
     """
     model = find_pretrained(name)
-    verify(model.directory, (CONFIG, WEIGHTS))
-    config, priors = read_config(model.directory)
+    config = read_config(model.directory)
+    verify(model.directory, (CONFIG, config.weights))
+    if config.kind == "rim":
+        from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+        from rim_lensing.networks.rim import RIM
 
-    from rim_lensing.inference.rim_reconstructor import RIMReconstructor
-    from rim_lensing.networks.rim import RIM
+        network = RIM(config.network)
+        loaded = RIMReconstructor(network, model.name, config.priors)
+    else:
+        from rim_lensing.inference.lens_predictor import LensPredictor
+        from rim_lensing.networks.lens_cnn import LensCNN
 
-    network = RIM(config)
+        network = LensCNN(config.network)
+        loaded = LensPredictor(network, model.name, config.priors, config.std_factors)
     network.build()
-    network.load_weights(model.directory / WEIGHTS)
-    return RIMReconstructor(network, name=model.name, priors=priors)
+    network.load_weights(model.weights)
+    return loaded
 
 
-def write_config(directory: Path, config: RIMConfig, priors: Priors) -> None:
+def write_config(directory: Path, config: ModelConfig) -> None:
     """Write config.json, which `read_config` reads."""
-    content = {"kind": "rim", "config": config.to_dict(), "priors": priors.to_dict()}
+    content = {
+        "kind": config.kind,
+        "config": config.network.to_dict(),
+        "priors": config.priors.to_dict(),
+    }
+    if config.kind == "lens_cnn":
+        content["std_factors"] = list(config.std_factors)
     (Path(directory) / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
 
 
-def read_config(directory: Path) -> tuple[RIMConfig, Priors]:
-    """Return the network's configuration and the priors that it was trained on.
+def read_config(directory: Path) -> ModelConfig:
+    """Return what config.json says.
 
     Raises:
         FileNotFoundError: There is no config.json.
-        ValueError: It is damaged, or describes another kind of model.
+        ValueError: It is damaged, or describes an unknown kind of model.
     """
     path = Path(directory) / CONFIG
     content = _read_json(path)
-    if content.get("kind") != "rim":
+    kind = content.get("kind")
+    if kind not in KINDS:
         raise ValueError(
-            f"{path} must describe a model of kind 'rim'. Received: {content.get('kind')!r}"
+            f"{path} must describe a model of kind {' or '.join(map(repr, KINDS))}. "
+            f"Received: {kind!r}"
         )
     try:
-        return RIMConfig.from_dict(content["config"]), Priors.from_dict(content["priors"])
+        network = KINDS[kind].config.from_dict(content["config"])
+        priors = Priors.from_dict(content["priors"])
+        factors = tuple(content["std_factors"]) if kind == "lens_cnn" else _NO_FACTORS
+        if len(factors) != len(PARAMETER_NAMES) or not all(0 < f < math.inf for f in factors):
+            raise ValueError(f"std_factors must be 7 positive numbers. Received: {factors}")
+        return ModelConfig(kind, network, priors, factors)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged, or of another version of the package: {error}"
@@ -219,14 +307,15 @@ def _names() -> list[str]:
 
 
 def _describe(directory: Path) -> PretrainedModel:
-    config, _ = read_config(directory)
+    config = read_config(directory)
     metadata = read_metadata(directory)
     return PretrainedModel(
         name=directory.resolve().name,
+        kind=config.kind,
         description=metadata["description"],
         parameters=metadata["parameters"],
-        image_grid=config.image_grid,
-        source_grid=config.source_grid,
+        image_grid=config.network.image_grid,
+        source_grid=config.network.source_grid if config.kind == "rim" else None,
         directory=directory,
     )
 

@@ -23,8 +23,9 @@ def model_folder(tmp_path_factory):
         keras.utils.set_random_seed(3)
         network = RIM(get_preset(preset))
         network.build()
-        network.save_weights(folder / zoo.WEIGHTS)
-        zoo.write_config(folder, network.config, Priors(psf_sigma=(0.0, 0.5)))
+        config = zoo.ModelConfig("rim", network.config, Priors(psf_sigma=(0.0, 0.5)))
+        network.save_weights(folder / config.weights)
+        zoo.write_config(folder, config)
         facts = {"description": f"{preset}, untrained", "parameters": network.count_params()}
         zoo.write_metadata(folder, facts)
         return folder
@@ -36,6 +37,42 @@ def model_folder(tmp_path_factory):
 def tiny_folder(model_folder):
     """An untrained tiny16; not to be changed."""
     return model_folder("tiny16")
+
+
+@pytest.fixture(scope="session")
+def tiny_cnn_folder(tmp_path_factory):
+    """An untrained lens CNN of tiny16, with factors for its standard deviations."""
+    import keras
+
+    from rim_lensing import zoo
+    from rim_lensing.networks.lens_cnn import LensCNN
+    from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
+    from rim_lensing.simulation.priors import Priors
+
+    folder = tmp_path_factory.mktemp("zoo") / "cnn_untrained"
+    folder.mkdir()
+    keras.utils.set_random_seed(5)
+    network = LensCNN(get_lens_cnn_preset("tiny16"))
+    network.build()
+    factors = (0.5, 0.9, 0.9, 1.1, 1.1, 2.0, 2.0)
+    config = zoo.ModelConfig("lens_cnn", network.config, Priors(psf_sigma=(0.0, 0.5)), factors)
+    network.save_weights(folder / config.weights)
+    zoo.write_config(folder, config)
+    facts = {"description": "tiny16 CNN, untrained", "parameters": network.count_params()}
+    zoo.write_metadata(folder, facts)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few_development_galaxies():
+    """Calibrate on three galaxies: drawing 250 takes most of a minute."""
+    from rim_lensing import lens_cnn_calibration
+    from rim_lensing.simulation.procedural import draw_procedural_galaxies
+
+    stamps = draw_procedural_galaxies(3, 9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lens_cnn_calibration, "development_galaxies", lambda path: stamps)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,9 @@ import pytest
 from rim_lensing import zoo
 
 SHIPPED = [model.name for model in zoo.list_pretrained()]
+RIMS, CNNS = (
+    [model.name for model in zoo.list_pretrained() if model.kind == kind] for kind in zoo.KINDS
+)
 NETWORK_INPUTS = ("image", "noise", "psf", "lens")
 
 
@@ -29,7 +32,7 @@ def golden(folder):
 
 
 def test_the_default_model_is_shipped():
-    from rim_lensing.cli import DEFAULT_MODEL
+    from rim_lensing.commands.results import DEFAULT_MODEL
 
     assert DEFAULT_MODEL in SHIPPED
 
@@ -39,14 +42,15 @@ def test_shipped_model_is_complete(name):
     folder = zoo.find_pretrained(name).directory
     zoo.verify(folder)
     listed = set(zoo.read_metadata(folder)["files"])
-    assert {"config.json", "rim.weights.h5", "golden.npz", "metrics.json", "README.md"} <= listed
+    weights = zoo.find_pretrained(name).weights.name
+    assert {"config.json", weights, "golden.npz", "metrics.json", "README.md"} <= listed
     assert "saved_model/saved_model.pb" in listed
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == listed | {"metadata.json"}
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_model_reproduces_its_golden_pair(name):
+@pytest.mark.parametrize("name", RIMS)
+def test_shipped_rim_reproduces_its_golden_pair(name):
     model = zoo.load_pretrained(name)
     pair = golden(zoo.find_pretrained(name).directory)
     source = model.reconstruct(**{key: pair[key] for key in NETWORK_INPUTS}).source
@@ -55,8 +59,8 @@ def test_shipped_model_reproduces_its_golden_pair(name):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
-@pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_saved_model_reproduces_the_golden_pair(name):
+@pytest.mark.parametrize("name", RIMS)
+def test_shipped_saved_rim_reproduces_the_golden_pair(name):
     import tensorflow as tf
 
     folder = zoo.find_pretrained(name).directory
@@ -65,6 +69,27 @@ def test_shipped_saved_model_reproduces_the_golden_pair(name):
     source = serve(*(pair[key] for key in NETWORK_INPUTS))["source"]
     peak = pair["source"].max(axis=(1, 2), keepdims=True)
     assert np.max(np.abs(source - pair["source"]) / peak) < 1e-4
+
+
+@pytest.mark.parametrize("name", CNNS)
+def test_shipped_lens_cnn_reproduces_its_golden_pair(name):
+    pair = golden(zoo.find_pretrained(name).directory)
+    lens, std = zoo.load_pretrained(name).predict(*(pair[key] for key in NETWORK_INPUTS[:3]))
+    np.testing.assert_allclose(lens, pair["lens"], atol=1e-4)
+    np.testing.assert_allclose(std, pair["std"], rtol=1e-3)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
+@pytest.mark.parametrize("name", CNNS)
+def test_shipped_saved_lens_cnn_reproduces_the_golden_pair(name):
+    import tensorflow as tf
+
+    folder = zoo.find_pretrained(name).directory
+    pair = golden(folder)
+    serve = tf.saved_model.load(str(folder / "saved_model")).serve
+    served = serve(*(pair[key] for key in NETWORK_INPUTS[:3]))
+    np.testing.assert_allclose(served["lens"], pair["lens"], atol=1e-4)
+    np.testing.assert_allclose(served["std"], pair["std"], rtol=1e-3)
 
 
 def test_list_and_load(small_zoo, tiny_mocks):
@@ -83,12 +108,41 @@ def test_list_and_load(small_zoo, tiny_mocks):
     )
 
 
+def test_both_kinds_are_listed_and_loaded(small_zoo, tiny_cnn_folder, tiny_mocks):
+    shutil.copytree(tiny_cnn_folder, small_zoo / "cnn_small")
+    cnn, rim, _ = zoo.list_pretrained()
+    assert (cnn.name, cnn.kind, rim.kind) == ("cnn_small", "lens_cnn", "rim")
+    assert cnn.image_grid == rim.image_grid and cnn.source_grid is None
+    model = zoo.load_pretrained("cnn_small")
+    assert model.network.count_params() == cnn.parameters
+    assert model.std_factors == (0.5, 0.9, 0.9, 1.1, 1.1, 2.0, 2.0)
+    assert model.priors.psf_sigma == (0.0, 0.5)
+    lens, std = model.predict(tiny_mocks.image, tiny_mocks.noise, tiny_mocks.psf)
+    assert lens.shape == std.shape == (4, 7)
+
+
+def test_the_wrong_kind_is_named(tiny_folder, tiny_cnn_folder):
+    message = "must be a RIM, which .*Received: cnn_untrained, a lens CNN, which predicts"
+    with pytest.raises(ValueError, match=message):
+        zoo.find_pretrained(tiny_cnn_folder, "rim")
+    with pytest.raises(ValueError, match="must be a lens CNN.*Received: untrained, a RIM"):
+        zoo.find_pretrained(tiny_folder, "lens_cnn")
+
+
+@pytest.mark.parametrize("factors", [[1.0], [1.0] * 6 + [0.0], [1.0] * 6 + [float("nan")], None])
+def test_factors_that_are_none_are_refused(tiny_cnn_folder, tmp_path, factors):
+    content = json.loads((tiny_cnn_folder / zoo.CONFIG).read_text()) | {"std_factors": factors}
+    (tmp_path / zoo.CONFIG).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"{tmp_path / zoo.CONFIG} is damaged"):
+        zoo.read_config(tmp_path)
+
+
 def test_unknown_name_gets_the_nearest_and_the_list(small_zoo):
     with pytest.raises(ValueError, match="mean 'rim_small'.*Models: rim_other, rim_small"):
         zoo.load_pretrained("rim_smal")
 
 
-@pytest.mark.parametrize("name", [zoo.CONFIG, zoo.WEIGHTS, zoo.METADATA])
+@pytest.mark.parametrize("name", [zoo.CONFIG, "rim.weights.h5", zoo.METADATA])
 def test_missing_file_is_named(small_zoo, name):
     path = small_zoo / "rim_small" / name
     path.unlink()
@@ -96,7 +150,7 @@ def test_missing_file_is_named(small_zoo, name):
         zoo.load_pretrained("rim_small")
 
 
-@pytest.mark.parametrize("name", [zoo.CONFIG, zoo.WEIGHTS, zoo.METADATA])
+@pytest.mark.parametrize("name", [zoo.CONFIG, "rim.weights.h5", zoo.METADATA])
 def test_truncated_file_is_named(small_zoo, name):
     path = small_zoo / "rim_small" / name
     path.write_bytes(path.read_bytes()[:-20])
@@ -105,7 +159,7 @@ def test_truncated_file_is_named(small_zoo, name):
 
 
 def test_changed_bit_is_found(small_zoo):
-    path = small_zoo / "rim_small" / zoo.WEIGHTS
+    path = small_zoo / "rim_small" / "rim.weights.h5"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

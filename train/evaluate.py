@@ -14,13 +14,17 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
         type=Path,
         help="HDF5 file of prepare_galaxies.py: its validation split; default: procedural ones",
     )
-    parser.add_argument("--systems", type=int, default=1000, help="mocks to measure on")
-    parser.add_argument("--seed", type=int, default=0, help="of these mocks")
+    parser.add_argument(
+        "--systems",
+        type=int,
+        default=2000,
+        help="how many of the validation set's systems, at most 2000; 200 give a quick look",
+    )
     parser.add_argument(
         "--image-grid",
         nargs=2,
         metavar=("SIDE", "SCALE"),
-        help="on images of SIDE pixels of SCALE arcsec instead of the model's own",
+        help="on images of SIDE pixels of SCALE arcsec instead of the model's own (a RIM)",
     )
     return parser.parse_args(arguments)
 
@@ -32,18 +36,21 @@ def main(arguments=None) -> int:
 
     from rim_lensing.zoo import find_pretrained, load_pretrained
 
-    found = find_pretrained(options.name)
+    # A lens CNN reads the image itself: other pixels are nothing that it knows.
+    found = find_pretrained(options.name, "rim" if options.image_grid else None)
     if options.galaxies and not options.galaxies.exists():
         raise FileNotFoundError(f"There is no {options.galaxies}")
 
     from rim_lensing.evaluation import evaluate_model, markdown_table
+    from rim_lensing.lens_cnn_evaluation import evaluate_lens_predictor
     from rim_lensing.publishing import METRICS
 
     model = load_pretrained(options.name)
     if options.image_grid:
         side, scale = options.image_grid
         model = model.with_image_grid(int(side), float(scale))
-    measured = evaluate_model(model, options.galaxies, options.systems, options.seed).metrics()
+    evaluate = evaluate_model if found.kind == "rim" else evaluate_lens_predictor
+    measured = evaluate(model, options.galaxies, options.systems).metrics()
     published = json.loads((found.directory / METRICS).read_text())
     same = [
         content
@@ -53,8 +60,9 @@ def main(arguments=None) -> int:
     for title, contents in (("measured", [measured]), ("published", same)):
         for content in contents:
             print(
-                f"\n{found.name}, {title}: {content['systems']} systems, seed {content['seed']}, "
-                f"galaxies {content['galaxies']}\n\n{markdown_table(content)}"
+                f"\n{found.name}, {title}: {content['systems']} systems, validation set "
+                f"{content.get('validation_set')}, galaxies {content['galaxies']}\n\n"
+                f"{markdown_table(content)}"
             )
     return 0
 

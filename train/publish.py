@@ -8,15 +8,21 @@ from pathlib import Path
 def parse_arguments(arguments=None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Measure a training run and put it in the zoo.")
-    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="output of train_rim.py")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN_DIR", help="output of train_rim.py or train_lens_cnn.py"
+    )
     parser.add_argument("--name", required=True, help="of the model, such as rim_euclid64")
     parser.add_argument(
         "--galaxies",
         type=Path,
         help="HDF5 file of prepare_galaxies.py: measure on its validation split, too",
     )
-    parser.add_argument("--systems", type=int, default=1000, help="mocks to measure on")
-    parser.add_argument("--seed", type=int, default=0, help="of these mocks")
+    parser.add_argument(
+        "--systems",
+        type=int,
+        default=2000,
+        help="how many of the validation set's systems to measure on, at most 2000",
+    )
     parser.add_argument("--output", type=Path, default=Path("pretrained"), help="the zoo")
     parser.add_argument(
         "--checkpoint", action="store_true", help="the last checkpoint of an unfinished run"
@@ -42,7 +48,6 @@ def main(arguments=None) -> int:
         options.name,
         galaxies=options.galaxies,
         systems=options.systems,
-        seed=options.seed,
         output=options.output,
         from_checkpoint=options.checkpoint,
         description=options.description,

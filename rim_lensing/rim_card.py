@@ -1,0 +1,116 @@
+"""The card of a published RIM."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rim_lensing import figures
+from rim_lensing.evaluation import Evaluation, reconstruct
+from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+from rim_lensing.model_card import (
+    facts_table,
+    learning_curve,
+    measurement_sections,
+    picture_sections,
+    ranges_table,
+)
+from rim_lensing.zoo import ModelConfig
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURES = {
+    "best": "The three procedural systems with the smallest rms errors:",
+    "median": "Three procedural systems with the median rms error:",
+    "worst": "The three procedural systems with the largest rms errors:",
+    "learning_curve": "Validation during training, on a small set of systems:",
+}
+_PICTURED_SYSTEMS = 3
+_LEARNING_CURVE = {
+    "median_rms_error": ("median rms error / peak", "log"),
+    "median_abs_flux_error": ("median |flux error|", "log"),
+    "median_chi2_per_pixel": ("median chi$^2$ / pixel", "log"),
+}
+
+
+def rim_card(name: str, metadata: dict, config: ModelConfig, measurements: list[dict]) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        name: Of the model.
+        metadata: Facts of metadata.json.
+        config: Of the model.
+        measurements: Content of metrics.json: what `Evaluation.metrics` returned, the one on
+            procedural galaxies last.
+    """
+    network = config.network
+    what = f"Recurrent Inference Machine, {network.steps} steps, {metadata['parameters']:,} weights"
+    return f"""# {name}
+
+{metadata["description"]}
+
+{facts_table(metadata, network, what)}
+
+    import rim_lensing as rl
+    model = rl.load_pretrained("{name}")
+    result = model.reconstruct(image, noise=noise, psf=psf, lens=rl.LensParameters(theta_E=1.2))
+
+Without the package, with TensorFlow alone (float32; noise infinite where masked; the PSF
+{network.psf_side} x {network.psf_side} pixels; seven lens parameters):
+
+    tf.saved_model.load("saved_model").serve(image, noise_map, psf, lens_parameters)["source"]
+
+## How well it does
+
+On mock systems whose lens is known exactly, with PSF and noise from the paper's ranges: a Gaussian
+of sigma 0 to 0.1", and noise uniform in 0.1% to 10% of the image's peak. Medians and one 90th
+percentile over the systems, with bootstrap standard errors. The rms error is over all source
+pixels, in units of the source's peak.
+
+{measurement_sections(name, measurements)}
+
+{picture_sections(PICTURES)}
+
+## Limits
+
+Trained for a singular isothermal ellipsoid in external shear that is known, Gaussian PSFs,
+uncorrelated noise, no lens light, and one source, in these ranges; outside of them expect less, and
+look at the residuals:
+
+{ranges_table(config.priors)}
+
+The network gives no uncertainty. Please cite Morningstar et al. 2019, ApJ 883, 14.
+"""
+
+
+def draw_rim_pictures(
+    model: RIMReconstructor, evaluations: list[Evaluation], log: list[dict[str, str]]
+) -> "dict[str, Figure]":
+    """Return the figures of the card, by the names of PICTURES.
+
+    Args:
+        model: What was measured.
+        evaluations: The last is on procedural galaxies, and the one that is drawn: pictures of
+            galaxies of a file are not ours to publish.
+        log: Rows of the training run's log.csv.
+    """
+    evaluation = evaluations[-1]
+    order = np.argsort(evaluation.rms_error)
+    few = min(_PICTURED_SYSTEMS, len(order))
+    middle = (len(order) - few) // 2
+    chosen = {
+        "best": order[:few],
+        "median": order[middle : middle + few],
+        "worst": order[::-1][:few],
+    }
+    return {name: _systems(model, evaluation, indices) for name, indices in chosen.items()} | {
+        "learning_curve": learning_curve(log, _LEARNING_CURVE)
+    }
+
+
+def _systems(model: RIMReconstructor, evaluation: Evaluation, indices: np.ndarray) -> "Figure":
+    mocks = evaluation.systems.mocks(indices)
+    result = reconstruct(model, mocks)
+    return figures.mock_reconstructions(
+        mocks.image, mocks.noise, result.model_image, mocks.source, result.source
+    )
