@@ -1,0 +1,226 @@
+"""Algorithm 1 of the paper: from an image to lens and source, without a hand."""
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, lens_posterior
+from rim_lensing.inference.optimise import (
+    check_single,
+    choose,
+    default_method,
+    is_demagnified,
+    maximise,
+    misses_arcs,
+    reconstruct,
+)
+from rim_lensing.inference.residual_test import FALSE_ALARM, ResidualTest, check_residuals
+from rim_lensing.inference.result import Reconstruction
+from rim_lensing.simulation.priors import Priors
+
+_DRAWS, _STARTS = 16, 3
+_FIRST_WIDENING = 2.0
+
+_logger = logging.getLogger(__name__)
+
+
+class LensModel(Protocol):
+    """What predicts a lens from an image: a lens CNN."""
+
+    def predict(self, image, noise, psf, mask=None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lens and its standard deviation, each (7,) or (1, 7)."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass through the loop of Algorithm 1; the first has the predicted lens.
+
+    Args:
+        lens: (7,).
+        reconstruction: Behind this lens; None if the arcs do not fall on the source grid.
+        test: Of the residuals; None without a reconstruction.
+        starts: Lenses that the optimiser started from; 0 for the predicted lens.
+        evaluations: Sources that it reconstructed.
+        demagnified: The lens magnifies less than the priors allow, see `LensOptimum`.
+        edges: Parameters on an edge of the priors.
+    """
+
+    lens: np.ndarray
+    reconstruction: Reconstruction | None
+    test: ResidualTest | None
+    starts: int
+    evaluations: int
+    demagnified: bool
+    edges: tuple[str, ...]
+
+    @property
+    def succeeded(self) -> bool:
+        """The residuals are consistent with noise, and the lens is one."""
+        return self.test is not None and self.test.consistent and not self.demagnified
+
+    @property
+    def findings(self) -> str:
+        """What speaks against the lens, or for it."""
+        if self.reconstruction is None:
+            return "the lens leads the arcs to outside of the source grid"
+        said = [str(self.test)]
+        if self.demagnified:
+            said.append("the lens hardly magnifies: the source is the arcs, shrunk")
+        if self.edges:
+            said.append(f"on the edge of the priors: {', '.join(self.edges)}")
+        return "; ".join(said)
+
+
+@dataclass(frozen=True)
+class AutomatedFit:
+    """What Algorithm 1 ends with.
+
+    Args:
+        lens: Of the last round if it converged, else of the round with the smallest chi^2, (7,).
+        reconstruction: Behind this lens.
+        rounds: All of them, in order.
+        converged: The residuals are consistent with noise.
+        verdict: Converged, or not and why, in words.
+    """
+
+    lens: np.ndarray
+    reconstruction: Reconstruction
+    rounds: tuple[Round, ...]
+    converged: bool
+    verdict: str
+
+
+def automated_fit(
+    image,
+    noise,
+    psf,
+    source_model: SourceModel,
+    lens_model: LensModel,
+    mask=None,
+    priors: Priors | None = None,
+    max_rounds: int = 4,
+    false_alarm: float = FALSE_ALARM,
+    seed: int = 0,
+) -> AutomatedFit:
+    """Predict the lens, reconstruct the source, and optimise while the residuals are not noise.
+
+    The first optimisation starts from the predicted lens. If that is not enough, the next ones
+    start from the best lens so far and from the best three of 16 that are drawn around the
+    prediction, with twice its standard deviation, then four times, and so on. Every round is logged
+    (logger `rim_lensing.inference.automated_fit`, level INFO).
+
+    Args:
+        image: (m, m), lens light and background subtracted, in any unit.
+        noise: rms in the image's unit: a number or a map (m, m).
+        psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k).
+        source_model: A RIM, or a linear inversion.
+        lens_model: Predicts where to start, such as a lens CNN.
+        mask: True where a pixel is USED, (m, m).
+        priors: Ranges of the search; by default those that the RIM was trained on, or `Priors()`.
+        max_rounds: Largest number of optimisations; 0 takes the predicted lens and tests it.
+        false_alarm: Of the test of the residuals, see `check_residuals`.
+        seed: Of the test's noise and of the starts.
+
+    Raises:
+        ValueError: Bad input (see `check_observation`), a prediction that is not finite, or no
+            round whose arcs fall on the source grid.
+        TypeError: `source_model` is neither of the two.
+    """
+    if int(max_rounds) != max_rounds or max_rounds < 0:
+        raise ValueError(f"`max_rounds` must be an integer, 0 or more. Received: {max_rounds}")
+    if not 0 < false_alarm < 1:
+        raise ValueError(f"`false_alarm` must lie between 0 and 1. Received: {false_alarm}")
+    observation = check_single(image, noise, psf, np.zeros(7), mask, source_model)
+    posterior = lens_posterior(source_model, observation, priors)
+    predicted, spread = (
+        np.asarray(value, "float64").reshape(-1)
+        for value in lens_model.predict(image, noise=noise, psf=psf, mask=mask)
+    )
+    if not (predicted.shape == spread.shape == (7,) and np.all(np.isfinite([predicted, spread]))):
+        raise ValueError(
+            "`lens_model` must predict seven finite parameters and their standard deviations. "
+            f"Received: {predicted} and {spread}"
+        )
+    predicted = posterior.support.nearest(predicted[None])[0]
+    generator = np.random.default_rng(seed)
+    rounds: list[Round] = []
+    for number in range(int(max_rounds) + 1):
+        before = posterior.evaluations
+        starts, lens, result = np.empty((0, len(predicted))), predicted, None
+        if number:
+            best = _best(rounds).lens
+            starts = _starts(posterior, best, predicted, spread, number, generator)
+            lenses, _, _ = maximise(posterior, starts, default_method(posterior))
+            chosen, result = choose(posterior, source_model, lenses)
+            lens = lenses[chosen]
+        elif not misses_arcs(posterior, source_model, lens):
+            result = reconstruct(posterior, source_model, lens)
+        fitted = result is not None
+        rounds.append(
+            Round(
+                lens=lens,
+                reconstruction=result,
+                test=check_residuals(result, source_model, false_alarm, seed=seed)
+                if fitted
+                else None,
+                starts=len(starts),
+                evaluations=posterior.evaluations - before,
+                demagnified=fitted and is_demagnified(result, posterior),
+                edges=posterior.support.edges(lens),
+            )
+        )
+        _logger.info(
+            "round %d, %d sources: %s", number, rounds[-1].evaluations, rounds[-1].findings
+        )
+        if rounds[-1].succeeded:
+            break
+    return _conclude(rounds)
+
+
+def _starts(
+    posterior: LensPosterior, best, predicted, spread, number: int, generator
+) -> np.ndarray:
+    """Return the lenses that an optimisation starts from."""
+    if number == 1:
+        return best[None]
+    widening = _FIRST_WIDENING ** (number - 1)
+    draws = predicted + widening * spread * generator.standard_normal((_DRAWS, len(predicted)))
+    draws = posterior.support.nearest(draws)
+    promising = np.argsort(-posterior.log_posterior(draws))[:_STARTS]
+    return np.concatenate([best[None], draws[promising]])
+
+
+def _best(rounds: list[Round]) -> Round:
+    """Return the round with the smallest chi^2 of those that magnify, or else of all."""
+
+    def rank(one: Round) -> tuple[bool, float]:
+        chi2 = np.inf if one.reconstruction is None else one.reconstruction.chi2
+        return one.demagnified, chi2
+
+    return min(rounds, key=rank)
+
+
+def _conclude(rounds: list[Round]) -> AutomatedFit:
+    """Say how it ended."""
+    converged = rounds[-1].succeeded
+    best = rounds[-1] if converged else _best(rounds)
+    if best.reconstruction is None:
+        raise ValueError(
+            "Neither the predicted lens nor any optimised one leads the arcs to the source grid: "
+            "give a lens model trained on such images, or allow more optimisations. "
+            f"Received: a prediction of {rounds[0].lens.round(3).tolist()}, "
+            f"max_rounds={len(rounds) - 1}"
+        )
+    optimisations = len(rounds) - 1
+    outcome = "converged" if converged else "not converged"
+    how = "with the predicted lens" if optimisations == 0 else f"after {optimisations} optimisation"
+    plural = "s" if optimisations > 1 else ""
+    return AutomatedFit(
+        lens=best.lens,
+        reconstruction=best.reconstruction,
+        rounds=tuple(rounds),
+        converged=converged,
+        verdict=f"{outcome} {how}{plural}: {best.findings}",
+    )

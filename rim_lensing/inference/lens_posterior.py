@@ -1,0 +1,218 @@
+"""How probable a lens is, given an image: the source is what the source model makes of it.
+
+One object for optimisers and samplers (paper section 3, Algorithm 1 and figure 9): many lenses in,
+one number each out, the source reconstructed anew for every lens. The prior is flat on a
+`LensSupport`. With a RIM the likelihood is that of the data given the RIM's source; with the linear
+inversion it is the evidence, which integrates over all sources, and never chi^2: that falls
+as long as the source is allowed to follow the noise, whatever the lens.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from keras import ops
+
+from rim_lensing.inference.lens_support import LensSupport
+from rim_lensing.inference.observation import Observation
+from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+from rim_lensing.inference.semilinear_inversion import ENGINES, SemilinearInversion
+from rim_lensing.inversion.evidence import log_evidence, maximise_evidence
+from rim_lensing.inversion.linear_system import LinearSystem
+from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.ray_tracing import RayTracer
+from rim_lensing.simulation.priors import Priors
+
+SourceModel = RIMReconstructor | SemilinearInversion
+
+STEPS = (0.4, 0.08)
+"""For differences, in source pixels: L is bilinear, so chi^2 has kinks at that scale."""
+
+_BATCHES = (1, 8, 16)
+"""Sizes; other numbers of lenses are filled up, as the RIM is compiled for every size anew."""
+
+
+class LensPosterior(ABC):
+    """The log-posterior of the lens of one observation, for batches of lenses.
+
+    Args:
+        observation: One system; its `lens` says no more than whether this is an SIE or an EPL.
+        priors: Whose ranges hold.
+        source_pixel_scale: arcsec.
+
+    Attributes:
+        support: The lenses that are allowed.
+        evaluations: Sources that have been reconstructed so far.
+        steps: Sensible differences of the parameters, (2, 7 or 8), see `STEPS`.
+    """
+
+    def __init__(self, observation: Observation, priors: Priors, source_pixel_scale: float):
+        """Start counting."""
+        if len(observation) != 1:
+            raise ValueError(
+                "A posterior is that of one system: give image (m, m). "
+                f"Received: {len(observation)} systems"
+            )
+        self.observation, self.priors, self.evaluations = observation, priors, 0
+        self.support = support = LensSupport.from_priors(priors, observation.lens.shape[1])
+        # Ellipticity and shear move rays by about as many arcsec as theta_E and centre do.
+        self.steps = np.outer(STEPS, np.full(len(support.lower), source_pixel_scale))
+
+    def log_posterior(self, lenses: np.ndarray) -> np.ndarray:
+        """Return the log-posterior up to a constant, (k,); -inf outside of the support.
+
+        Args:
+            lenses: (k, 7 or 8), as many parameters as the support has.
+        """
+        lenses = self._checked(lenses)
+        values = self._log_likelihood(self.support.nearest(lenses))
+        return np.where(self.support.contains(lenses), values, -np.inf)
+
+    def log_posterior_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return `log_posterior`, (k,), and its gradient, (k, 7 or 8); 0 outside."""
+        lenses = self._checked(lenses)
+        values, slopes = self._log_likelihood_and_gradient(self.support.nearest(lenses))
+        inside = self.support.contains(lenses)
+        return np.where(inside, values, -np.inf), np.where(inside[:, None], slopes, 0.0)
+
+    def at(self, lens: np.ndarray) -> Observation:
+        """Return the observation with another lens, (7,) or (8,)."""
+        return replace(self.observation, lens=np.asarray(lens, "float32")[None])
+
+    def _checked(self, lenses: np.ndarray) -> np.ndarray:
+        lenses, wanted = np.asarray(lenses, "float64"), len(self.support.lower)
+        if lenses.ndim != 2 or lenses.shape[1] != wanted or not np.all(np.isfinite(lenses)):
+            raise ValueError(
+                f"`lenses` must be finite numbers (k, {wanted}). Received: shape {lenses.shape}, "
+                f"{np.sum(~np.isfinite(lenses))} not finite"
+            )
+        return lenses
+
+    @abstractmethod
+    def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
+        """Return (k,) for lenses (k, 7 or 8) inside of the support."""
+
+    @abstractmethod
+    def _log_likelihood_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (k,) and (k, 7 or 8)."""
+
+
+class RIMLensPosterior(LensPosterior):
+    """-chi^2 / 2 of the RIM's source; arguments as in `LensPosterior`, and the RIM."""
+
+    def __init__(self, model: RIMReconstructor, observation: Observation, priors: Priors):
+        """Keep the RIM."""
+        super().__init__(observation, priors, model.source_grid.pixel_scale)
+        self._model = model
+
+    def residuals(self, lenses: np.ndarray) -> np.ndarray:
+        """Return image minus model over noise of the used pixels, (k, pixels)."""
+        config, parts = self._model.network.config, []
+        used = self.observation.mask[0]
+        for part, count in self._batches(lenses):
+            model = ForwardModel(
+                part.lens, part.psf, config.image_grid, config.source_grid, config.supersampling
+            )
+            predicted = ops.convert_to_numpy(model.predict(self._model.run(part)[:, -1]))
+            residual = (part.image - predicted)[:, used].astype("float64") / part.noise[:, used]
+            parts.append(residual[:count])
+        return np.concatenate(parts)
+
+    def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
+        return -0.5 * np.sum(self.residuals(lenses) ** 2, axis=1)
+
+    def _log_likelihood_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        answers = [
+            [each[:count] for each in self._model.log_likelihood_and_gradient(part)]
+            for part, count in self._batches(lenses)
+        ]
+        values, slopes = (np.concatenate(each) for each in zip(*answers, strict=True))
+        return values.astype("float64"), slopes.astype("float64")
+
+    def _batches(self, lenses: np.ndarray) -> Iterator[tuple[Observation, int]]:
+        """Yield the observation with every lens, a batch at a time, and how many to keep of it."""
+        for start in range(0, len(lenses), _BATCHES[-1]):
+            part = np.asarray(lenses[start : start + _BATCHES[-1]], "float32")
+            size = min(size for size in _BATCHES if size >= len(part))
+            rows = np.minimum(np.arange(size), len(part) - 1)
+            self.evaluations += len(part)
+            yield replace(self.observation[np.zeros(size, int)], lens=part[rows]), len(part)
+
+
+class LinearLensPosterior(LensPosterior):
+    """The log evidence of the linear inversion; arguments as in `LensPosterior`, and the inversion.
+
+    Where the inversion has no strength of its own, every lens is judged at the strength of its own
+    largest evidence. The gradient is by central differences.
+    """
+
+    def __init__(self, inversion: SemilinearInversion, observation: Observation, priors: Priors):
+        """Keep the inversion."""
+        super().__init__(observation, priors, inversion.geometry.source_pixel_scale)
+        self._inversion = inversion
+
+    def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
+        geometry, part = self._inversion.geometry, self.observation
+        tracer = RayTracer(
+            lenses, geometry.image_grid, geometry.source_grid, geometry.supersampling
+        )
+        values = []
+        for lensing in tracer.as_matrix():
+            system = LinearSystem(lensing, part.psf[0], part.image[0], part.noise[0])
+            values.append(self._log_evidence(system))
+            self.evaluations += 1
+        return np.array(values)
+
+    def _log_evidence(self, system: LinearSystem) -> float:
+        engine = ENGINES[self._inversion.engine](system, self._inversion.regularization)
+        if self._inversion.strength is not None:
+            # The user's is in the image's own unit.
+            strength = self._inversion.strength * float(self.observation.flux_unit[0]) ** 2
+        else:
+            try:
+                strength = maximise_evidence(engine)
+            except ValueError:
+                # It grows up to an infinite strength: a lens that leads no data to the source.
+                constants = system.n_data * np.log(2 * np.pi) / 2 + system.log_noise
+                return float(-0.5 * system.data @ system.data - constants)
+        return log_evidence(engine, engine.terms(strength))[0]
+
+    def _log_likelihood_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        shifts = np.diag(self.steps[-1])
+        both = np.concatenate([lenses[:, None] + shifts, lenses[:, None] - shifts], axis=1)
+        nearest = self.support.nearest(both.reshape(-1, lenses.shape[1])).reshape(both.shape)
+        points = np.concatenate([lenses[:, None], nearest], axis=1)
+        values = self._log_likelihood(points.reshape(-1, lenses.shape[1]))
+        values = values.reshape(len(lenses), -1)
+        up, down = np.split(values[:, 1:], 2, axis=1)
+        high, low = np.split(nearest, 2, axis=1)
+        # At an edge one of the two stays behind.
+        width = np.linalg.norm(high - low, axis=-1)
+        return values[:, 0], (up - down) / width
+
+
+def lens_posterior(
+    source_model: SourceModel, observation: Observation, priors: Priors | None = None
+) -> LensPosterior:
+    """Return the posterior of an observation's lens, SIE or EPL as its `lens` is.
+
+    Args:
+        source_model: A RIM, or a linear inversion.
+        observation: One system.
+        priors: Whose ranges hold; by default those that the RIM was trained on, or `Priors()`.
+
+    Raises:
+        ValueError: More than one system.
+        TypeError: `source_model` is neither.
+    """
+    if isinstance(source_model, RIMReconstructor):
+        kind, default = RIMLensPosterior, source_model.priors
+    elif isinstance(source_model, SemilinearInversion):
+        kind, default = LinearLensPosterior, Priors()
+    else:
+        raise TypeError(
+            "`source_model` must be a RIMReconstructor (load_pretrained) or a SemilinearInversion. "
+            f"Received: {type(source_model).__name__}"
+        )
+    return kind(source_model, observation, priors or default)

@@ -1,0 +1,148 @@
+"""Are the residuals noise? A parametric bootstrap (Efron & Tibshirani 1993, chapter 16).
+
+chi^2 alone cannot say. Its expectation is not the number of pixels: a source with hundreds of free
+pixels takes up part of the noise, a RIM leaves a little of the signal at low noise, and how much
+depends on lens, PSF, mask and noise. So the null distribution is simulated for the system at hand:
+the model image, with fresh noise, is reconstructed again with the same lens by the same method, a
+few times, and gives residuals that are noise and the method's own doing, and nothing else.
+
+A wrong lens leaves residuals on the arcs that are correlated over the width of the arcs, noise
+does not. Two statistics are compared with their simulated values: chi^2 of the arcs, and that of
+the residuals smoothed over one pixel.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.stats import t as student
+
+from rim_lensing.inference.lens_posterior import SourceModel
+from rim_lensing.inference.result import Reconstruction
+from rim_lensing.inference.semilinear_inversion import LinearReconstruction, SemilinearInversion
+
+FALSE_ALARM = 0.01
+"""Probability that residuals that are noise are called something else."""
+
+STATISTICS = ("arcs", "smoothed")
+_SMOOTHING = 1.0
+
+
+@dataclass(frozen=True)
+class ResidualTest:
+    """What the test says about one system.
+
+    Args:
+        consistent: Whether the residuals are consistent with noise.
+        p_value: Probability of residuals as large or larger if they were noise.
+        excess: Of each of STATISTICS, over its simulated mean: 1 is what noise leaves, (2,).
+        significance: Of each, in sigma of the simulated values of its logarithm, (2,).
+        false_alarm: Below this p-value the residuals are not called noise.
+    """
+
+    consistent: bool
+    p_value: float
+    excess: np.ndarray
+    significance: np.ndarray
+    false_alarm: float
+
+    def __str__(self) -> str:
+        """Return one line."""
+        verdict = "consistent with noise" if self.consistent else "not noise"
+        return (
+            f"residuals {verdict}: p = {self.p_value:.2g}, chi^2 of the arcs "
+            f"{self.excess[0]:.3g} and smoothed {self.excess[1]:.3g} times what noise leaves"
+        )
+
+
+def residual_statistics(
+    residuals: np.ndarray, model_image: np.ndarray, noise: np.ndarray
+) -> np.ndarray:
+    """Weighted sums of squares of residuals, as they are and smoothed: (batch, 2).
+
+    The weights S^2 / (S^2 + 1), S the model image over the noise, pick out the arcs.
+
+    Args:
+        residuals: In units of the noise, (batch, m, m); 0 where masked.
+        model_image: Noiseless model of the data, (batch, m, m).
+        noise: rms, (m, m) or (batch, m, m); infinite where masked.
+    """
+    signal = (model_image / noise) ** 2
+    weight = signal / (signal + 1)
+    smooth = gaussian_filter(residuals, (0, _SMOOTHING, _SMOOTHING), mode="constant")
+    return np.stack(
+        [np.sum(weight * values**2, axis=(1, 2)) for values in (residuals, smooth)], axis=1
+    )
+
+
+def check_residuals(
+    result: Reconstruction,
+    source_model: SourceModel,
+    false_alarm: float = FALSE_ALARM,
+    copies: int = 16,
+    seed: int = 0,
+) -> ResidualTest:
+    """Test whether the residuals of a reconstruction are consistent with noise.
+
+    The logarithms of the statistics are nearly Gaussian; that of the data is compared with the
+    simulated ones by Student's t, which knows that mean and spread come from a few copies.
+
+    Args:
+        result: Of one system.
+        source_model: What made it: a RIM, or a linear inversion.
+        false_alarm: Wanted rate of false alarms, between 0 and 1; each statistic gets half.
+        copies: Simulations, 3 or more. Each costs a reconstruction.
+        seed: Of their noise: the same seed gives the same answer.
+
+    Raises:
+        ValueError: A batch, or an argument out of range.
+    """
+    if result.is_batch:
+        raise ValueError(
+            "`result` must be that of one system: test result[0], result[1], ... Received: a "
+            f"batch of {len(result)}"
+        )
+    if int(copies) != copies or copies < 3:
+        raise ValueError(f"`copies` must be an integer, 3 or more. Received: {copies}")
+    if not 0 < false_alarm < 1:
+        raise ValueError(f"`false_alarm` must lie between 0 and 1. Received: {false_alarm}")
+    used, noise = result.mask, result.noise
+    generator = np.random.default_rng(seed)
+    draws = generator.standard_normal((int(copies), *noise.shape))
+    images = np.where(used, result.model_image + np.where(used, noise, 0) * draws, 0)
+    again = _reconstruct(images, result, source_model)
+
+    def logarithms(images, models):
+        residuals = np.where(used, images - models, 0) / noise
+        return np.log(np.maximum(residual_statistics(residuals, models, noise), 1e-300))
+
+    data = logarithms(np.where(used, result.image, 0)[None], result.model_image[None])[0]
+    null = logarithms(images, again.model_image)
+    mean, spread = null.mean(axis=0), null.std(axis=0, ddof=1)
+    significance = (data - mean) / (spread * np.sqrt(1 + 1 / copies))
+    p_value = min(1.0, 2 * float(student.sf(significance.max(), copies - 1)))
+    return ResidualTest(
+        consistent=p_value >= false_alarm,
+        p_value=p_value,
+        excess=np.exp(data - mean),
+        significance=significance,
+        false_alarm=false_alarm,
+    )
+
+
+def _reconstruct(images, result: Reconstruction, source_model: SourceModel) -> Reconstruction:
+    """Reconstruct simulated images as the result was."""
+    data = {"noise": result.noise, "psf": result.psf, "lens": result.lens, "mask": result.mask}
+    with warnings.catch_warnings():
+        # The user has been warned of the same lens, noise and PSF.
+        warnings.simplefilter("ignore", UserWarning)
+        if isinstance(result, LinearReconstruction):
+            at_its_strength = SemilinearInversion(
+                source_model.regularization,
+                strength=result.strength,
+                engine=source_model.engine,
+                geometry=source_model.geometry,
+            )
+            return at_its_strength.reconstruct(images, uncertainties=False, **data)
+        return source_model.reconstruct(images, **data)

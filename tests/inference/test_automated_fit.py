@@ -1,0 +1,97 @@
+"""Algorithm 1 from end to end, with a lens model that errs on purpose."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from rim_lensing.inference.automated_fit import automated_fit
+
+LENS = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])
+STD = np.array([0.05, 0.05, 0.05, 0.02, 0.02, 0.02, 0.02])
+ERROR = np.array([0.12, -0.06, 0.06, 0.02, 0.02, 0.02, -0.02])
+
+
+class Guess:
+    """A lens model that answers what it was told to."""
+
+    def __init__(self, lens):
+        self.lens = np.asarray(lens)
+
+    def predict(self, image, noise, psf, mask=None):
+        return self.lens[None], STD[None]
+
+
+def test_a_good_prediction_is_left_alone(ridge_model, mock):
+    fit = automated_fit(**mock(LENS), source_model=ridge_model, lens_model=Guess(LENS))
+    assert fit.converged and len(fit.rounds) == 1 and fit.rounds[0].evaluations == 0
+    np.testing.assert_allclose(fit.lens, LENS)
+    assert "converged with the predicted lens" in fit.verdict
+
+
+def test_a_bad_prediction_is_told_by_its_residuals_and_mended(ridge_model, mock, caplog):
+    caplog.set_level(logging.INFO)
+    fit = automated_fit(**mock(LENS), source_model=ridge_model, lens_model=Guess(LENS + ERROR))
+    assert not fit.rounds[0].succeeded and not fit.rounds[0].test.consistent
+    assert fit.converged and fit.rounds[-1].succeeded and fit.rounds[-1].evaluations > 0
+    assert abs(fit.lens[0] - LENS[0]) < 0.02
+    assert fit.reconstruction is fit.rounds[-1].reconstruction
+    assert fit.verdict.startswith("converged after")
+    assert len([r for r in caplog.records if r.message.startswith("round")]) == len(fit.rounds)
+
+
+def test_what_no_lens_explains_ends_with_the_reason(ridge_model, mock):
+    """A bright intruder beside the arcs: no round succeeds, and the verdict says so."""
+    data = mock(LENS)
+    data["image"][2:4, 8] += 3.0
+    fit = automated_fit(**data, source_model=ridge_model, lens_model=Guess(LENS), max_rounds=2)
+    assert not fit.converged and len(fit.rounds) == 3
+    assert fit.verdict.startswith("not converged after 2 optimisations: residuals not noise")
+    smallest = min(one.reconstruction.chi2 for one in fit.rounds if not one.demagnified)
+    assert fit.reconstruction.chi2 == smallest
+
+
+def test_a_prediction_that_misses_the_arcs_is_a_start_like_others(ridge_model, mock):
+    wide = np.array([2.1, 0.05, 0, 0, 0, 0.02, 0])
+    small = np.array([0.3, 0, 0, 0, 0, 0, 0])
+    arguments = mock(wide) | {"source_model": ridge_model, "lens_model": Guess(small)}
+    with pytest.raises(ValueError, match="Neither the predicted lens.*max_rounds=0"):
+        automated_fit(**arguments, max_rounds=0)
+    fit = automated_fit(**arguments, max_rounds=1)
+    assert fit.rounds[0].reconstruction is None and not fit.rounds[0].succeeded
+    assert "outside of the source grid" in fit.rounds[0].findings
+    assert fit.lens[0] > 1.0 and fit.reconstruction is fit.rounds[1].reconstruction
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"max_rounds": -1}, "max_rounds"),
+        ({"false_alarm": 1.5}, "false_alarm"),
+        ({"image": np.ones((3, 16, 16))}, "one image"),
+        ({"noise": np.nan}, "`noise` must be finite"),
+    ],
+)
+def test_refuses_before_any_work(ridge_model, mock, changes, message):
+    class NoModel:
+        def predict(self, *_, **__):
+            raise AssertionError("asked too early")
+
+    arguments = mock(LENS) | {"source_model": ridge_model, "lens_model": NoModel()} | changes
+    with pytest.raises(ValueError, match=message):
+        automated_fit(**arguments)
+
+
+def test_a_lens_model_that_fails_is_named(ridge_model, mock):
+    broken = Guess(np.full(7, np.nan))
+    with pytest.raises(ValueError, match="`lens_model` must predict seven"):
+        automated_fit(**mock(LENS), source_model=ridge_model, lens_model=broken)
+
+
+def test_a_prediction_beyond_the_priors_starts_at_their_edge(ridge_model, mock):
+    beyond = LENS.copy()
+    beyond[3] = 0.2
+    fit = automated_fit(
+        **mock(LENS), source_model=ridge_model, lens_model=Guess(beyond), max_rounds=0
+    )
+    assert fit.rounds[0].lens[3] == 0.05 and "x" in fit.rounds[0].edges

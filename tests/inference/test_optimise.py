@@ -1,0 +1,112 @@
+"""The search for the lens: every method, and the traps that others have fallen into."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from rim_lensing.inference.optimise import METHODS, optimise_lens
+from rim_lensing.simulation.priors import Priors
+
+LENS = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])
+ERROR = np.array([0.03, -0.03, 0.03, 0.01, 0.01, 0.01, -0.01])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_finds_the_lens(ridge_model, mock, method):
+    found = optimise_lens(**mock(LENS), start=LENS + ERROR, source_model=ridge_model, method=method)
+    truth = ridge_model.reconstruct(lens=LENS, **mock(LENS))
+    start = ridge_model.reconstruct(lens=LENS + ERROR, **mock(LENS))
+    assert found.converged and not found.demagnified
+    assert abs(found.lens[0] - LENS[0]) < 0.015
+    # As probable as the truth, to what seven parameters can take up of the noise.
+    pixels = truth.mask.sum()
+    assert found.reconstruction.chi2 * pixels < truth.chi2 * pixels + 4 < start.chi2 * pixels
+    assert -2 * found.log_posterior == pytest.approx(found.reconstruction.chi2 * pixels, rel=1e-3)
+    assert found.evaluations > 0 and found.seconds > 0
+
+
+def test_restarts_share_the_work_and_the_best_wins(ridge_model, mock):
+    starts = np.array([LENS + 6 * ERROR, LENS + ERROR])
+    both = optimise_lens(**mock(LENS), start=starts, source_model=ridge_model)
+    alone = optimise_lens(**mock(LENS), start=starts[1], source_model=ridge_model)
+    assert both.start_lenses.shape == (2, 7)
+    assert both.start_log_posteriors[0] == max(both.start_log_posteriors)
+    assert both.log_posterior >= alone.log_posterior - 0.1
+
+
+def test_the_linear_inversion_is_optimised_by_its_evidence(linear_model, mock):
+    found = optimise_lens(
+        **mock(LENS), start=LENS + ERROR, source_model=linear_model, method="simplex"
+    )
+    at_truth = linear_model.reconstruct(lens=LENS, uncertainties=False, **mock(LENS))
+    assert abs(found.lens[0] - LENS[0]) < 0.015
+    assert found.reconstruction.log_evidence > at_truth.log_evidence - 0.5
+    assert 0.1 < found.reconstruction.strength / at_truth.strength < 10
+
+
+def test_an_epl_is_found_too(ridge_model, mock):
+    truth = np.append(LENS, 1.1)
+    start = np.append(LENS, 1.0)
+    found = optimise_lens(**mock(truth), start=start, source_model=ridge_model)
+    isothermal = optimise_lens(**mock(truth), start=LENS, source_model=ridge_model)
+    assert found.lens.shape == (8,) and found.log_posterior >= isothermal.log_posterior - 0.5
+
+
+def test_an_edge_of_the_priors_is_named(ridge_model, mock):
+    priors = Priors(theta_E=(0.3, 1.0), psf_sigma=(0, 0.5), min_magnification=2.0)
+    found = optimise_lens(**mock(LENS), start=LENS, source_model=ridge_model, priors=priors)
+    assert "theta_E" in found.edges and found.lens[0] == 1.0
+
+
+def test_a_lens_that_is_switched_off_is_no_answer(ridge_model, mock):
+    """Where only lenses that do not magnify are allowed, the fit says that it has found none."""
+    off = Priors(theta_E=(0.0, 0.05), psf_sigma=(0, 0.5), shear=(0, 0.01), axis_ratio=(0.9, 1))
+    nothing = np.array([0.02, 0, 0, 0, 0, 0, 0])
+    with pytest.warns(UserWarning, match="magnifies"):
+        found = optimise_lens(
+            **mock(np.array([0.5, 0, 0, 0, 0, 0, 0])),
+            start=nothing,
+            source_model=ridge_model,
+            priors=off,
+        )
+    assert found.demagnified
+
+
+def test_of_two_fits_the_one_that_magnifies_is_chosen(ridge_model, mock):
+    from rim_lensing.inference.lens_posterior import lens_posterior
+    from rim_lensing.inference.optimise import check_single, choose
+
+    data = mock(LENS)
+    observation = check_single(data["image"], data["noise"], data["psf"], LENS, None, ridge_model)
+    posterior = lens_posterior(ridge_model, observation)
+    off = np.array([0.31, 0, 0, 0, 0, 0, 0])
+    index, result = choose(posterior, ridge_model, np.array([off, LENS]))
+    assert index == 1 and np.allclose(result.lens, LENS, atol=1e-6)
+
+
+def test_says_when_no_start_leads_the_arcs_to_the_source(ridge_model, mock):
+    off = Priors(theta_E=(0.0, 0.05), psf_sigma=(0, 0.5), shear=(0, 0.01), axis_ratio=(0.9, 1))
+    data, start = mock(np.array([2.1, 0, 0, 0, 0, 0, 0])), np.zeros(7)
+    with pytest.raises(ValueError, match="`start` has led to no lens"):
+        optimise_lens(**data, start=start, source_model=ridge_model, priors=off)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"method": "annealing"}, "`method` must be one of"),
+        ({"image": np.ones((2, 16, 16))}, "one image"),
+        ({"start": np.zeros(5)}, "`lens` must have 7"),
+        ({"noise": -1.0}, "`noise` must be positive"),
+    ],
+)
+def test_refuses(ridge_model, mock, changes, message):
+    arguments = mock(LENS) | {"start": LENS, "source_model": ridge_model} | changes
+    with warnings.catch_warnings(), pytest.raises(ValueError, match=message):
+        optimise_lens(**arguments)
+
+
+def test_gauss_newton_is_not_for_the_evidence(linear_model, mock):
+    with pytest.raises(ValueError, match="'simplex' or 'lbfgs'"):
+        optimise_lens(**mock(LENS), start=LENS, source_model=linear_model, method="gauss-newton")

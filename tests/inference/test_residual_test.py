@@ -1,0 +1,90 @@
+"""The bootstrap of the residuals: rate of false alarms, power, masks."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from rim_lensing.inference.residual_test import check_residuals, residual_statistics
+
+LENS = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])
+
+
+def checked(model, data, lens=LENS, **options):
+    return check_residuals(model.reconstruct(lens=lens, **data), model, **options)
+
+
+def test_statistics_are_sums_over_the_arcs():
+    """Where S / N is 1 the weight is 1/2; a lone pixel smoothed keeps 1/(4 pi sigma^2)."""
+    residuals = np.zeros((1, 33, 33))
+    residuals[0, 16, 16] = 3.0
+    unsmoothed, smoothed = residual_statistics(residuals, np.ones((1, 33, 33)), np.ones((33, 33)))[
+        0
+    ]
+    assert unsmoothed == pytest.approx(4.5)
+    assert smoothed == pytest.approx(4.5 / (4 * np.pi), rel=1e-3)
+    dark = residual_statistics(residuals, np.zeros((1, 33, 33)), np.ones((33, 33)))
+    np.testing.assert_array_equal(dark, 0.0)
+
+
+def test_noise_is_called_something_else_as_often_as_is_said(ridge_model, mock):
+    """The RIM's own answer, lensed, with noise: the null hypothesis itself."""
+    truth = ridge_model.reconstruct(lens=LENS, **mock(LENS))
+    generator, alarms, trials = np.random.default_rng(1), 0, 60
+    for _ in range(trials):
+        noisy = truth.model_image + truth.noise * generator.standard_normal(truth.noise.shape)
+        data = {"image": noisy, "noise": truth.noise, "psf": truth.psf}
+        test = checked(ridge_model, data, false_alarm=0.2, copies=12, seed=5)
+        assert test.consistent == (test.p_value >= 0.2)
+        alarms += not test.consistent
+    # Two statistics that go together share the rate, and a few copies are shared by all trials.
+    assert binom.ppf(1e-4, trials, 0.07) <= alarms <= binom.ppf(1 - 1e-4, trials, 0.2)
+
+
+def test_a_wrong_lens_is_told(ridge_model, mock):
+    wrong = LENS + np.array([0.15, 0, 0, 0, 0, 0, 0])
+    test = checked(ridge_model, mock(LENS), wrong)
+    assert not test.consistent and test.p_value < 1e-4 and np.all(test.excess > 1)
+    assert "not noise" in str(test)
+    assert checked(ridge_model, mock(LENS)).consistent
+
+
+def test_what_is_masked_does_not_speak(ridge_model, mock):
+    data = mock(LENS)
+    mask = np.ones((16, 16), bool)
+    mask[:3] = False
+    dirty = data["image"].copy()
+    dirty[:3] = np.nan
+    results = [
+        checked(ridge_model, data | {"image": image, "mask": mask})
+        for image in (data["image"], dirty)
+    ]
+    assert results[0].p_value == results[1].p_value
+
+
+def test_the_unit_does_not_matter(ridge_model, mock):
+    data = mock(LENS)
+    scaled = data | {"image": data["image"] * 1e-20, "noise": data["noise"] * 1e-20}
+    tests = [checked(ridge_model, each) for each in (data, scaled)]
+    np.testing.assert_allclose(tests[0].significance, tests[1].significance, atol=1e-3)
+
+
+def test_serves_the_linear_inversion(linear_model, mock):
+    assert checked(linear_model, mock(LENS), copies=6).consistent
+    wrong = LENS + np.array([0.2, 0, 0, 0, 0, 0, 0])
+    assert not checked(linear_model, mock(LENS), wrong, copies=6).consistent
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [({"copies": 2}, "copies"), ({"copies": 3.5}, "copies"), ({"false_alarm": 0}, "false_alarm")],
+)
+def test_refuses(ridge_model, mock, changes, message):
+    with pytest.raises(ValueError, match=message):
+        checked(ridge_model, mock(LENS), **changes)
+
+
+def test_refuses_a_batch(ridge_model, mock):
+    data = mock(LENS)
+    batch = {"image": np.stack([data["image"]] * 2), "noise": 0.02, "psf": data["psf"]}
+    with pytest.raises(ValueError, match="one system"):
+        checked(ridge_model, batch)
