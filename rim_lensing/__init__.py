@@ -12,8 +12,17 @@ _PUBLIC = {
     "LensParameters": "rim_lensing.lensing.lens_parameters",
     "load_pretrained": "rim_lensing.zoo",
     "list_pretrained": "rim_lensing.zoo",
+    "LensPredictor": "rim_lensing.inference.lens_predictor",
+    "LensPrediction": "rim_lensing.inference.lens_predictor",
     "RIMReconstructor": "rim_lensing.inference.rim_reconstructor",
     "Reconstruction": "rim_lensing.inference.result",
+    "optimise_lens": "rim_lensing.inference.optimise",
+    "automated_fit": "rim_lensing.inference.automated_fit",
+    "check_residuals": "rim_lensing.inference.residual_test",
+    "sample_lens_posterior": "rim_lensing.inference.sample",
+    "LensChain": "rim_lensing.inference.lens_chain",
+    "SemilinearInversion": "rim_lensing.inference.semilinear_inversion",
+    "LinearReconstruction": "rim_lensing.inference.semilinear_inversion",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _FLUX = "inferno"
 _SIGNED = "RdBu_r"
 _MASKED = "0.6"
+_POSTERIORS = ("k", "tab:red")
+_LENGTHS = ("theta_E", "x", "y")
 
 
 def summary(
@@ -116,6 +118,169 @@ def mock_reconstructions(
         axes[i, 0].set_ylabel(f"noise {np.median(noise[i]) / image[i].max():.1%}")
         axes[i, 2].set_xlabel(f"$\\chi^2$/pixel {np.mean(residuals[i] ** 2):.2f}")
         axes[i, 5].set_xlabel(f"rms {np.sqrt(np.mean(errors[i] ** 2)):.2%} of peak")
+    return figure
+
+
+def learning_curve(steps: Sequence[int], panels: Sequence[tuple[str, dict, str]]) -> "Figure":
+    """Draw what was measured during a training against the step.
+
+    Args:
+        steps: (rows,).
+        panels: One each: title; values (rows,) by the name of the line ("all" is drawn in black);
+            scale of the axis, "log" or "linear".
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
+
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    for axis, (title, lines, scale) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        for label, values in lines.items():
+            axis.plot(steps, values, label=label, color="k" if label == "all" else None, lw=1)
+        axis.set(yscale=scale, xlabel="training step", title=title)
+        if scale == "log":
+            axis.yaxis.set_major_formatter("{x:g}")
+            # Minor labels where the axis spans less than a decade; elsewhere they would overlap.
+            axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+        axis.tick_params(which="both", labelsize=8)
+        axis.grid(alpha=0.3)
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside right upper", fontsize=8)
+    return figure
+
+
+def lens_predictions(
+    true: np.ndarray, lens: np.ndarray, noise_level: np.ndarray, names: Sequence[str]
+) -> "Figure":
+    """A panel per lens parameter: the predicted value against the true one.
+
+    Args:
+        true: (systems, parameters).
+        lens: Predicted, (systems, parameters).
+        noise_level: rms over the image's peak, (systems,): the colour.
+        names: Of the parameters.
+    """
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    columns = -(-len(names) // 2)
+    figure = Figure(figsize=(3.2 * columns, 6.4), layout="constrained")
+    axes = figure.subplots(2, columns).ravel()
+    for i, name in enumerate(names):
+        points = axes[i].scatter(
+            true[:, i], lens[:, i], c=noise_level, s=3, norm=LogNorm(), cmap="viridis"
+        )
+        both = np.concatenate([true[:, i], lens[:, i]])
+        ends = (both.min(), both.max())
+        axes[i].plot(ends, ends, color="k", lw=0.8)
+        axes[i].set(title=name, xlabel="true", ylabel="predicted", aspect="equal")
+    for axis in axes[len(names) :]:
+        axis.remove()
+    figure.colorbar(points, ax=axes[: len(names)], label="noise rms / peak of the image", aspect=40)
+    return figure
+
+
+def coverage_curves(
+    confidence: np.ndarray, coverages: dict[str, np.ndarray], names: Sequence[str]
+) -> "Figure":
+    """A panel per kind of interval: how often the truth lies inside, against what is claimed.
+
+    Args:
+        confidence: Of the intervals, (levels,).
+        coverages: By title, (levels, parameters).
+        names: Of the parameters.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5 * len(coverages), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(coverages), squeeze=False, sharex=True, sharey=True)[0]
+    for axis, (title, coverage) in zip(axes, coverages.items(), strict=True):
+        axis.plot([0, 1], [0, 1], "k--", lw=0.8)
+        for i, name in enumerate(names):
+            axis.plot(confidence, coverage[:, i], lw=1.2, label=name)
+        axis.set(title=title, xlabel="confidence", ylabel="coverage", xlim=(0, 1), ylim=(0, 1))
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    return figure
+
+
+def lens_contours(
+    samples: Sequence[np.ndarray],
+    titles: Sequence[str],
+    names: Sequence[str],
+    truth: np.ndarray | None = None,
+) -> "Figure":
+    """Draw posteriors of lens parameters, pair by pair, with 68% and 95% contours (figure 9).
+
+    Args:
+        samples: Of one posterior, in black, or of two, the second in red: (draws, parameters) each.
+        titles: Of the posteriors.
+        names: Of the parameters.
+        truth: Drawn in blue, (parameters,).
+    """
+    from corner import corner
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    ends = np.array([np.quantile(draws, (0.001, 0.999), axis=0) for draws in samples])
+    low, high = ends[:, 0].min(axis=0), ends[:, 1].max(axis=0)
+    if truth is not None:
+        low, high = np.minimum(low, truth), np.maximum(high, truth)
+    margin = np.maximum(0.08 * (high - low), 1e-9)
+    figure = Figure(figsize=(1.75 * len(names) + 1, 1.75 * len(names) + 1))
+    for draws, color in zip(samples, _POSTERIORS, strict=False):
+        corner(
+            draws,
+            weights=np.full(len(draws), 1 / len(draws)),
+            bins=40,
+            range=list(zip(low - margin, high + margin, strict=True)),
+            levels=(0.68, 0.95),
+            smooth=1.5,
+            smooth1d=1.0,
+            color=color,
+            labels=[f"{name} (arcsec)" if name in _LENGTHS else name for name in names],
+            truths=truth,
+            truth_color="tab:blue",
+            plot_datapoints=False,
+            plot_density=False,
+            max_n_ticks=3,
+            fig=figure,
+        )
+    entries = [
+        Line2D([], [], color=color, label=title)
+        for color, title in zip(_POSTERIORS, titles, strict=False)
+    ]
+    if truth is not None:
+        entries.append(Line2D([], [], color="tab:blue", marker="s", label="truth"))
+    figure.legend(handles=entries, loc="upper right", fontsize=12)
+    return figure
+
+
+def lens_fit(rows: Sequence[dict]) -> "Figure":
+    """A row per lens that was tried: data, model, residuals, source (figures 7 and 8).
+
+    Args:
+        rows: Each with what `summary` takes (image, noise, model_image, source, the two pixel
+            scales, critical_curves and caustics), and its title, which may have several lines.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(15, 3.7 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), 4, squeeze=False)
+    for line, row in zip(axes, rows, strict=True):
+        residuals = (row["image"] - row["model_image"]) / row["noise"]
+        flux = {"vmin": 0, "vmax": np.nanmax(row["image"]), "cmap": _FLUX}
+        sky = PixelGrid(row["image"].shape[-1], row["image_pixel_scale"]).extent
+        plane = PixelGrid(row["source"].shape[-1], row["source_pixel_scale"]).extent
+        _sky_panel(line[0], row["image"], sky, f"data\n{row['title']}", "flux per pixel", **flux)
+        _sky_panel(line[1], row["model_image"], sky, "model", "flux per pixel", **flux)
+        signed = {"vmin": -5, "vmax": 5, "cmap": _SIGNED}
+        _sky_panel(line[2], residuals, sky, "residuals / sigma", "sigma", **signed)
+        flux = {"vmin": 0, "cmap": _FLUX}
+        _sky_panel(line[3], row["source"], plane, "source", "flux per image pixel", **flux)
+        _curves(line[1], row["critical_curves"])
+        _curves(line[3], row["caustics"])
     return figure
 
 

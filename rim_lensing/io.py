@@ -268,6 +268,8 @@ def _source_header(result: "Reconstruction", image_header: "Header | None") -> "
     header["IMGSCALE"] = (result.image_pixel_scale, "arcsec per pixel of the image")
     header["SRCSCALE"] = (result.source_pixel_scale, "arcsec per pixel of the source")
     for name, value in zip(_LENS_CARDS, result.lens, strict=False):
+        if np.isnan(value):  # A lensing matrix was given instead.
+            continue
         header[_LENS_CARDS[name]] = (float(value), f"lens parameter {name}")
     return header
 

@@ -77,7 +77,7 @@ def lens_text(lens):
 
 BAD = {
     "no command": ([], "COMMAND"),
-    "unknown command": (["fit"], "invalid choice"),
+    "unknown command": (["reconstrict"], "invalid choice"),
     "no arguments": (["reconstruct"], "required"),
     "missing image": ({"image": "none.fits"}, "There is no file"),
     "not FITS": ({"image": "text.fits"}, "is not a FITS file"),
@@ -179,6 +179,14 @@ def test_help_takes_less_than_a_second():
     assert min(times) < 1
 
 
+def test_a_lens_cnn_does_not_reconstruct(files, tiny_cnn_folder, tmp_path, capsys):
+    options = ["--noise", "0.1", "--psf", "0.1", "--lens", "theta_E=1", "--output", str(tmp_path)]
+    for command in (["reconstruct", str(files / "image.fits"), *options], ["demo", *options[-2:]]):
+        assert cli.main([*command, "--model", str(tiny_cnn_folder)]) == 2
+        assert "cnn_untrained, a lens CNN, which predicts the lens" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_models_lists_the_zoo(capsys):
     assert cli.main(["models"]) == 0
     out = capsys.readouterr().out
@@ -274,7 +282,7 @@ def test_ctrl_c(monkeypatch, tmp_path, tiny_folder, files, capsys):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_run", interrupt)
+    monkeypatch.setattr("rim_lensing.commands.reconstruct._run", interrupt)
     assert cli.main(command(files, tiny_folder, tmp_path / "out")) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert not (tmp_path / "out").exists()

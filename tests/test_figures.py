@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from rim_lensing.figures import mock_reconstructions, summary
+from rim_lensing.figures import (
+    coverage_curves,
+    learning_curve,
+    lens_predictions,
+    mock_reconstructions,
+    summary,
+)
 
 GENERATOR = np.random.default_rng(0)
 CIRCLE = np.stack([np.cos(np.linspace(0, 6.3, 50)), np.sin(np.linspace(0, 6.3, 50))], axis=-1)
@@ -76,3 +82,39 @@ def test_mock_reconstructions_hold_the_arrays(tmp_path, rows):
             np.testing.assert_allclose(axis.images[0].get_array(), array)
             assert axis.images[0].origin == "lower"
     figure.savefig(tmp_path / "mocks.png")
+
+
+def test_lens_predictions_hold_the_points(tmp_path):
+    true, lens = GENERATOR.uniform(-1, 1, (2, 20, 7))
+    names = [f"p{i}" for i in range(7)]
+    figure = lens_predictions(true, lens, GENERATOR.uniform(0.01, 0.1, 20), names)
+    panels = figure.axes[:7]
+    assert [axis.get_title() for axis in panels] == names
+    for i, axis in enumerate(panels):
+        points = axis.collections[0].get_offsets()
+        np.testing.assert_allclose(points, np.stack([true[:, i], lens[:, i]], axis=-1))
+    figure.savefig(tmp_path / "a.png")
+
+
+def test_coverage_curves_hold_the_curves(tmp_path):
+    confidence = np.linspace(0.1, 0.9, 9)
+    coverages = {title: GENERATOR.uniform(0, 1, (9, 2)) for title in ("total", "half")}
+    figure = coverage_curves(confidence, coverages, ["a", "b"])
+    for axis, (title, coverage) in zip(figure.axes, coverages.items(), strict=True):
+        assert axis.get_title() == title
+        diagonal, *lines = axis.lines
+        np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
+        for line, values in zip(lines, coverage.T, strict=True):
+            np.testing.assert_array_equal(line.get_xydata(), np.stack([confidence, values], -1))
+    figure.savefig(tmp_path / "a.png")
+
+
+def test_learning_curve_has_a_line_per_label(tmp_path):
+    lines = {"all": [0.5, 0.4, 0.3], "noise 1-3%": [0.6, 0.5, 0.45]}
+    figure = learning_curve([10, 20, 30], [("errors", lines, "log"), ("hits", lines, "linear")])
+    for axis, scale in zip(figure.axes, ("log", "linear"), strict=True):
+        assert axis.get_yscale() == scale
+        for line, (label, values) in zip(axis.lines, lines.items(), strict=True):
+            assert line.get_label() == label
+            np.testing.assert_array_equal(line.get_xydata(), np.stack([[10, 20, 30], values], -1))
+    figure.savefig(tmp_path / "a.png")

@@ -1,5 +1,6 @@
 """The preparation program, run as a user runs it."""
 
+import functools
 import importlib.util
 import signal
 import subprocess
@@ -180,6 +181,8 @@ def test_ctrl_c_ends_without_a_traceback_or_a_file(tmp_path, pictures):
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        # A shell has its background jobs ignore ctrl-C.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.7)

@@ -1,0 +1,1 @@
+"""The commands of `rim-lensing`, one module each; what they import at the top loads no Keras."""

@@ -1,0 +1,102 @@
+"""`rim-lensing reconstruct` and `rim-lensing demo`: a source behind a lens that is known."""
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from rim_lensing.commands.inputs import LENS_NAMES, add_image_options, parse_lens, read_user_image
+from rim_lensing.commands.results import (
+    METRICS,
+    RESULT,
+    SUMMARY,
+    add_model_option,
+    add_output_options,
+    check_output,
+    load,
+    verify_files,
+    write_reconstruction,
+)
+
+if TYPE_CHECKING:
+    from rim_lensing.inference.result import Reconstruction
+    from rim_lensing.zoo import PretrainedModel
+
+_FILES = (SUMMARY, RESULT, METRICS)
+
+
+def add_demo(commands: argparse._SubParsersAction) -> None:
+    """Add the command `demo`."""
+    command = commands.add_parser(
+        "demo", help="reconstruct a mock lens that comes with the package, and compare with truth"
+    )
+    add_model_option(command)
+    add_output_options(command)
+    command.set_defaults(run=demo)
+
+
+def add_reconstruct(commands: argparse._SubParsersAction) -> None:
+    """Add the command `reconstruct`."""
+    command = commands.add_parser(
+        "reconstruct",
+        help="reconstruct the source behind a lens in a FITS image",
+        epilog=f"Writes {SUMMARY}, {RESULT} and {METRICS} into the output directory.",
+    )
+    add_image_options(command)
+    command.add_argument("--lens", required=True, metavar="NAME=VALUE,...", help=LENS_NAMES)
+    add_model_option(command)
+    add_output_options(command)
+    command.set_defaults(run=reconstruct)
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Reconstruct the bundled mock and measure the errors."""
+    from rim_lensing import metrics
+    from rim_lensing.demo import read_demo_lens
+    from rim_lensing.zoo import find_pretrained
+
+    check_output(options, _FILES)
+    model, mock = find_pretrained(options.model, "rim"), read_demo_lens()
+    arguments = {
+        "image": mock.image,
+        "noise": mock.noise,
+        "psf": mock.psf,
+        "lens": mock.lens,
+        "pixel_scale": mock.image_pixel_scale,
+    }
+    result, seconds = _run(model, arguments)
+    truth = {}
+    if result.source.shape == mock.source.shape:
+        source, true_source = result.source[None], mock.source[None]
+        truth = {
+            "rms_error": float(metrics.rms_error(source, true_source)[0]),
+            "flux_error": float(metrics.flux_error(source, true_source)[0]),
+        }
+    write_reconstruction(result, options.output, truth | {"seconds": seconds})
+    for name, value in truth.items():
+        words = {"rms_error": "rms error over the true peak", "flux_error": "error of the flux"}
+        print(f"{words[name]}: {value:.2%}")
+
+
+def reconstruct(options: argparse.Namespace) -> None:
+    """Reconstruct a user's lens."""
+    from rim_lensing.zoo import find_pretrained
+
+    lens = parse_lens(options.lens)
+    check_output(options, _FILES)
+    model = find_pretrained(options.model, "rim")
+    image = read_user_image(options, model.image_grid.side)
+    result, seconds = _run(model, image.arguments | {"lens": image.in_field(lens)})
+    write_reconstruction(result, options.output, {"seconds": seconds}, header=image.header)
+
+
+def _run(model: "PretrainedModel", arguments: dict) -> tuple["Reconstruction", float]:
+    """Return the reconstruction and the seconds that it took, without the loading."""
+    from rim_lensing.inference.observation import check_observation
+
+    # Whatever is wrong is said before TensorFlow loads.
+    check_observation(**arguments, image_grid=model.image_grid)
+    verify_files(model)
+    reconstructor = load(model)
+    start = time.perf_counter()
+    result = reconstructor.reconstruct(**arguments)
+    return result, round(time.perf_counter() - start, 3)

@@ -1,0 +1,125 @@
+"""Where a command puts its files: nothing replaced unasked, each whole or not at all."""
+
+import argparse
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from rim_lensing.inference.lens_predictor import LensPredictor
+    from rim_lensing.inference.result import Reconstruction
+    from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+    from rim_lensing.zoo import PretrainedModel
+
+SUMMARY, RESULT, METRICS = "summary.png", "result.fits", "metrics.json"
+"""Of a reconstruction."""
+
+DEFAULT_MODEL = "rim_euclid64"
+
+
+def add_model_option(command: argparse.ArgumentParser) -> None:
+    """Add --model."""
+    command.add_argument(
+        "--model", default=DEFAULT_MODEL, help=f"of the zoo, or a folder (default {DEFAULT_MODEL})"
+    )
+
+
+def add_output_options(command: argparse.ArgumentParser) -> None:
+    """Add --output and --overwrite."""
+    command.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="made if missing"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace earlier results")
+
+
+def check_directory(directory: Path) -> None:
+    """Raise FileExistsError if a directory can not be made here."""
+    existing_part = next(
+        path for path in (directory, *directory.absolute().parents) if path.exists()
+    )
+    if not existing_part.is_dir():
+        raise FileExistsError(f"{existing_part} is not a directory")
+
+
+def check_output(options: argparse.Namespace, names: Iterable[str]) -> None:
+    """Refuse to replace earlier results of these names."""
+    check_directory(options.output)
+    existing = [name for name in names if (options.output / name).exists()]
+    if existing and not options.overwrite:
+        raise FileExistsError(
+            f"{options.output} holds {', '.join(existing)}: say --overwrite to replace earlier "
+            "results"
+        )
+
+
+def load(model: "PretrainedModel") -> "RIMReconstructor | LensPredictor":
+    """Load a model of the zoo, saying so: it takes seconds."""
+    from rim_lensing.tensorflow_messages import without_remarks
+
+    print(f"loading {model.name} ...", flush=True)
+    with without_remarks():
+        from rim_lensing.zoo import load_pretrained
+
+        return load_pretrained(model.directory)
+
+
+def verify_files(model: "PretrainedModel") -> None:
+    """Raise the errors that `load` would raise."""
+    from rim_lensing.zoo import CONFIG, verify
+
+    verify(model.directory, (CONFIG, model.weights.name))
+
+
+def write_picture(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG."""
+    temporary = _temporary(path)
+    try:
+        figure.savefig(temporary, format="png", dpi=100)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(facts: dict, path: Path) -> None:
+    """Write numbers and words."""
+    temporary = _temporary(path)
+    try:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_reconstruction(
+    result: "Reconstruction", directory: Path, numbers: dict, header: object = None
+) -> None:
+    """Write figure, FITS file and numbers, and print the main ones.
+
+    Args:
+        result: Of one system.
+        directory: Made if missing.
+        numbers: What goes into the numbers beside the reconstruction's own; `seconds` among them.
+        header: Of the image.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "model": result.model,
+        "lens": [float(value) for value in result.lens],
+        **result.metrics(),
+        **numbers,
+    }
+    result.to_fits(directory / RESULT, overwrite=True, header=header)
+    write_picture(result.plot(), directory / SUMMARY)
+    write_json(facts, directory / METRICS)
+    print(f"wrote {SUMMARY}, {RESULT} and {METRICS} into {directory}")
+    print(f"chi^2 per pixel: {result.chi2:.3f}")
+    print(f"total magnification: {facts['total_magnification']:.1f}")
+    print(f"time: {numbers['seconds']:.1f} s")
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{os.getpid()}.part")

@@ -1,0 +1,123 @@
+"""`rim-lensing sample`: the posterior of the lens in a FITS image (figure 9)."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rim_lensing.commands.inputs import LENS_NAMES, add_image_options, parse_lens, read_user_image
+from rim_lensing.commands.results import (
+    add_model_option,
+    check_directory,
+    load,
+    verify_files,
+    write_json,
+    write_picture,
+)
+
+if TYPE_CHECKING:
+    from rim_lensing.inference.lens_chain import LensChain
+
+CHAIN, CORNER, POSTERIOR = "chain.h5", "corner.png", "posterior.json"
+
+
+def add_sample(commands: argparse._SubParsersAction) -> None:
+    """Add the command `sample`."""
+    command = commands.add_parser(
+        "sample",
+        help="draw lenses from their posterior, a source reconstructed for every one",
+        epilog=f"Writes {CHAIN}, {CORNER} and {POSTERIOR} into the output directory. After "
+        "ctrl-C, or with more --steps, the same command goes on with the chain that is there.",
+    )
+    add_image_options(command)
+    command.add_argument(
+        "--lens", required=True, metavar="NAME=VALUE,...", help=f"where to start: {LENS_NAMES}"
+    )
+    command.add_argument(
+        "--linear",
+        action="store_true",
+        help="reconstruct by linear inversion, on the model's grids, and sample its evidence",
+    )
+    command.add_argument(
+        "--method",
+        choices=("emcee", "nuts"),
+        default="emcee",
+        help="an ensemble, or chains that follow the gradient of a RIM (default emcee)",
+    )
+    command.add_argument("--walkers", type=int, help="default 32, or 16 chains of nuts")
+    command.add_argument(
+        "--steps", type=int, default=5000, help="of a chain that does not converge (default 5000)"
+    )
+    command.add_argument(
+        "--compare", type=Path, metavar="DIR", help=f"draw the chain there in {CORNER}, too"
+    )
+    add_model_option(command)
+    command.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="made if missing"
+    )
+    command.set_defaults(run=sample)
+
+
+def sample(options: argparse.Namespace) -> None:
+    """Sample the posterior of a user's lens."""
+    from rim_lensing.inference.lens_chain import LensChain
+    from rim_lensing.inference.observation import check_observation
+    from rim_lensing.inference.sampling_settings import check_settings
+    from rim_lensing.zoo import find_pretrained, read_config
+
+    lens = parse_lens(options.lens)
+    check_directory(options.output)
+    parameters = 7 if lens.slope == 1 else 8
+    check_settings(options.method, options.walkers, options.steps, parameters)
+    other = LensChain.from_hdf5(options.compare / CHAIN) if options.compare else None
+    if other and len(other.names) != parameters:
+        raise ValueError(
+            f"--compare must have the parameters of --lens, {parameters}. Received: "
+            f"{', '.join(other.names)}"
+        )
+    if options.linear and options.method == "nuts":
+        raise ValueError("--method nuts needs the gradient of a RIM: leave --linear out")
+    model = find_pretrained(options.model, "rim")
+    image = read_user_image(options, model.image_grid.side)
+    arguments = image.arguments | {"lens": image.in_field(lens)}
+    check_observation(**arguments, image_grid=model.image_grid)
+    verify_files(model)
+    if options.linear:
+        from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+
+        source_model = SemilinearInversion(geometry=read_config(model.directory).network)
+    else:
+        source_model = load(model)
+
+    from rim_lensing.inference.sample import sample_lens_posterior
+
+    start, _ = arguments.pop("lens"), arguments.pop("pixel_scale")
+    options.output.mkdir(parents=True, exist_ok=True)
+    try:
+        chain = sample_lens_posterior(
+            **arguments,
+            source_model=source_model,
+            start=start,
+            method=options.method,
+            walkers=options.walkers,
+            max_steps=options.steps,
+            path=options.output / CHAIN,
+        )
+    except KeyboardInterrupt:
+        print(
+            f"{options.output / CHAIN} keeps the chain: the same command goes on", file=sys.stderr
+        )
+        raise
+    _write(chain, other, options.output)
+
+
+def _write(chain: "LensChain", other: "LensChain | None", directory: Path) -> None:
+    """Write the picture and the numbers of a chain, and print the main ones."""
+    facts = chain.summary()
+    write_picture(chain.corner(other=other), directory / CORNER)
+    write_json(facts, directory / POSTERIOR)
+    print(f"wrote {CHAIN}, {CORNER} and {POSTERIOR} into {directory}")
+    for name, numbers in facts["parameters"].items():
+        print(f"{name:8s} {numbers['mean']:10.5f} +- {numbers['std']:.5f}")
+    print(chain.verdict)
+    print(f"effective samples per second: {facts['effective_samples_per_second']:.3g}")
