@@ -1,0 +1,221 @@
+"""RIM against semilinear inversion on the frozen validation set (paper section 3).
+
+    python benchmarks/fidelity.py --model rim_euclid64 --galaxies galaxies.h5 --output runs/fidelity
+
+reconstructs every system with the RIM, with the linear inversion at the strength of the largest
+evidence, and with the linear inversion at the strength of the smallest true error (an oracle, which
+flatters it), all from the same image, noise, PSF and lens, on the same grids. The arrays are kept
+in chunks: a run that was interrupted goes on with the same command. Then it writes measures.npz,
+table.md and the figures; `--draw-only` does that again from what is there.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+CHUNK = 10
+METHODS = {"rim": "RIM", "linear": "linear, evidence", "oracle": "linear, oracle"}
+
+
+def parse_arguments(arguments=None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="rim_euclid64", help="of the zoo, or a folder")
+    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
+    parser.add_argument("--systems", type=int, default=200, help="the first so many of 2000")
+    parser.add_argument("--regularization", default="gradient", help="of the linear inversion")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--draw-only", action="store_true", help="no new reconstruction")
+    parser.add_argument("--output", type=Path, required=True, help="directory of the run")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None) -> int:
+    """Reconstruct what is missing, measure, draw."""
+    options = parse_arguments(arguments)
+    from rim_lensing.inversion.regularization import check_regularization
+    from rim_lensing.zoo import find_pretrained, sha256
+
+    check_regularization(options.regularization)
+    model = find_pretrained(options.model)
+    if options.galaxies and not options.galaxies.exists():
+        raise FileNotFoundError(f"There is no file {options.galaxies}")
+    if not 1 <= options.systems <= 2000 or options.workers < 1:
+        raise ValueError("--systems must be from 1 to 2000, and --workers positive")
+    _claim(
+        options.output,
+        {
+            "model": model.name,
+            "weights_sha256": sha256(model.weights),
+            "galaxies_sha256": sha256(options.galaxies) if options.galaxies else None,
+            "regularization": options.regularization,
+        },
+    )
+    jobs = [
+        (start, min(start + CHUNK, options.systems), options)
+        for start in range(0, options.systems, CHUNK)
+        if not _chunk_path(options.output, start, min(start + CHUNK, options.systems)).exists()
+    ]
+    if jobs and options.draw_only:
+        raise FileNotFoundError(f"{len(jobs)} chunks are missing in {options.output}")
+    if jobs:
+        _run(jobs, options.workers)
+    _report(options)
+    return 0
+
+
+def _claim(directory: Path, description: dict) -> None:
+    """Make the directory this run's, or make sure that it is."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path, text = directory / "run.json", json.dumps(description, indent=2) + "\n"
+    if path.exists() and path.read_text() != text:
+        raise FileExistsError(
+            f"{directory} holds a run with another model, galaxies or prior ({path.name}): choose "
+            "another directory"
+        )
+    path.write_text(text)
+
+
+def _chunk_path(directory: Path, start: int, stop: int) -> Path:
+    return directory / f"systems_{start:04d}_{stop:04d}.npz"
+
+
+def _run(jobs: list, workers: int) -> None:
+    """Reconstruct the chunks in processes that share the cores."""
+    from tqdm import tqdm
+
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ[name] = threads
+    context = multiprocessing.get_context("spawn")
+    with (
+        context.Pool(min(workers, len(jobs)), initializer=_ignore_interrupts) as pool,
+        tqdm(total=sum(stop - start for start, stop, _ in jobs), unit="system") as progress,
+    ):
+        for done in pool.imap_unordered(_reconstruct, jobs):
+            progress.update(done)
+        pool.close()
+        pool.join()
+
+
+def _ignore_interrupts() -> None:
+    """Leave ctrl-C to the parent, which ends the workers."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+_loaded: dict = {}
+
+
+def _reconstruct(job: tuple) -> int:
+    """Reconstruct systems start to stop, write their chunk, and return how many they are."""
+    import warnings
+
+    import numpy as np
+
+    from rim_lensing.simulation.validation_set import validation_set
+    from rim_lensing.zoo import load_pretrained
+
+    start, stop, options = job
+    if not _loaded:
+        _loaded["model"] = load_pretrained(options.model)
+        _loaded["set"] = validation_set(
+            _loaded["model"].network.config, options.galaxies, systems=options.systems
+        )
+    model = _loaded["model"]
+    mocks = _loaded["set"].mocks(range(start, stop))
+    with warnings.catch_warnings():
+        # The edges of the priors, seen through the noise, look like the outside.
+        warnings.simplefilter("ignore", UserWarning)
+        rim = model.reconstruct(mocks.image, noise=mocks.noise, psf=mocks.psf, lens=mocks.lens)
+    linear = _linear_sources(mocks, model.network.config, options.regularization)
+    arrays = {
+        "true_source": mocks.source,
+        "image": mocks.image,
+        "noise_rms": mocks.noise[:, 0, 0],
+        "noise_level": mocks.noise_level,
+        "magnification": mocks.magnification,
+        "rim_source": rim.source.astype("float32"),
+        "rim_model": rim.model_image.astype("float32"),
+    } | linear
+    path = _chunk_path(options.output, start, stop)
+    temporary = path.with_suffix(f".{os.getpid()}.part")
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(temporary, path)
+    return stop - start
+
+
+def _linear_sources(mocks, geometry, regularization: str) -> dict:
+    """Invert every system at both strengths."""
+    import numpy as np
+    from scipy.optimize import minimize_scalar
+
+    from rim_lensing.inversion.evidence import maximise_evidence
+    from rim_lensing.inversion.exact import ExactEngine
+    from rim_lensing.inversion.linear_system import LinearSystem
+    from rim_lensing.lensing.ray_tracing import RayTracer
+
+    tracer = RayTracer(
+        mocks.lens, geometry.image_grid, geometry.source_grid, geometry.supersampling
+    )
+    rows: dict = {}
+    for i, lensing in enumerate(tracer.as_matrix()):
+        system = LinearSystem(lensing, mocks.psf[i], mocks.image[i], mocks.noise[i])
+        engine = ExactEngine(system, regularization)
+        truth = mocks.source[i].ravel()
+        strength = maximise_evidence(engine)
+
+        def error(log_strength, engine=engine, truth=truth):
+            return np.sqrt(np.mean((engine.mean(np.exp(log_strength)) - truth) ** 2))
+
+        span = np.log(strength) + np.array([-7.0, 7.0])
+        best = np.exp(minimize_scalar(error, bounds=span, options={"xatol": 0.05}).x)
+        terms = engine.terms(strength)
+        found = {"linear": strength, "oracle": best}
+        for name, value in found.items():
+            source = engine.mean(value)
+            model = system.apply(source) / system.weight
+            rows.setdefault(f"{name}_strength", []).append(value)
+            rows.setdefault(f"{name}_source", []).append(source.reshape(mocks.source[i].shape))
+            rows.setdefault(f"{name}_model", []).append(model.reshape(mocks.image[i].shape))
+        rows.setdefault("fitted_parameters", []).append(terms.effective_parameters)
+    return {
+        name: np.array(values, "float64" if np.ndim(values) == 1 else "float32")
+        for name, values in rows.items()
+    }
+
+
+def _report(options: argparse.Namespace) -> None:
+    """Measure and draw what the chunks hold."""
+    import numpy as np
+    from fidelity_report import draw, measure, table
+
+    paths = [
+        _chunk_path(options.output, start, min(start + CHUNK, options.systems))
+        for start in range(0, options.systems, CHUNK)
+    ]
+    chunks = [dict(np.load(path)) for path in paths]
+    arrays = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    measures = measure(arrays, METHODS, options.regularization)
+    temporary = options.output / ".measures.part"
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, **measures)
+    os.replace(temporary, options.output / "measures.npz")
+    text = table(measures, METHODS)
+    (options.output / "table.md").write_text(text)
+    draw(arrays, measures, METHODS, options.output)
+    print(text)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on")
