@@ -18,10 +18,16 @@ setup(
     # The zoo lives beside the package and is installed inside it.
     packages=[*find_packages(include=["rim_lensing", "rim_lensing.*"]), "rim_lensing.pretrained"],
     package_dir={"rim_lensing.pretrained": "pretrained"},
-    package_data={"rim_lensing.pretrained": ["**/*"], "rim_lensing.demo": ["*.fits"]},
+    package_data={
+        "rim_lensing.pretrained": ["**/*"],
+        "rim_lensing.demo": ["*.fits"],
+        "rim_lensing.simulation": ["validation_sets/*.json"],
+    },
     install_requires=[
         "astropy>=6.0",
         "contourpy>=1.2",
+        "corner>=2.2",
+        "emcee>=3.1",
         "h5py>=3.10",
         "keras>=3.9",
         "matplotlib>=3.8",
@@ -32,13 +38,21 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
+        # The gradient sampler; TensorFlow Probability imports tf-keras.
+        "nuts": ["tensorflow-probability>=0.24", "tf-keras>=2.18"],
+        # CHOLMOD for SemilinearInversion, many times faster than LAPACK; under the GPL.
+        "sparse": ["cvxopt>=1.3"],
         "test": [
+            "cvxopt>=1.3",
             "jax>=0.4.35",
             "lenstronomy>=1.12",
+            "mpmath>=1.3",
             "pytest>=8.0",
             "pytest-timeout>=2.3",
             "ruff>=0.9",
             "setuptools>=64",
+            "tensorflow-probability>=0.24",
+            "tf-keras>=2.18",
         ],
     },
     entry_points={"console_scripts": ["rim-lensing = rim_lensing.cli:main"]},

@@ -1,3 +1,4 @@
+import ast
 import re
 import subprocess
 import sys
@@ -39,6 +40,12 @@ def test_the_demo_lens_is_installed(built):
     assert (built / "demo" / "mock_lens.fits").is_file()
 
 
+def test_the_recipes_of_the_validation_sets_are_installed(built):
+    shipped = relative_files(ROOT / "rim_lensing" / "simulation" / "validation_sets")
+    assert shipped
+    assert relative_files(built / "simulation" / "validation_sets") == shipped
+
+
 def setup_says(*what):
     command = [sys.executable, "setup.py", "-q", *what]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -48,13 +55,24 @@ def test_version_is_the_packages():
     assert setup_says("--version").split()[-1] == rim_lensing.__version__
 
 
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
 def test_imports_are_declared():
-    declared = set(re.findall(r'^ +"([a-z0-9]+)>=', (ROOT / "setup.py").read_text(), re.MULTILINE))
-    imported = set()
-    for path in (ROOT / "rim_lensing").rglob("*.py"):
-        imported |= set(re.findall(r"^ *(?:import|from) (\w+)", path.read_text(), re.MULTILINE))
-    ours = {name for name in imported if name not in sys.stdlib_module_names} - {"rim_lensing"}
-    assert {{"PIL": "pillow"}.get(name, name) for name in ours} <= declared
+    declared = set(re.findall(r'"([a-z0-9-]+)>=', (ROOT / "setup.py").read_text()))
+    imported = {
+        module.partition(".")[0]
+        for path in (ROOT / "rim_lensing").rglob("*.py")
+        for module in imported_modules(path)
+    }
+    ours = imported - sys.stdlib_module_names - {"rim_lensing"}
+    names = {"PIL": "pillow", "tensorflow_probability": "tensorflow-probability"}
+    assert {names.get(name, name) for name in ours} <= declared
 
 
 def test_public_names_exist():
