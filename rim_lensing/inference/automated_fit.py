@@ -7,12 +7,11 @@ from typing import Protocol
 import numpy as np
 
 from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, lens_posterior
+from rim_lensing.inference.lens_search import default_method, maximise
 from rim_lensing.inference.optimise import (
     check_single,
     choose,
-    default_method,
     is_demagnified,
-    maximise,
     misses_arcs,
     reconstruct,
 )

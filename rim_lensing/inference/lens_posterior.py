@@ -7,6 +7,7 @@ inversion it is the evidence, which integrates over all sources, and never chi^2
 as long as the source is allowed to follow the noise, whatever the lens.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -79,6 +80,13 @@ class LensPosterior(ABC):
     def at(self, lens: np.ndarray) -> Observation:
         """Return the observation with another lens, (7,) or (8,)."""
         return replace(self.observation, lens=np.asarray(lens, "float32")[None])
+
+    def with_noise(self, factor: float) -> "LensPosterior":
+        """Return the posterior of the same image if its noise were larger by a factor."""
+        other = copy.copy(self)
+        other.observation = replace(self.observation, noise=self.observation.noise * factor)
+        other.evaluations = 0
+        return other
 
     def _checked(self, lenses: np.ndarray) -> np.ndarray:
         lenses, wanted = np.asarray(lenses, "float64"), len(self.support.lower)

@@ -5,31 +5,18 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
-from tqdm import tqdm
 
-from rim_lensing.inference.gauss_newton import gauss_newton
-from rim_lensing.inference.lens_posterior import (
-    LensPosterior,
-    RIMLensPosterior,
-    SourceModel,
-    lens_posterior,
-)
+from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, lens_posterior
+from rim_lensing.inference.lens_search import METHODS, default_method, maximise
 from rim_lensing.inference.observation import Observation, check_observation
 from rim_lensing.inference.result import Reconstruction
 from rim_lensing.inference.source_coverage import MAX_OUTSIDE, flux_outside
 from rim_lensing.lensing.lens_parameters import as_lens_array
 from rim_lensing.simulation.priors import Priors
 
-METHODS = ("gauss-newton", "lbfgs", "simplex")
-"""Of `optimise_lens`. The second uses the gradient, the third is the paper's."""
-
 DEMAGNIFIED = 0.9
 """A magnification below this fraction of the priors' smallest is no lens: RIM sources of the true
 lens have it right to 2.5%."""
-
-_MAX_EVALUATIONS = {"lbfgs": 400, "simplex": 800}
-_LOG_POSTERIOR_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -82,16 +69,16 @@ def optimise_lens(
             outside of the priors is moved to their edge.
         source_model: A RIM (the likelihood of its source is maximised), or a linear inversion (its
             evidence is).
-        method: "gauss-newton", all starts in lock-step, for a RIM alone, and the default there;
-            "lbfgs", by the gradient; "simplex" (Nelder and Mead 1965), the paper's, and the default
-            of the linear inversion, whose evidence has no residuals and no cheap gradient.
+        method: "lbfgs", by the gradient, the default with a RIM; "simplex" (Nelder and Mead
+            1965), the paper's, and the default with a linear inversion, whose evidence has no
+            cheap gradient. All starts go in lock-step: a batch of sources at every step.
         mask: True where a pixel is USED, (m, m).
         priors: Their ranges bound the search, and their smallest magnification tells a lens
             from none; by default those that the RIM was trained on, or `Priors()`.
 
     Raises:
-        ValueError: Bad input (see `check_observation`), an unknown method or one that this source
-            model does not offer, or no start whose arcs fall on the source grid in the end.
+        ValueError: Bad input (see `check_observation`), an unknown method, or no start whose arcs
+            fall on the source grid in the end.
         TypeError: `source_model` is neither of the two.
 
     Warns:
@@ -104,12 +91,6 @@ def optimise_lens(
     method = method or default_method(posterior)
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}. Received: {method!r}")
-    if method == "gauss-newton" and not isinstance(posterior, RIMLensPosterior):
-        raise ValueError(
-            "`method` 'gauss-newton' needs residuals, and the evidence of a linear inversion is "
-            "more than their sum of squares: choose 'simplex' or 'lbfgs'. "
-            f"Received: {method!r} with a {type(source_model).__name__}"
-        )
     lenses, values, converged = maximise(posterior, starts, method)
     best, result = choose(posterior, source_model, lenses)
     if result is None:
@@ -157,110 +138,6 @@ def check_single(image, noise, psf, lens, mask, source_model: SourceModel) -> Ob
         image_grid=source_model.image_grid,
         psf_side=source_model.psf_side,
     )
-
-
-def default_method(posterior: LensPosterior) -> str:
-    """Return the method that takes the fewest reconstructions."""
-    return "gauss-newton" if isinstance(posterior, RIMLensPosterior) else "simplex"
-
-
-def maximise(
-    posterior: LensPosterior, starts: np.ndarray, method: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Climb from every start to a maximum of the log-posterior.
-
-    Args:
-        posterior: Of the lens.
-        starts: (starts, 7 or 8).
-        method: One of METHODS.
-
-    Returns:
-        Lenses (starts, 7 or 8), log-posteriors (starts,) and whether each has converged (starts,),
-        the best first.
-    """
-    support = posterior.support
-    starts = support.nearest(starts)
-    with tqdm(desc="optimising the lens", unit="source", leave=False) as progress:
-
-        def watch(*_):
-            progress.update(posterior.evaluations - progress.n)
-
-        if method == "gauss-newton":
-            found = gauss_newton(
-                lambda lenses: posterior.residuals(support.nearest(lenses)),
-                starts,
-                support.lower,
-                support.upper,
-                posterior.steps,
-                watch=watch,
-            )
-            lenses, values, converged = found.x, -0.5 * found.chi2, found.converged
-        else:
-            climb = _simplex if method == "simplex" else _lbfgs
-            rows = [climb(posterior, start, watch) for start in starts]
-            lenses, values, converged = (np.array(column) for column in zip(*rows, strict=True))
-    order = np.argsort(-values)
-    return support.nearest(lenses[order]), values[order], converged[order]
-
-
-def _simplex(posterior: LensPosterior, start: np.ndarray, watch) -> tuple[np.ndarray, float, bool]:
-    """Maximise from one start by Nelder and Mead's simplex, as wide as the wider steps."""
-    support, unit = posterior.support, posterior.steps[0]
-    corners = start / unit + np.concatenate([np.zeros((1, len(start))), np.eye(len(start))])
-    bounds = np.stack([support.lower, support.upper], axis=1) / unit[:, None]
-    found = minimize(
-        lambda point: -posterior.log_posterior(support.nearest((point * unit)[None]))[0],
-        start / unit,
-        method="Nelder-Mead",
-        bounds=bounds,
-        callback=watch,
-        options={
-            "initial_simplex": np.clip(corners, *bounds.T),
-            "xatol": 0.05,
-            "fatol": _LOG_POSTERIOR_TOLERANCE,
-            "maxfev": _MAX_EVALUATIONS["simplex"],
-            "adaptive": True,
-        },
-    )
-    return support.nearest((found.x * unit)[None])[0], -float(found.fun), found.status == 0
-
-
-def _lbfgs(posterior: LensPosterior, start: np.ndarray, watch) -> tuple[np.ndarray, float, bool]:
-    """Maximise from one start by L-BFGS, until no neighbour is better.
-
-    L-BFGS ends at the first kink of chi^2 that its line search falls into. Neighbours at both of
-    the posterior's steps look over it; from a better one the search goes on.
-    """
-    support, unit = posterior.support, posterior.steps[0]
-    bounds = np.stack([support.lower, support.upper], axis=1) / unit[:, None]
-    shifts = np.concatenate([sign * np.diag(step) for step in posterior.steps for sign in (1, -1)])
-
-    def value_and_gradient(point):
-        values, slopes = posterior.log_posterior_and_gradient(support.nearest((point * unit)[None]))
-        return -values[0], -slopes[0] * unit
-
-    lens, left = start, _MAX_EVALUATIONS["lbfgs"]
-    while True:
-        before = posterior.evaluations
-        found = minimize(
-            value_and_gradient,
-            lens / unit,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            callback=watch,
-            options={"maxfun": left},
-        )
-        lens, value = support.nearest((found.x * unit)[None])[0], -float(found.fun)
-        neighbours = support.nearest(lens + shifts)
-        values = posterior.log_posterior(neighbours)
-        watch()
-        if values.max() < value + _LOG_POSTERIOR_TOLERANCE:
-            return lens, value, True
-        lens, value = neighbours[values.argmax()], float(values.max())
-        left -= posterior.evaluations - before
-        if left <= 0:
-            return lens, value, False
 
 
 def choose(

@@ -24,8 +24,12 @@ EUCLID64 = Geometry(64, 0.1, 64, 0.05, psf_side=25)
 ENGINES = {"exact": ExactEngine, "matrix-free": MatrixFreeEngine}
 """By name; see there."""
 
-LARGEST_EXACT_SIDE = 96
-"""Sources with more pixels a side go to the matrix-free engine if the user does not choose."""
+LARGEST_EXACT_SIDE = 64
+"""Sources with more pixels a side go to the matrix-free engine if the user does not choose.
+
+An exact determinant is worth the second that it takes at 64, not the 8 s at 96 or 43 s at 128
+(0.4 s and 1.0 s without it: benchmarks/README.md, Speed).
+"""
 
 
 @dataclass(frozen=True)

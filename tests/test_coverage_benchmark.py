@@ -1,0 +1,78 @@
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+REPORT = runpy.run_path(
+    str(Path(__file__).parents[1] / "benchmarks" / "coverage_report.py"), run_name="report"
+)
+measure, held_out_stretch, wilson = (
+    REPORT[name] for name in ("measure", "held_out_stretch", "wilson")
+)
+SYSTEMS, DRAWS, PARAMETERS = 400, 500, 7
+
+
+def gaussian_systems(width: float) -> list[dict]:
+    """Systems whose errors have a standard deviation of 1, and whose posteriors that of `width`."""
+    generator = np.random.default_rng(1)
+    found = []
+    for _ in range(SYSTEMS):
+        truth = generator.standard_normal(PARAMETERS)
+        samples = width * generator.standard_normal((DRAWS, PARAMETERS))
+        found.append(
+            {
+                "truth": truth,
+                "samples": samples,
+                "log_posterior": -0.5 * np.sum((samples / width) ** 2, axis=1),
+                "true_log_posterior": -0.5 * np.sum((truth / width) ** 2),
+                "pixels": 256,
+                "noise_level": 0.05,
+                "r_hat": np.ones(PARAMETERS),
+                "effective_samples": np.full(PARAMETERS, DRAWS),
+                "draws": DRAWS,
+                "converged": True,
+                "acceptance": 0.3,
+                "seconds": 1.0,
+                "evaluations": DRAWS,
+            }
+        )
+    return found
+
+
+def test_honest_posteriors_have_nominal_coverage():
+    found = measure(gaussian_systems(1.0), is_rim=True)
+    off_centre = 2 * np.abs(found["rank"] - 0.5)
+    for level in (0.68, 0.95):
+        assert np.mean(off_centre <= level) == pytest.approx(level, abs=0.025)
+        assert np.mean(found["excess"] <= level) == pytest.approx(level, abs=0.06)
+
+
+def test_the_stretch_mends_posteriors_that_are_three_times_too_narrow():
+    found = measure(gaussian_systems(1 / 3), is_rim=True)
+    assert np.mean(2 * np.abs(found["rank"] - 0.5) <= 0.68) < 0.35
+    factors, inside = held_out_stretch(found["stretch"])
+    assert factors == pytest.approx(3, rel=0.1)
+    assert inside.mean(axis=(0, 2)) == pytest.approx([0.68, 0.95], abs=0.03)
+
+
+def test_the_stretch_of_a_system_does_not_depend_on_its_own_half():
+    stretch = np.ones((6, 2, PARAMETERS))
+    stretch[::2] = 5
+    factors, _ = held_out_stretch(stretch)
+    assert factors == pytest.approx([1, 5, 1, 5, 1, 5])
+
+
+@pytest.mark.parametrize("hits", [0, 3, 38, 56])
+def test_wilson_is_that_of_scipy(hits):
+    expected = binomtest(hits, 56).proportion_ci(0.6827, "wilson")
+    assert wilson(hits, 56) == pytest.approx(tuple(expected), abs=1e-4)
+
+
+def test_the_table_names_every_posterior():
+    few = gaussian_systems(1.0)[:8]
+    measures = {"rim": measure(few, is_rim=True), "own": measure(few, is_rim=False)}
+    text = REPORT["table"](measures, {"rim": "RIM", "own": "linear"})
+    assert text.count("| RIM |") >= 3
+    assert text.count("| linear |") >= 3
