@@ -27,6 +27,12 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
     parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
     parser.add_argument("--systems", type=int, default=200, help="the first so many of 2000")
     parser.add_argument("--regularization", default="gradient", help="of the linear inversion")
+    parser.add_argument(
+        "--engine",
+        default="exact",
+        choices=("exact", "matrix-free"),
+        help="of the linear inversion",
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--draw-only", action="store_true", help="no new reconstruction")
     parser.add_argument("--output", type=Path, required=True, help="directory of the run")
@@ -52,6 +58,7 @@ def main(arguments=None) -> int:
             "weights_sha256": sha256(model.weights),
             "galaxies_sha256": sha256(options.galaxies) if options.galaxies else None,
             "regularization": options.regularization,
+            "engine": options.engine,
         },
     )
     jobs = [
@@ -73,8 +80,8 @@ def _claim(directory: Path, description: dict) -> None:
     path, text = directory / "run.json", json.dumps(description, indent=2) + "\n"
     if path.exists() and path.read_text() != text:
         raise FileExistsError(
-            f"{directory} holds a run with another model, galaxies or prior ({path.name}): choose "
-            "another directory"
+            f"{directory} holds a run with another model, galaxies, prior or engine ({path.name}): "
+            "choose another directory"
         )
     path.write_text(text)
 
@@ -132,7 +139,7 @@ def _reconstruct(job: tuple) -> int:
         # The edges of the priors, seen through the noise, look like the outside.
         warnings.simplefilter("ignore", UserWarning)
         rim = model.reconstruct(mocks.image, noise=mocks.noise, psf=mocks.psf, lens=mocks.lens)
-    linear = _linear_sources(mocks, model.network.config, options.regularization)
+    linear = _linear_sources(mocks, model.network.config, options)
     arrays = {
         "true_source": mocks.source,
         "image": mocks.image,
@@ -150,13 +157,13 @@ def _reconstruct(job: tuple) -> int:
     return stop - start
 
 
-def _linear_sources(mocks, geometry, regularization: str) -> dict:
+def _linear_sources(mocks, geometry, options: argparse.Namespace) -> dict:
     """Invert every system at both strengths."""
     import numpy as np
     from scipy.optimize import minimize_scalar
 
+    from rim_lensing.inference.semilinear_inversion import ENGINES
     from rim_lensing.inversion.evidence import maximise_evidence
-    from rim_lensing.inversion.exact import ExactEngine
     from rim_lensing.inversion.linear_system import LinearSystem
     from rim_lensing.lensing.ray_tracing import RayTracer
 
@@ -166,7 +173,7 @@ def _linear_sources(mocks, geometry, regularization: str) -> dict:
     rows: dict = {}
     for i, lensing in enumerate(tracer.as_matrix()):
         system = LinearSystem(lensing, mocks.psf[i], mocks.image[i], mocks.noise[i])
-        engine = ExactEngine(system, regularization)
+        engine = ENGINES[options.engine](system, options.regularization)
         truth = mocks.source[i].ravel()
         strength = maximise_evidence(engine)
 
