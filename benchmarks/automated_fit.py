@@ -6,17 +6,18 @@ fits 200 systems, each from the CNN's prediction, and reconstructs them with the
 writes table.md: how many end consistent with noise, how well theta_E is known, how many sources
 were reconstructed on the way, and the source's errors with the true, the predicted and the
 optimised lens. `--lens-model scatter` starts from the truth plus Gaussian errors, of the size that
-a CNN is wanted to have, times `--scatter`. Systems are kept in chunks: an interrupted run goes on
-with the same command, and `--draw-only` writes the table of the chunks that are there.
+a CNN is wanted to have, times `--scatter`. Every system is kept in a file: an interrupted run goes
+on with the same command, and `--draw-only` writes the table of the systems that are there.
 """
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 
-CHUNK = 5
+import numpy as np
+from resumable import claim, in_processes, read_arrays, write_arrays
+
 # Standard deviations of errors whose medians are 0.02", 0.04, 0.04, 0.02", 0.02", 0.02, 0.02.
 MEDIAN_ERRORS = (0.02, 0.04, 0.04, 0.02, 0.02, 0.02, 0.02)
 MEDIAN_TO_SIGMA = 1.4826
@@ -31,6 +32,7 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
     parser.add_argument("--scatter", type=float, default=1.0, help="size of the scatter")
     parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
     parser.add_argument("--systems", type=int, default=200, help="the first so many of 2000")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--draw-only", action="store_true", help="no new fit")
     parser.add_argument("--output", type=Path, required=True, help="directory of the run")
     return parser.parse_args(arguments)
@@ -44,8 +46,8 @@ def main(arguments=None) -> int:
     model = find_pretrained(options.model, "rim")
     if options.galaxies and not options.galaxies.exists():
         raise FileNotFoundError(f"There is no file {options.galaxies}")
-    if not 1 <= options.systems <= 2000 or not options.scatter > 0:
-        raise ValueError("--systems must be from 1 to 2000, and --scatter positive")
+    if not 1 <= options.systems <= 2000 or not options.scatter > 0 or options.workers < 1:
+        raise ValueError("--systems must be from 1 to 2000, --scatter and --workers positive")
     scattered = options.lens_model == "scatter"
     start = None if scattered else find_pretrained(options.lens_model, "lens_cnn")
     description = {
@@ -56,65 +58,31 @@ def main(arguments=None) -> int:
         "scatter": options.scatter if scattered else None,
         "galaxies_sha256": sha256(options.galaxies) if options.galaxies else None,
     }
-    options.output.mkdir(parents=True, exist_ok=True)
-    path, text = options.output / "run.json", json.dumps(description, indent=2) + "\n"
-    if path.exists() and path.read_text() != text:
-        raise FileExistsError(f"{options.output} holds another run: choose another directory")
-    path.write_text(text)
-    if not options.draw_only:
-        _fit_missing(options)
-    paths = [path for _, path in _chunks(options) if path.exists()]
+    claim(options.output, description)
+    files = {i: options.output / f"system_{i:04d}.npz" for i in range(options.systems)}
+    jobs = [(i, path, options) for i, path in files.items() if not path.exists()]
+    if jobs and not options.draw_only:
+        in_processes(_fit, jobs, options.workers, "system")
+    paths = [path for path in files.values() if path.exists()]
     if not paths:
-        raise FileNotFoundError(f"There are no chunks in {options.output}")
-    text = table(_join(paths))
+        raise FileNotFoundError(f"There are no systems in {options.output}")
+    text = table(read_arrays(paths))
     (options.output / "table.md").write_text(text)
     print(text)
     return 0
 
 
-def _chunks(options) -> list[tuple[range, Path]]:
-    """Return which systems are in which file."""
-    ranges = [
-        range(start, min(start + CHUNK, options.systems))
-        for start in range(0, options.systems, CHUNK)
-    ]
-    return [(r, options.output / f"systems_{r.start:04d}_{r.stop:04d}.npz") for r in ranges]
+class Scatter:
+    """A lens model that knows the truth, and errs by chance.
 
-
-def _fit_missing(options) -> None:
-    """Fit the systems whose chunk is not there yet."""
-    import numpy as np
-    from tqdm import tqdm
-
-    from rim_lensing.simulation.validation_set import validation_set
-    from rim_lensing.zoo import load_pretrained
-
-    missing = [(systems, path) for systems, path in _chunks(options) if not path.exists()]
-    if not missing:
-        return
-    model = load_pretrained(options.model)
-    lens_model = None if options.lens_model == "scatter" else load_pretrained(options.lens_model)
-    systems_of = validation_set(model.network.config, options.galaxies)
-    with tqdm(total=sum(len(systems) for systems, _ in missing), unit="system") as progress:
-        for systems, path in missing:
-            mocks, rows = systems_of.mocks(systems), []
-            for i, number in enumerate(systems):
-                start = lens_model or _Scatter(mocks.lens[i], number, options.scatter)
-                rows.append(_fit(mocks, i, model, start))
-                progress.update()
-            arrays = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-            temporary = path.with_suffix(f".{os.getpid()}.part")
-            with open(temporary, "wb") as file:
-                np.savez_compressed(file, **arrays)
-            os.replace(temporary, path)
-
-
-class _Scatter:
-    """A lens model that knows the truth, and errs by chance."""
+    Args:
+        lens: The true one, (7,).
+        number: Of the system, seeds the errors.
+        factor: Of MEDIAN_ERRORS.
+    """
 
     def __init__(self, lens, number: int, factor: float):
-        import numpy as np
-
+        """Draw the errors; the same for the same number."""
         self.std = factor * MEDIAN_TO_SIGMA * np.array(MEDIAN_ERRORS)
         self.lens = lens + self.std * np.random.default_rng([number, 1]).standard_normal(7)
 
@@ -123,25 +91,36 @@ class _Scatter:
         return self.lens, self.std
 
 
-def _fit(mocks, i: int, model, lens_model) -> dict:
-    """Fit one system, and measure its source behind every lens."""
+_loaded: dict = {}
+
+
+def _fit(job: tuple) -> None:
+    """Fit one system, measure its source behind every lens, and write what was found."""
     import time
     import warnings
-
-    import numpy as np
 
     from rim_lensing import metrics
     from rim_lensing.inference.automated_fit import automated_fit
     from rim_lensing.inference.residual_test import check_residuals
+    from rim_lensing.simulation.validation_set import validation_set
+    from rim_lensing.zoo import load_pretrained
 
-    data = {"image": mocks.image[i], "noise": mocks.noise[i], "psf": mocks.psf[i]}
+    number, path, options = job
+    if not _loaded:
+        _loaded["model"] = load_pretrained(options.model)
+        if options.lens_model != "scatter":
+            _loaded["lens_model"] = load_pretrained(options.lens_model)
+        _loaded["set"] = validation_set(_loaded["model"].network.config, options.galaxies)
+    model, mock = _loaded["model"], _loaded["set"].mocks([number])
+    lens_model = _loaded.get("lens_model") or Scatter(mock.lens[0], number, options.scatter)
+    data = {"image": mock.image[0], "noise": mock.noise[0], "psf": mock.psf[0]}
     with warnings.catch_warnings():
         # The edges of the priors, seen through the noise, look like the outside.
         warnings.simplefilter("ignore", UserWarning)
         began = time.perf_counter()
         fit = automated_fit(**data, source_model=model, lens_model=lens_model)
         seconds = time.perf_counter() - began
-        truth = model.reconstruct(lens=mocks.lens[i], **data)
+        truth = model.reconstruct(lens=mock.lens[0], **data)
         test = check_residuals(truth, model)
     results = {
         "true": truth,
@@ -149,8 +128,8 @@ def _fit(mocks, i: int, model, lens_model) -> dict:
         "fitted": fit.reconstruction,
     }
     row = {
-        "noise_level": mocks.noise_level[i],
-        "true_lens": mocks.lens[i],
+        "noise_level": mock.noise_level[0],
+        "true_lens": mock.lens[0],
         "predicted_lens": fit.rounds[0].lens,
         "fitted_lens": fit.lens,
         "converged": fit.converged,
@@ -162,24 +141,15 @@ def _fit(mocks, i: int, model, lens_model) -> dict:
     }
     for name, result in results.items():
         missing = result is None
-        pair = (None, None) if missing else (result.source[None], mocks.source[i : i + 1])
+        pair = (None, None) if missing else (result.source[None], mock.source)
         row[f"{name}_flux_error"] = np.nan if missing else metrics.flux_error(*pair)[0]
         row[f"{name}_rms_error"] = np.nan if missing else metrics.rms_error(*pair)[0]
         row[f"{name}_chi2"] = np.nan if missing else result.chi2
-    return row
-
-
-def _join(paths: list[Path]) -> dict:
-    import numpy as np
-
-    chunks = [dict(np.load(path)) for path in paths]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    write_arrays(path, {name: np.array(value)[None] for name, value in row.items()})
 
 
 def table(arrays: dict) -> str:
     """Return what was found, as Markdown."""
-    import numpy as np
-
     converged, optimised = arrays["converged"], arrays["optimisations"] > 0
     false_alarms = arrays["true_p_value"] < 0.01
     errors = {

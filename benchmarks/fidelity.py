@@ -10,11 +10,12 @@ table.md and the figures; `--draw-only` does that again from what is there.
 """
 
 import argparse
-import json
-import multiprocessing
 import os
 import sys
 from pathlib import Path
+
+import numpy as np
+from resumable import claim, in_processes, read_arrays, write_arrays
 
 CHUNK = 10
 METHODS = {"rim": "RIM", "linear": "linear, evidence", "oracle": "linear, oracle"}
@@ -51,7 +52,7 @@ def main(arguments=None) -> int:
         raise FileNotFoundError(f"There is no file {options.galaxies}")
     if not 1 <= options.systems <= 2000 or options.workers < 1:
         raise ValueError("--systems must be from 1 to 2000, and --workers positive")
-    _claim(
+    claim(
         options.output,
         {
             "model": model.name,
@@ -69,60 +70,21 @@ def main(arguments=None) -> int:
     if jobs and options.draw_only:
         raise FileNotFoundError(f"{len(jobs)} chunks are missing in {options.output}")
     if jobs:
-        _run(jobs, options.workers)
+        in_processes(_reconstruct, jobs, options.workers, f"{CHUNK} systems")
     _report(options)
     return 0
-
-
-def _claim(directory: Path, description: dict) -> None:
-    """Make the directory this run's, or make sure that it is."""
-    directory.mkdir(parents=True, exist_ok=True)
-    path, text = directory / "run.json", json.dumps(description, indent=2) + "\n"
-    if path.exists() and path.read_text() != text:
-        raise FileExistsError(
-            f"{directory} holds a run with another model, galaxies, prior or engine ({path.name}): "
-            "choose another directory"
-        )
-    path.write_text(text)
 
 
 def _chunk_path(directory: Path, start: int, stop: int) -> Path:
     return directory / f"systems_{start:04d}_{stop:04d}.npz"
 
 
-def _run(jobs: list, workers: int) -> None:
-    """Reconstruct the chunks in processes that share the cores."""
-    from tqdm import tqdm
-
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
-        os.environ[name] = threads
-    context = multiprocessing.get_context("spawn")
-    with (
-        context.Pool(min(workers, len(jobs)), initializer=_ignore_interrupts) as pool,
-        tqdm(total=sum(stop - start for start, stop, _ in jobs), unit="system") as progress,
-    ):
-        for done in pool.imap_unordered(_reconstruct, jobs):
-            progress.update(done)
-        pool.close()
-        pool.join()
-
-
-def _ignore_interrupts() -> None:
-    """Leave ctrl-C to the parent, which ends the workers."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 _loaded: dict = {}
 
 
-def _reconstruct(job: tuple) -> int:
-    """Reconstruct systems start to stop, write their chunk, and return how many they are."""
+def _reconstruct(job: tuple) -> None:
+    """Reconstruct systems start to stop, and write their chunk."""
     import warnings
-
-    import numpy as np
 
     from rim_lensing.simulation.validation_set import validation_set
     from rim_lensing.zoo import load_pretrained
@@ -149,17 +111,11 @@ def _reconstruct(job: tuple) -> int:
         "rim_source": rim.source.astype("float32"),
         "rim_model": rim.model_image.astype("float32"),
     } | linear
-    path = _chunk_path(options.output, start, stop)
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    with open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(temporary, path)
-    return stop - start
+    write_arrays(_chunk_path(options.output, start, stop), arrays)
 
 
 def _linear_sources(mocks, geometry, options: argparse.Namespace) -> dict:
     """Invert every system at both strengths."""
-    import numpy as np
     from scipy.optimize import minimize_scalar
 
     from rim_lensing.inference.semilinear_inversion import ENGINES
@@ -199,20 +155,15 @@ def _linear_sources(mocks, geometry, options: argparse.Namespace) -> dict:
 
 def _report(options: argparse.Namespace) -> None:
     """Measure and draw what the chunks hold."""
-    import numpy as np
     from fidelity_report import draw, measure, table
 
     paths = [
         _chunk_path(options.output, start, min(start + CHUNK, options.systems))
         for start in range(0, options.systems, CHUNK)
     ]
-    chunks = [dict(np.load(path)) for path in paths]
-    arrays = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    arrays = read_arrays(paths)
     measures = measure(arrays, METHODS, options.regularization)
-    temporary = options.output / ".measures.part"
-    with open(temporary, "wb") as file:
-        np.savez_compressed(file, **measures)
-    os.replace(temporary, options.output / "measures.npz")
+    write_arrays(options.output / "measures.npz", measures)
     text = table(measures, METHODS)
     (options.output / "table.md").write_text(text)
     draw(arrays, measures, METHODS, options.output)

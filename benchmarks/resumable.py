@@ -1,0 +1,80 @@
+"""Long benchmarks: a directory that belongs to one run, files that are whole, all cores at work.
+
+What is done lies in files; an interrupted run goes on with the same command.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+
+def claim(directory: Path, description: dict) -> None:
+    """Make the directory this run's, or make sure that it is.
+
+    Raises:
+        FileExistsError: It holds a run with another description.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path, text = directory / "run.json", json.dumps(description, indent=2) + "\n"
+    if path.exists() and path.read_text() != text:
+        raise FileExistsError(
+            f"{directory} holds a run with other settings ({path.name}): choose another directory"
+        )
+    path.write_text(text)
+
+
+def write_arrays(path: Path, arrays: dict) -> None:
+    """Write an .npz file, whole or not at all."""
+    temporary = path.with_suffix(f".{os.getpid()}.part")
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(temporary, path)
+
+
+def read_arrays(paths: Sequence[Path]) -> dict:
+    """Return the arrays of several files, one after the other."""
+    parts = [dict(np.load(path)) for path in paths]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def in_processes(
+    function: Callable[[object], None], jobs: Sequence, workers: int, unit: str
+) -> None:
+    """Do jobs in processes that share the cores, with a progress bar.
+
+    Args:
+        function: Does one job. Of a module, not a closure.
+        jobs: What it is called with.
+        workers: Number of processes.
+        unit: Of the progress bar.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    ):
+        os.environ[name] = threads
+    # The bars of the workers themselves: tqdm reads this when it is imported.
+    os.environ["TQDM_DISABLE"] = "1"
+    context = multiprocessing.get_context("spawn")
+    with (
+        context.Pool(min(workers, len(jobs)), initializer=_ignore_interrupts) as pool,
+        tqdm(total=len(jobs), unit=unit, disable=False) as progress,
+    ):
+        for _ in pool.imap_unordered(function, jobs):
+            progress.update()
+        pool.close()
+        pool.join()
+
+
+def _ignore_interrupts() -> None:
+    """Leave ctrl-C to the parent, which ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,91 @@
+"""From an image to the lens, the source and the lens's posterior, on the mock that is bundled.
+
+    python examples/walkthrough.py --output output/walkthrough
+
+runs the whole chain as a program would: the lens CNN, Algorithm 1, the linear inversion behind the
+same lens, and the posterior with both. It writes rounds.png (figures 7 and 8 of the paper: with the
+predicted lens, and with the optimised one), source_rim.png and source_linear.png (6), and
+corner.png (9). The chains are kept in the directory: killed, or run again with more --steps, it
+goes on.
+"""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+import rim_lensing as rl
+from rim_lensing.demo import read_demo_lens
+from rim_lensing.figures import lens_fit
+
+CHAINS = ("chain_rim.h5", "chain_linear.h5")
+
+
+def main(arguments=None) -> int:
+    """Walk."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=60, help="of the chains; 1500 converge")
+    parser.add_argument("--output", type=Path, required=True, help="directory, made if missing")
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+
+    mock = read_demo_lens()
+    data = {"image": mock.image, "noise": mock.noise, "psf": mock.psf}
+    rim, cnn = rl.load_pretrained("rim_euclid64"), rl.load_pretrained("lens_cnn_euclid64")
+    linear = rl.SemilinearInversion(regularization="gradient")
+
+    prediction = cnn.predict(**data)
+    print("predicted lens:", _numbers(prediction.lens, prediction.std))
+
+    fit = rl.automated_fit(**data, source_model=rim, lens_model=cnn)
+    print("Algorithm 1:", fit.verdict)
+    lens_fit(
+        [
+            one.reconstruction.panels() | {"title": f"round {number}"}
+            for number, one in enumerate(fit.rounds)
+            if one.reconstruction is not None
+        ]
+    ).savefig(options.output / "rounds.png")
+
+    for name, model in (("rim", rim), ("linear", linear)):
+        result = model.reconstruct(**data, lens=fit.lens)
+        print(f"{name}: chi^2 per pixel {result.chi2:.3f}")
+        result.plot().savefig(options.output / f"source_{name}.png")
+
+    chains = [
+        _sample(data, model, fit.lens, options.steps, options.output / file)
+        for model, file in zip((rim, linear), CHAINS, strict=True)
+    ]
+    for chain in chains:
+        print(f"{chain.source_model}:", _numbers(chain.mean, chain.std))
+        print(chain.verdict)
+    chains[0].corner(truth=mock.lens, other=chains[1]).savefig(options.output / "corner.png")
+    print("the truth:", _numbers(mock.lens))
+    return 0
+
+
+def _sample(data: dict, model, start, steps: int, path: Path) -> rl.LensChain:
+    """Return a chain; that a short one has not converged is in its verdict."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="NOT converged")
+        return rl.sample_lens_posterior(
+            **data, source_model=model, start=start, max_steps=steps, path=path
+        )
+
+
+def _numbers(values, errors=None) -> str:
+    """Return the parameters in a line."""
+    from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+
+    errors = [""] * len(values) if errors is None else [f" +- {error:.4f}" for error in errors]
+    return ", ".join(
+        f"{name} {value:.4f}{error}"
+        for name, value, error in zip(PARAMETER_NAMES, values, errors, strict=True)
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on with the chains")
