@@ -92,10 +92,10 @@ deviations that mean nothing:
 
 {ranges_table(config.priors)}
 
-Intervals are those of Gaussians. Of a parameter that the network hardly sees (the lens centre), what
-is left is the prior, flat between its ends: no Gaussian's 68% and 95% intervals both cover it as
-often as they should. The image does hold it: a fit with `automated_fit` finds the centre ten times
-better (benchmarks/README.md).
+Intervals are those of Gaussians. Of a parameter that the network hardly sees (the lens centre),
+what is left is the prior, flat between its ends: no Gaussian's 68% and 95% intervals both cover it
+as often as they should. The image does hold it: `automated_fit` finds the centre several times
+better than this network does (benchmarks/README.md).
 
 Ellipticity and shear trade off against each other, and so do centre and source position: the
 intervals here are those of each parameter alone, and say nothing of these correlations. Standard

@@ -1,0 +1,282 @@
+"""Are the intervals of the lens posterior honest? Coverage over simulated systems.
+
+    python train/train_rim.py --preset tiny16 --steps 4000 --batch 16 --seed 1 --output runs/tiny16
+    python train/publish.py runs/tiny16 --name rim_tiny16 --systems 200 --output runs/zoo
+    python benchmarks/coverage.py --model runs/zoo/rim_tiny16 --output runs/coverage
+
+samples the lens posterior of every system with emcee: with the RIM, with the evidence of the linear
+inversion, and with that evidence on systems whose sources are drawn from its own prior, where
+coverage must be nominal; and of the first systems with NUTS. The true lenses are drawn from
+the prior that the sampler assumes, flat on `LensSupport`: otherwise coverage means nothing. The
+chains start at the truth: this tests intervals, not the search. Every chain is kept in a file of
+its own: an interrupted run goes on with the same command. Then it writes measures.npz, table.md and
+coverage.png; `--draw-only` does that again from the chains that are there.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from resumable import claim, in_processes, write_arrays
+
+SEED = 2_019_883_015
+DRAWS_KEPT = 4000
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A posterior and its sampler.
+
+    Args:
+        title: In tables.
+        own_prior: The sources are drawn from the linear inversion's prior, and not galaxies.
+        method: Of `sample_posterior`.
+        walkers: Number of them. An evidence costs the same alone and in a batch: there, half the
+            walkers take twice the steps.
+        max_steps: Of every walker. They are too few for emcee's rule of 50 autocorrelation times,
+            and enough for intervals: see the effective samples in the table.
+    """
+
+    title: str
+    own_prior: bool
+    method: str
+    walkers: int
+    max_steps: int
+
+
+KINDS = {
+    "rim": Kind("RIM", False, "emcee", 32, 400),
+    "nuts": Kind("RIM, NUTS", False, "nuts", 8, 120),
+    "linear": Kind("linear", False, "emcee", 16, 400),
+    "own": Kind("linear, sources of its prior", True, "emcee", 16, 400),
+}
+
+RIM_KINDS = ("rim", "nuts")
+
+
+def parse_arguments(arguments=None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True, help="of the zoo, or a folder; small grids")
+    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
+    parser.add_argument("--systems", type=int, default=56, help="of every kind but nuts")
+    parser.add_argument("--nuts-systems", type=int, default=4, help="the first so many")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="what to sample; default all"
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--draw-only", action="store_true", help="no new chain")
+    parser.add_argument("--output", type=Path, required=True, help="directory of the run")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None) -> int:
+    """Sample what is missing, measure, draw."""
+    options = parse_arguments(arguments)
+    from rim_lensing.zoo import find_pretrained, sha256
+
+    model = find_pretrained(options.model, "rim")
+    if options.galaxies and not options.galaxies.exists():
+        raise FileNotFoundError(f"There is no file {options.galaxies}")
+    if options.systems < 8 or options.workers < 1 or options.nuts_systems < 0:
+        raise ValueError(
+            "--systems must be at least 8 (half of them calibrate), --workers positive, and "
+            "--nuts-systems not negative"
+        )
+    description = {
+        "model": model.name,
+        "weights_sha256": sha256(model.weights),
+        "galaxies_sha256": sha256(options.galaxies) if options.galaxies else None,
+        "kinds": {name: asdict(kind) for name, kind in KINDS.items()},
+    }
+    claim(options.output, description)
+    # System by system: a run that is cut short has as many of every kind.
+    jobs = [
+        (kind, system, options)
+        for system in range(options.systems)
+        for kind in options.kinds
+        if (kind != "nuts" or system < options.nuts_systems)
+        and not _path(options.output, kind, system).exists()
+    ]
+    if jobs and not options.draw_only:
+        in_processes(_sample, jobs, options.workers, "chain")
+    _report(options.output)
+    return 0
+
+
+def _path(directory: Path, kind: str, system: int) -> Path:
+    return directory / f"{kind}_{system:04d}.npz"
+
+
+_loaded: dict = {}
+
+
+def _sample(job: tuple) -> None:
+    """Sample the posterior of one system, and write what is measured."""
+    import warnings
+
+    from rim_lensing.inference.lens_posterior import lens_posterior
+    from rim_lensing.inference.sample import sample_posterior
+    from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+    from rim_lensing.simulation.galaxy_pool import unseen_galaxies
+    from rim_lensing.simulation.mock_observations import MockSimulator
+    from rim_lensing.zoo import load_pretrained
+
+    name, number, options = job
+    kind = KINDS[name]
+    if not _loaded:
+        model = load_pretrained(options.model)
+        galaxies = unseen_galaxies(options.galaxies)
+        _loaded["model"], _loaded["priors"] = model, flat_lens_priors()
+        _loaded["simulator"] = MockSimulator(galaxies, _loaded["priors"], model.network.config)
+    model, priors = _loaded["model"], _loaded["priors"]
+    geometry = model.network.config
+    generator = np.random.default_rng([SEED, number, kind.own_prior])
+    if kind.own_prior:
+        observation, noise_level, strength = own_prior_system(generator, priors, geometry)
+    else:
+        observation, noise_level = _galaxy_system(generator, _loaded["simulator"])
+        strength = None
+    if name in RIM_KINDS:
+        source_model = model
+    else:
+        source_model = SemilinearInversion(strength=strength, geometry=geometry)
+    posterior = lens_posterior(source_model, observation, priors)
+    truth = observation.lens[0].astype("float64")
+    with warnings.catch_warnings():
+        # That a chain is short is in the table.
+        warnings.filterwarnings("ignore", message="NOT converged")
+        chain = sample_posterior(
+            posterior,
+            truth,
+            {"source_model": {"name": name}},
+            kind.method,
+            kind.walkers,
+            kind.max_steps,
+            seed=number,
+        )
+    kept = np.linspace(0, len(chain.samples) - 1, min(DRAWS_KEPT, len(chain.samples))).astype(int)
+    arrays = {
+        "truth": truth,
+        "samples": chain.samples[kept],
+        "log_posterior": chain.log_posterior[kept],
+        "true_log_posterior": posterior.log_posterior(truth[None])[0],
+        "noise_level": noise_level,
+        "pixels": observation.mask.sum(),
+        "r_hat": chain.r_hat,
+        "effective_samples": chain.effective_samples,
+        "draws": len(chain.samples),
+        "converged": chain.converged,
+        "acceptance": chain.acceptance,
+        "seconds": chain.seconds,
+        "evaluations": posterior.evaluations,
+    }
+    write_arrays(_path(options.output, name, number), arrays)
+
+
+def flat_lens_priors():
+    """Return `Priors` whose lenses are drawn from the sampler's prior, flat on `LensSupport`."""
+    from rim_lensing.inference.lens_support import LensSupport
+    from rim_lensing.simulation.priors import Priors
+
+    class FlatLensPriors(Priors):
+        def draw(self, generator, count):
+            support = LensSupport.from_priors(self, 7)
+            lenses = np.empty((0, 7))
+            while len(lenses) < count:
+                draws = generator.uniform(support.lower, support.upper, (4 * count, 7))
+                lenses = np.concatenate([lenses, draws[support.contains(draws)]])
+            return super().draw(generator, count) | {"lens": lenses[:count].astype("float32")}
+
+    return FlatLensPriors()
+
+
+def _galaxy_system(generator, simulator):
+    """Return the observation of a galaxy that meets the simulator's constraints, and its noise."""
+    mocks = simulator.draw(generator, 1)
+    observation = _observation(
+        mocks.image[0], mocks.noise[0], mocks.psf[0], mocks.lens[0], simulator.geometry
+    )
+    return observation, mocks.noise_level[0]
+
+
+def own_prior_system(generator, priors, geometry):
+    """Return an observation whose source is drawn from the gradient prior, its noise and strength.
+
+    Nothing but data decides whether a system is drawn again, and the noise does not depend on
+    source or lens: the evidence at this strength is then the exact likelihood.
+
+    Returns:
+        (observation, rms of the noise, strength): the strength makes the rms of the sources'
+        pixels 1/3, so that their peaks are about 1, as those of galaxies are.
+    """
+    from keras import ops
+
+    from rim_lensing.inversion.regularization import regularization_modes
+    from rim_lensing.lensing.forward_model import ForwardModel
+    from rim_lensing.lensing.psf import gaussian_kernel
+
+    side = geometry.source_side
+    modes, eigenvalues = regularization_modes("gradient", side)
+    strength = 9 * float(np.mean(1 / eigenvalues))
+    for _ in range(100):
+        drawn = priors.draw(generator, 1)
+        white = generator.standard_normal((side, side))
+        source = modes @ (white / np.sqrt(strength * eigenvalues)) @ modes.T
+        psf = gaussian_kernel(drawn["psf_sigma"], geometry.psf_side, geometry.image_pixel_scale)
+        forward = ForwardModel(
+            drawn["lens"], psf, geometry.image_grid, geometry.source_grid, geometry.supersampling
+        )
+        image = ops.convert_to_numpy(forward.predict(source[None].astype("float32")))[0]
+        rms = float(drawn["noise"][0])
+        image = image + rms * generator.standard_normal(image.shape)
+        try:
+            kernel = ops.convert_to_numpy(psf)[0]
+            observation = _observation(image, rms, kernel, drawn["lens"][0], geometry)
+        except ValueError:  # no signal
+            continue
+        return observation, rms, strength
+    raise RuntimeError("None of 100 sources drawn from the prior stands out of the noise")
+
+
+def _observation(image, noise, psf, lens, geometry):
+    from rim_lensing.inference.observation import check_observation
+
+    return check_observation(
+        image, noise, psf, lens, image_grid=geometry.image_grid, psf_side=geometry.psf_side
+    )
+
+
+def _report(directory: Path) -> None:
+    """Measure and draw what the chains say."""
+    from coverage_report import draw, measure, table
+
+    measures = {}
+    for name in KINDS:
+        paths = sorted(directory.glob(f"{name}_[0-9]*.npz"))
+        if paths:
+            chains = [dict(np.load(path)) for path in paths]
+            measures[name] = measure(chains, is_rim=name in RIM_KINDS)
+    if not measures:
+        raise FileNotFoundError(f"There are no chains in {directory}")
+    flat = {
+        f"{name}_{key}": value for name, found in measures.items() for key, value in found.items()
+    }
+    write_arrays(directory / "measures.npz", flat)
+    titles = {name: KINDS[name].title for name in measures}
+    text = table(measures, titles)
+    (directory / "table.md").write_text(text)
+    draw(measures, titles, directory / "coverage.png")
+    print(text)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on")
