@@ -101,8 +101,15 @@ def main(arguments=None) -> int:
         if (kind != "nuts" or system < options.nuts_systems)
         and not _path(options.output, kind, system).exists()
     ]
-    if jobs and not options.draw_only:
-        in_processes(_sample, jobs, options.workers, "chain")
+    if options.draw_only:
+        jobs = []
+    # NUTS calls TensorFlow from within its graph, and a worker's one thread would wait for itself.
+    for job in jobs:
+        if job[0] == "nuts":
+            _sample(job)
+    others = [job for job in jobs if job[0] != "nuts"]
+    if others:
+        in_processes(_sample, others, options.workers, "chain")
     _report(options.output)
     return 0
 
