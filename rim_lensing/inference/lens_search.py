@@ -24,8 +24,8 @@ METHODS = ("lbfgs", "simplex")
 NOISE_STEPS = (0.03, 0.006)
 """Of the image's peak: with less noise than that, it is raised to it first."""
 
-_MAX_EVALUATIONS = {"lbfgs": 150, "simplex": 800}
-"""Of every start, at every noise: four times what most systems take."""
+_MAX_EVALUATIONS = {"lbfgs": (400, 150), "simplex": (800, 800)}
+"""Of every start, at the first noise, which has the whole way to go, and at every later one."""
 _LOG_POSTERIOR_TOLERANCE = 0.05
 _RELATIVE_TOLERANCE = 1e-5
 _WORTH_A_STEP = 1.5
@@ -55,7 +55,8 @@ def maximise(
     support, climb = posterior.support, {"lbfgs": _lbfgs, "simplex": _simplex}[method]
     lenses = support.nearest(starts)
     with tqdm(desc="optimising the lens", unit="source", leave=False) as progress:
-        for factor in noise_factors(posterior):
+        for number, factor in enumerate(noise_factors(posterior)):
+            budget = _MAX_EVALUATIONS[method][min(number, 1)]
             blurred = posterior.with_noise(factor)
 
             def answer(questions: list[_Question], blurred=blurred) -> list:
@@ -64,7 +65,9 @@ def maximise(
                 progress.update(blurred.evaluations - before)
                 return replies
 
-            searches = [functools.partial(climb, lens, support, posterior.steps) for lens in lenses]
+            searches = [
+                functools.partial(climb, lens, support, posterior.steps, budget) for lens in lenses
+            ]
             found = in_lockstep(searches, answer)
             posterior.evaluations += blurred.evaluations
             lenses, values, converged = (np.array(column) for column in zip(*found, strict=True))
@@ -108,7 +111,7 @@ def _answer(posterior: LensPosterior, questions: list[_Question]) -> list:
 
 
 def _simplex(
-    start: np.ndarray, support: LensSupport, steps: np.ndarray, ask: Ask
+    start: np.ndarray, support: LensSupport, steps: np.ndarray, budget: int, ask: Ask
 ) -> tuple[np.ndarray, float, bool]:
     """Maximise from one start by Nelder and Mead's simplex, as wide as the wider steps."""
     unit = steps[0]
@@ -123,7 +126,7 @@ def _simplex(
             "initial_simplex": np.clip(corners, *bounds.T),
             "xatol": 0.05,
             "fatol": _LOG_POSTERIOR_TOLERANCE,
-            "maxfev": _MAX_EVALUATIONS["simplex"],
+            "maxfev": budget,
             "adaptive": True,
         },
     )
@@ -131,7 +134,7 @@ def _simplex(
 
 
 def _lbfgs(
-    start: np.ndarray, support: LensSupport, steps: np.ndarray, ask: Ask
+    start: np.ndarray, support: LensSupport, steps: np.ndarray, budget: int, ask: Ask
 ) -> tuple[np.ndarray, float, bool]:
     """Maximise from one start by L-BFGS, until no neighbour is better.
 
@@ -149,7 +152,7 @@ def _lbfgs(
         values, slopes = ask(_Question(lens, gradient=True))
         return -values[0], -slopes[0] * unit
 
-    lens, left = start, _MAX_EVALUATIONS["lbfgs"]
+    lens, left = start, budget
     while True:
         box = np.clip(lens / unit + [[-_REACH], [_REACH]], *edges)
         found = minimize(
