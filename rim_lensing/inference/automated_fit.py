@@ -107,8 +107,9 @@ def automated_fit(
 
     The first optimisation starts from the predicted lens. If that is not enough, the next ones
     start from the best lens so far and from the best three of 16 that are drawn around the
-    prediction, with twice its standard deviation, then four times, and so on. Every round is logged
-    (logger `rim_lensing.inference.automated_fit`, level INFO).
+    prediction, with twice its standard deviation, then four times, and so on, until such a round
+    finds no better lens. Every round is logged (logger `rim_lensing.inference.automated_fit`,
+    level INFO).
 
     Args:
         image: (m, m), lens light and background subtracted, in any unit.
@@ -173,7 +174,7 @@ def automated_fit(
         _logger.info(
             "round %d, %d sources: %s", number, rounds[-1].evaluations, rounds[-1].findings
         )
-        if rounds[-1].succeeded:
+        if rounds[-1].succeeded or _nothing_better(rounds):
             break
     return _conclude(rounds)
 
@@ -201,6 +202,19 @@ def _best(rounds: list[Round]) -> Round:
     return min(rounds, key=rank)
 
 
+def _nothing_better(rounds: list[Round]) -> bool:
+    """Return whether starts from several places have led to no better lens than was known.
+
+    Better: chi^2 falls by more than 1. Then the residuals hold what no lens explains, or the test
+    has raised a false alarm, and more rounds would say the same.
+    """
+    best = _best(rounds[:-1]).reconstruction if len(rounds) > 2 else None
+    if best is None:
+        return False
+    last = rounds[-1].reconstruction
+    return last is None or (best.chi2 - last.chi2) * best.mask.sum() < 1
+
+
 def _conclude(rounds: list[Round]) -> AutomatedFit:
     """Say how it ended."""
     converged = rounds[-1].succeeded
@@ -216,10 +230,11 @@ def _conclude(rounds: list[Round]) -> AutomatedFit:
     outcome = "converged" if converged else "not converged"
     how = "with the predicted lens" if optimisations == 0 else f"after {optimisations} optimisation"
     plural = "s" if optimisations > 1 else ""
+    stopped = "" if converged or not _nothing_better(rounds) else "; no start finds a better lens"
     return AutomatedFit(
         lens=best.lens,
         reconstruction=best.reconstruction,
         rounds=tuple(rounds),
         converged=converged,
-        verdict=f"{outcome} {how}{plural}: {best.findings}",
+        verdict=f"{outcome} {how}{plural}: {best.findings}{stopped}",
     )

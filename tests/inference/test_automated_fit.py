@@ -51,6 +51,18 @@ def test_what_no_lens_explains_ends_with_the_reason(ridge_model, mock):
     assert fit.reconstruction.chi2 == smallest
 
 
+def test_ends_when_no_start_finds_a_better_lens(ridge_model, mock):
+    """The same intruder, and rounds to spare: the second round of starts says nothing new."""
+    data = mock(LENS)
+    data["image"][2:4, 8] += 3.0
+    fit = automated_fit(**data, source_model=ridge_model, lens_model=Guess(LENS), max_rounds=9)
+    assert not fit.converged and 3 <= len(fit.rounds) < 10
+    assert fit.verdict.endswith("no start finds a better lens")
+    pixels = fit.reconstruction.mask.sum()
+    chi2 = np.array([one.reconstruction.chi2 for one in fit.rounds]) * pixels
+    assert np.all(np.diff(chi2[1:-1]) < -1) and chi2[-1] > chi2[:-1].min() - 1
+
+
 def test_a_prediction_that_misses_the_arcs_is_a_start_like_others(ridge_model, mock):
     wide = np.array([2.1, 0.05, 0, 0, 0, 0.02, 0])
     small = np.array([0.3, 0, 0, 0, 0, 0, 0])
