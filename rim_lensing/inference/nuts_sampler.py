@@ -74,7 +74,8 @@ def nuts_sampler(
         """Add steps, and return the kernel's last results."""
         lenses = file.backend.get_last_sample().coords if file.steps else positions
         points = tf.constant(np.linalg.solve(root, (lenses - middle).T).T)
-        results = kernel.bootstrap_results(points)
+        # Within a graph: eagerly, custom_gradient would see the variables of the RIM.
+        results = tf.function(kernel.bootstrap_results)(points)
         for number in range(file.steps, file.steps + steps):
             seeds = tf.constant([seed, number])
             points, results = compiled_step(kernel)(points, results, seed=seeds)
