@@ -30,7 +30,7 @@ SourceModel = RIMReconstructor | SemilinearInversion
 STEPS = (0.4, 0.08)
 """For differences, in source pixels: L is bilinear, so chi^2 has kinks at that scale."""
 
-_BATCHES = (1, 8, 16)
+_BATCHES = (1, 4, 8, 16)
 """Sizes; other numbers of lenses are filled up, as the RIM is compiled for every size anew."""
 
 
