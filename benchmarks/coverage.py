@@ -103,7 +103,8 @@ def main(arguments=None) -> int:
     ]
     if options.draw_only:
         jobs = []
-    # NUTS calls TensorFlow from within its graph, and a worker's one thread would wait for itself.
+    # Not in a worker: one with a single thread seemed to hang. NUTS calls TensorFlow from within
+    # its graph, which may be why; not confirmed.
     for job in jobs:
         if job[0] == "nuts":
             _sample(job)
