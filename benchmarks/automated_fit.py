@@ -11,12 +11,10 @@ on with the same command, and `--draw-only` writes the table of the systems that
 """
 
 import argparse
-import os
 import sys
-from pathlib import Path
 
 import numpy as np
-from resumable import claim, in_processes, read_arrays, write_arrays
+from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
 
 # Standard deviations of errors whose medians are 0.02", 0.04, 0.04, 0.02", 0.02", 0.02, 0.02.
 MEDIAN_ERRORS = (0.02, 0.04, 0.04, 0.02, 0.02, 0.02, 0.02)
@@ -26,15 +24,10 @@ LENSES = {"true": "true lens", "predicted": "predicted lens", "fitted": "after o
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="rim_euclid64", help="of the zoo, or a folder")
+    parser = run_parser(__doc__.split("\n")[0], systems=200)
     parser.add_argument("--lens-model", default="lens_cnn_euclid64", help="likewise, or scatter")
     parser.add_argument("--scatter", type=float, default=1.0, help="size of the scatter")
-    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
-    parser.add_argument("--systems", type=int, default=200, help="the first so many of 2000")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--draw-only", action="store_true", help="no new fit")
-    parser.add_argument("--output", type=Path, required=True, help="directory of the run")
     return parser.parse_args(arguments)
 
 
@@ -43,22 +36,18 @@ def main(arguments=None) -> int:
     options = parse_arguments(arguments)
     from rim_lensing.zoo import find_pretrained, sha256
 
-    model = find_pretrained(options.model, "rim")
-    if options.galaxies and not options.galaxies.exists():
-        raise FileNotFoundError(f"There is no file {options.galaxies}")
-    if not 1 <= options.systems <= 2000 or not options.scatter > 0 or options.workers < 1:
-        raise ValueError("--systems must be from 1 to 2000, --scatter and --workers positive")
+    if not options.scatter > 0:
+        raise ValueError(f"--scatter must be positive. Received: {options.scatter}")
     scattered = options.lens_model == "scatter"
     start = None if scattered else find_pretrained(options.lens_model, "lens_cnn")
-    description = {
-        "model": model.name,
-        "weights_sha256": sha256(model.weights),
-        "lens_model": start.name if start else "scatter",
-        "lens_model_sha256": sha256(start.weights) if start else None,
-        "scatter": options.scatter if scattered else None,
-        "galaxies_sha256": sha256(options.galaxies) if options.galaxies else None,
-    }
-    claim(options.output, description)
+    claim_run(
+        options,
+        {
+            "lens_model": start.name if start else "scatter",
+            "lens_model_sha256": sha256(start.weights) if start else None,
+            "scatter": options.scatter if scattered else None,
+        },
+    )
     files = {i: options.output / f"system_{i:04d}.npz" for i in range(options.systems)}
     jobs = [(i, path, options) for i, path in files.items() if not path.exists()]
     if jobs and not options.draw_only:

@@ -14,13 +14,12 @@ coverage.png; `--draw-only` does that again from the chains that are there.
 """
 
 import argparse
-import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from resumable import claim, in_processes, write_arrays
+from resumable import claim_run, in_processes, run_parser, write_arrays
 
 SEED = 2_019_883_015
 DRAWS_KEPT = 4000
@@ -59,40 +58,23 @@ RIM_KINDS = ("rim", "nuts")
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", required=True, help="of the zoo, or a folder; small grids")
-    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
-    parser.add_argument("--systems", type=int, default=56, help="of every kind but nuts")
+    parser = run_parser(__doc__.split("\n")[0], systems=56, model=None)
     parser.add_argument("--nuts-systems", type=int, default=4, help="the first so many")
     parser.add_argument(
         "--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="what to sample; default all"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--draw-only", action="store_true", help="no new chain")
-    parser.add_argument("--output", type=Path, required=True, help="directory of the run")
     return parser.parse_args(arguments)
 
 
 def main(arguments=None) -> int:
     """Sample what is missing, measure, draw."""
     options = parse_arguments(arguments)
-    from rim_lensing.zoo import find_pretrained, sha256
-
-    model = find_pretrained(options.model, "rim")
-    if options.galaxies and not options.galaxies.exists():
-        raise FileNotFoundError(f"There is no file {options.galaxies}")
-    if options.systems < 8 or options.workers < 1 or options.nuts_systems < 0:
+    if options.systems < 8 or options.nuts_systems < 0:
         raise ValueError(
-            "--systems must be at least 8 (half of them calibrate), --workers positive, and "
-            "--nuts-systems not negative"
+            "--systems must be at least 8 (half of them calibrate), and --nuts-systems not negative"
         )
-    description = {
-        "model": model.name,
-        "weights_sha256": sha256(model.weights),
-        "galaxies_sha256": sha256(options.galaxies) if options.galaxies else None,
-        "kinds": {name: asdict(kind) for name, kind in KINDS.items()},
-    }
-    claim(options.output, description)
+    claim_run(options, {"kinds": {name: asdict(kind) for name, kind in KINDS.items()}})
     # System by system: a run that is cut short has as many of every kind.
     jobs = [
         (kind, system, options)

@@ -10,12 +10,11 @@ table.md and the figures; `--draw-only` does that again from what is there.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
-from resumable import claim, in_processes, read_arrays, write_arrays
+from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
 
 CHUNK = 10
 METHODS = {"rim": "RIM", "linear": "linear, evidence", "oracle": "linear, oracle"}
@@ -23,10 +22,7 @@ METHODS = {"rim": "RIM", "linear": "linear, evidence", "oracle": "linear, oracle
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="rim_euclid64", help="of the zoo, or a folder")
-    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
-    parser.add_argument("--systems", type=int, default=200, help="the first so many of 2000")
+    parser = run_parser(__doc__.split("\n")[0], systems=200)
     parser.add_argument("--regularization", default="gradient", help="of the linear inversion")
     parser.add_argument(
         "--engine",
@@ -34,9 +30,7 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
         choices=("exact", "matrix-free"),
         help="of the linear inversion",
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--draw-only", action="store_true", help="no new reconstruction")
-    parser.add_argument("--output", type=Path, required=True, help="directory of the run")
     return parser.parse_args(arguments)
 
 
@@ -44,24 +38,9 @@ def main(arguments=None) -> int:
     """Reconstruct what is missing, measure, draw."""
     options = parse_arguments(arguments)
     from rim_lensing.inversion.regularization import check_regularization
-    from rim_lensing.zoo import find_pretrained, sha256
 
     check_regularization(options.regularization)
-    model = find_pretrained(options.model)
-    if options.galaxies and not options.galaxies.exists():
-        raise FileNotFoundError(f"There is no file {options.galaxies}")
-    if not 1 <= options.systems <= 2000 or options.workers < 1:
-        raise ValueError("--systems must be from 1 to 2000, and --workers positive")
-    claim(
-        options.output,
-        {
-            "model": model.name,
-            "weights_sha256": sha256(model.weights),
-            "galaxies_sha256": sha256(options.galaxies) if options.galaxies else None,
-            "regularization": options.regularization,
-            "engine": options.engine,
-        },
-    )
+    claim_run(options, {"regularization": options.regularization, "engine": options.engine})
     jobs = [
         (start, min(start + CHUNK, options.systems), options)
         for start in range(0, options.systems, CHUNK)

@@ -9,42 +9,27 @@ command.
 """
 
 import argparse
-import os
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 from automated_fit import Scatter
-from resumable import claim, in_processes, read_arrays, write_arrays
+from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
 
 PROFILES = {"SIE": 7, "EPL": 8}
 
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="rim_euclid64", help="of the zoo, or a folder")
-    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
-    parser.add_argument("--systems", type=int, default=12, help="the first so many of 2000")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-    parser.add_argument("--output", type=Path, required=True, help="directory of the run")
-    return parser.parse_args(arguments)
+    return run_parser(__doc__.split("\n")[0], systems=12).parse_args(arguments)
 
 
 def main(arguments=None) -> int:
     """Search where it has not been done, and print the table."""
     options = parse_arguments(arguments)
     from rim_lensing.inference.lens_search import METHODS
-    from rim_lensing.zoo import find_pretrained, sha256
 
-    model = find_pretrained(options.model, "rim")
-    if options.galaxies and not options.galaxies.exists():
-        raise FileNotFoundError(f"There is no file {options.galaxies}")
-    if not 1 <= options.systems <= 2000 or options.workers < 1:
-        raise ValueError("--systems must be from 1 to 2000, and --workers positive")
-    galaxies = sha256(options.galaxies) if options.galaxies else None
-    claim(options.output, {"weights_sha256": sha256(model.weights), "galaxies_sha256": galaxies})
+    claim_run(options)
     cases = [(method, profile) for method in METHODS for profile in PROFILES]
     files = {
         (*case, i): options.output / f"{'_'.join(case)}_{i:04d}.npz"

@@ -3,6 +3,7 @@
 What is done lies in files; an interrupted run goes on with the same command.
 """
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -13,6 +14,58 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from rim_lensing.zoo import PretrainedModel, find_pretrained, sha256
+
+LARGEST = 2000
+"""Systems of a frozen validation set."""
+
+
+def run_parser(title: str, systems: int, model: str | None = "rim_euclid64"):
+    """Return an argparse parser with what all runs have in common.
+
+    Args:
+        title: One line.
+        systems: Their number by default.
+        model: The RIM by default; None if it has to be said.
+    """
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument(
+        "--model", default=model, required=model is None, help="of the zoo, or a folder"
+    )
+    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
+    parser.add_argument(
+        "--systems", type=int, default=systems, help=f"the first so many of {LARGEST}"
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--output", type=Path, required=True, help="directory of the run")
+    return parser
+
+
+def claim_run(options: argparse.Namespace, settings: dict | None = None) -> PretrainedModel:
+    """Check the options of `run_parser`, claim the directory, and return the RIM.
+
+    Args:
+        options: What the user said.
+        settings: What else tells this run from another, as JSON.
+
+    Raises:
+        ValueError: A number out of range, or an unknown model.
+        FileNotFoundError: There is no such galaxy file.
+        FileExistsError: The directory holds another run.
+    """
+    model = find_pretrained(options.model, "rim")
+    if options.galaxies and not options.galaxies.exists():
+        raise FileNotFoundError(f"There is no file {options.galaxies}")
+    if not 1 <= options.systems <= LARGEST or options.workers < 1:
+        raise ValueError(f"--systems must be from 1 to {LARGEST}, and --workers positive")
+    description = {
+        "model": model.name,
+        "weights_sha256": sha256(model.weights),
+        "galaxies_sha256": sha256(options.galaxies) if options.galaxies else None,
+    }
+    claim(options.output, description | (settings or {}))
+    return model
+
 
 def claim(directory: Path, description: dict) -> None:
     """Make the directory this run's, or make sure that it is.
@@ -22,7 +75,7 @@ def claim(directory: Path, description: dict) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     path, text = directory / "run.json", json.dumps(description, indent=2) + "\n"
-    if path.exists() and path.read_text() != text:
+    if path.exists() and json.loads(path.read_text()) != json.loads(text):
         raise FileExistsError(
             f"{directory} holds a run with other settings ({path.name}): choose another directory"
         )
