@@ -139,8 +139,10 @@ def _fit(job: tuple) -> None:
 
 def table(arrays: dict) -> str:
     """Return what was found, as Markdown."""
+    from rim_lensing.inference.residual_test import FALSE_ALARM
+
     converged, optimised = arrays["converged"], arrays["optimisations"] > 0
-    false_alarms = arrays["true_p_value"] < 0.01
+    false_alarms = arrays["true_p_value"] < FALSE_ALARM
     errors = {
         name: np.abs(arrays[f"{name}_lens"] - arrays["true_lens"])
         for name in ("predicted", "fitted")
