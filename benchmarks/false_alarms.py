@@ -3,8 +3,8 @@
     python benchmarks/false_alarms.py --galaxies galaxies.h5
 
 on development systems, whose galaxies neither training nor the validation set has: what
-`residual_test.FALSE_ALARM` was chosen by. Prints the fraction of the systems below several p-values,
-by noise; 240 systems take three minutes.
+`residual_test.FALSE_ALARM` was chosen by. Prints the fraction of the systems below several
+p-values, by noise; 240 systems take three minutes.
 """
 
 import argparse
