@@ -11,6 +11,7 @@ from rim_lensing.simulation.priors import NOISE_BINS
 
 _RESAMPLES = 1000
 _FOOTPRINT = 0.01  # of the peak: the galaxy, without the empty sky around it
+_WAVENUMBERS = (10, 20)
 _COLOURS = {"rim": "C3", "linear": "C0", "oracle": "C9"}
 
 
@@ -63,16 +64,22 @@ def table(measures: dict, methods: dict) -> str:
     head += [f"rms error, {title}" for title in methods.values()]
     head += ["RIM / linear", "RIM / oracle", "worst RIM / linear"]
     head += [f"rms error inside of the galaxy, {title}" for title in methods.values()]
-    head += ["RIM / linear inside of the galaxy"]
+    head += ["RIM / linear inside of the galaxy", "RIM worse there than linear, at worst by"]
     head += [f"abs. flux error, {title}" for title in methods.values()]
     head += [f"flux bias, {title}" for title in methods.values()]
     head += [f"chi2 / pixel, {title}" for title in methods.values()]
+    head += ["chi2 of the RIM more than 3 sigma from that of noise"]
+    head += [f"coherence at k = {k}, {title}" for k in _WAVENUMBERS for title in methods.values()]
+    head += [f"coherence above one half up to k, {title}" for title in methods.values()]
     lines = [head, ["---"] * len(head)]
     for label, chosen in _bins(measures):
         rms = {name: measures[f"{name}_rms_error"][chosen] for name in methods}
         inside = {name: measures[f"{name}_galaxy_error"][chosen] for name in methods}
         flux = {name: measures[f"{name}_flux_error"][chosen] for name in methods}
         chi2 = {name: measures[f"{name}_chi2"][chosen] for name in methods}
+        coherence = [measures[f"{name}_coherence"][chosen] for name in methods]
+        worse = inside["rim"] / inside["linear"]
+        outliers = np.abs(measures["rim_chi2_significance"][chosen]) > 3
         lines.append(
             [label, str(chosen.sum())]
             + [_with_error(values, np.median, "{:.2%}") for values in rms.values()]
@@ -80,9 +87,17 @@ def table(measures: dict, methods: dict) -> str:
             + [f"{np.max(rms['rim'] / rms['linear']):.2f}" if chosen.any() else "-"]
             + [_with_error(values, np.median, "{:.2%}") for values in inside.values()]
             + [_ratio(inside["rim"], inside["linear"])]
+            + [f"{np.mean(worse > 1):.1%}, {np.max(worse):.2f}" if chosen.any() else "-"]
             + [_with_error(np.abs(values), np.median, "{:.2%}") for values in flux.values()]
             + [_with_error(values, np.median, "{:+.2%}") for values in flux.values()]
             + [_with_error(values, np.median, "{:.3f}") for values in chi2.values()]
+            + [f"{np.mean(outliers):.1%}" if chosen.any() else "-"]
+            + [
+                _with_error(values[:, k - 1], np.mean, "{:.3f}")
+                for k in _WAVENUMBERS
+                for values in coherence
+            ]
+            + [_half(values) for values in coherence]
         )
     # A line per measure is read more easily than a line of twenty columns.
     columns = list(zip(*lines, strict=True))
@@ -90,6 +105,14 @@ def table(measures: dict, methods: dict) -> str:
     columns = [tuple(cell for i, cell in enumerate(row) if i != 1) for row in columns]
     text = "\n".join("| " + " | ".join(row) + " |" for row in columns)
     return text + "\n\n" + _prior_words(measures) + "\n"
+
+
+def _half(coherence: np.ndarray) -> str:
+    """Return the largest k up to which the mean coherence (systems, k) is one half or more."""
+    if not len(coherence):
+        return "-"
+    below = np.flatnonzero(coherence.mean(axis=0) < 0.5)
+    return str(below[0] if len(below) else f"{coherence.shape[1]}, the last")
 
 
 def _prior_words(measures: dict) -> str:
