@@ -5,6 +5,8 @@ claim. One rate is one number, for seven parameters, and dropout can only make i
 here the rate is the one whose predictions make the truth most probable, and what is left is taken
 up by a factor for the standard deviations of theta_E, of the two components of the ellipticity, of
 the centre, and of the shear: a pair shares its factor, for nothing on the sky prefers a direction.
+The errors are not Gaussian all the same, so the intervals have factors of their own, one for each
+level: what would have held the truth as often as they claim (split conformal prediction).
 
 All choices are made on development galaxies, which the network was not trained on and which are
 not those of the validation set. Intervals have to hold for galaxies of a file and for procedural
@@ -17,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from rim_lensing.inference.intervals import LEVELS
 from rim_lensing.inference.lens_predictor import LensPrediction, combine, prediction_draws
 from rim_lensing.lens_cnn_evaluation import measure_predictions
 from rim_lensing.networks.lens_cnn import LensCNN
@@ -40,14 +43,17 @@ class Calibration:
     Args:
         network: With the chosen dropout rate; its weights are those of the training.
         std_factors: Of the seven standard deviations.
+        interval_factors: Half-widths of the intervals of LEVELS over these, (2, 7).
         systems: How many systems were looked at.
         scan: For each rate (JSON): dropout; score, the mean over systems and parameters of
-            -log N(true; mean, (factor std)^2) without its constant, smaller is better; std_factors;
+            -log N(true; mean, (factor std)^2) without its constant, smaller is better; std_factors
+            and interval_factors;
             uncalibrated and calibrated, what `measure_predictions` gives without and with them.
     """
 
     network: LensCNN
     std_factors: tuple[float, ...]
+    interval_factors: tuple[tuple[float, ...], ...]
     systems: int
     scan: list[dict]
 
@@ -79,14 +85,22 @@ def calibrate(
             {
                 "dropout": rate,
                 "score": score(mocks.lens, prediction.lens, std),
-                "std_factors": [round(float(factor), 4) for factor in factors],
+                "std_factors": _rounded(factors),
+                "interval_factors": [
+                    _rounded(fit_interval_factors(mocks.lens, prediction.lens, std, level))
+                    for level in LEVELS
+                ],
                 "uncalibrated": measure_predictions(mocks.lens, prediction.lens, prediction.std),
                 "calibrated": measure_predictions(mocks.lens, prediction.lens, std),
             }
         )
     best = min((row for row in scan if row["dropout"] > 0), key=lambda row: row["score"])
     return Calibration(
-        with_dropout(network, best["dropout"]), tuple(best["std_factors"]), systems, scan
+        network=with_dropout(network, best["dropout"]),
+        std_factors=tuple(best["std_factors"]),
+        interval_factors=tuple(map(tuple, best["interval_factors"])),
+        systems=systems,
+        scan=scan,
     )
 
 
@@ -114,6 +128,31 @@ def fit_std_factors(true: np.ndarray, prediction: LensPrediction) -> np.ndarray:
         at_68, at_95 = np.quantile(deviations[:, pair], (0.6827, 0.95))
         factors[list(pair)] = np.sqrt(at_68 * at_95 / 1.96)
     return factors
+
+
+def fit_interval_factors(
+    true: np.ndarray, mean: np.ndarray, std: np.ndarray, level: float
+) -> np.ndarray:
+    """Return the half-widths (7,) over `std` of intervals that hold the truth at a rate of `level`.
+
+    Args:
+        true: Lenses, (systems, 7).
+        mean: Predicted, (systems, 7).
+        std: Their standard deviations, (systems, 7).
+        level: Between 0 and 1.
+    """
+    deviations = np.abs(mean - true) / std
+    factors = np.empty(true.shape[1])
+    for pair in _PAIRS:
+        values = deviations[:, pair]
+        # One more system than there are is the next one (Papadopoulos et al. 2002).
+        rank = min(1.0, level * (values.size + 1) / values.size)
+        factors[list(pair)] = np.quantile(values, rank, method="higher")
+    return factors
+
+
+def _rounded(factors: np.ndarray) -> list[float]:
+    return [round(float(factor), 4) for factor in factors]
 
 
 def score(true: np.ndarray, mean: np.ndarray, std: np.ndarray) -> float:

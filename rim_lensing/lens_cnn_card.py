@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rim_lensing import figures
+from rim_lensing.inference.intervals import LEVELS
 from rim_lensing.inference.lens_predictor import PASSES, LensPredictor
 from rim_lensing.lens_cnn_evaluation import CONFIDENCES, LensEvaluation
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 PICTURES = {
     "predictions": "Predicted against true:",
-    "calibration": "How often the truth lies inside of an interval, against how often it should, "
-    "with the total and with the aleatoric standard deviation alone:",
+    "calibration": "How often the truth lies inside of a Gaussian's interval, against how often it "
+    "should, with the total and with the aleatoric standard deviation alone (`prediction.interval` "
+    "mends what is left, at 68% and 95%):",
     "learning_curve": "Development systems during training, before calibration:",
 }
 _LEARNING_CURVE = {
@@ -53,6 +55,7 @@ def lens_cnn_card(name: str, metadata: dict, config: ModelConfig, measurements: 
     cnn = rl.load_pretrained("{name}")
     lens, std = cnn.predict(image, noise=noise, psf=psf)   # {", ".join(PARAMETER_NAMES)}
     prediction = cnn.predict(image, noise=noise, psf=psf)  # and .aleatoric, .epistemic, .samples
+    low, high = prediction.interval(0.68)                  # or 0.95
 
 Without the package, with TensorFlow alone (float32; noise infinite where masked; the PSF
 {side} x {side} pixels):
@@ -67,9 +70,8 @@ does not tell whether it fits the data: reconstruct the source and look at the r
 
 On mock systems whose lens is known exactly, with PSF and noise from the paper's ranges: a Gaussian
 of sigma 0 to 0.1", and noise uniform in 0.1% to 10% of the image's peak. theta_E, x and y are in
-arcsec. Errors are those of the mean; intervals reach from the mean by 1 or 1.96 total standard
-deviations to each side; "aleatoric std" and "total std" are medians. Behind ±: bootstrap standard
-errors.
+arcsec. Errors are those of the mean; intervals are those of `prediction.interval`; "aleatoric std"
+and "total std" are medians. Behind ±: bootstrap standard errors.
 
 {measurement_sections(name, measurements)}
 
@@ -92,10 +94,9 @@ deviations that mean nothing:
 
 {ranges_table(config.priors)}
 
-Intervals are those of Gaussians. Of a parameter that the network hardly sees (the lens centre),
-what is left is the prior, flat between its ends: no Gaussian's 68% and 95% intervals both cover it
-as often as they should. The image does hold it: `automated_fit` finds the centre several times
-better than this network does (benchmarks/README.md).
+Of the lens centre the network sees little: what is left is the prior, flat between its ends. The
+image does hold it: `automated_fit` finds the centre several times better than this network does
+(benchmarks/README.md).
 
 Ellipticity and shear trade off against each other, and so do centre and source position: the
 intervals here are those of each parameter alone, and say nothing of these correlations. Standard
@@ -116,20 +117,30 @@ def _calibration(calibration: dict, config: ModelConfig) -> str:
                 cells.append(f"{min(values):.1%} to {max(values):.1%}")
         rows.append(cells)
     header = ("dropout", "score", "68%", "95%", "68%, with factors", "95%, with factors")
-    factors = table(
-        [[f"{factor:.3f}" for factor in config.std_factors]],
-        header=PARAMETER_NAMES,
-    )
+    rows_of_factors = [
+        [name, *(f"{factor:.3f}" for factor in factors)]
+        for name, factors in (
+            ("standard deviations", config.std_factors),
+            *(
+                (f"half-widths, {level:.0%}", factors)
+                for level, factors in zip(LEVELS, config.interval_factors, strict=True)
+            ),
+        )
+    ]
+    factors = table(rows_of_factors, header=("", *PARAMETER_NAMES))
     return f"""The dropout rate of predictions was chosen after training, on
 {calibration["systems"]} systems of development galaxies ({" and ".join(calibration["galaxies"])}),
 which are neither those of the training nor those above: of the rates above 0, the one with the
 smallest score, the mean of -log of the predicted density at the truth. Coverage of the 68% and 95%
-intervals is that of the parameters with the smallest and the largest, without and with factors for
-the standard deviations:
+Gaussian intervals is that of the parameters with the smallest and the largest, without and with
+factors for the standard deviations:
 
 {table(rows, header)}
 
-Chosen: dropout {config.network.dropout:g}, and standard deviations (aleatoric and epistemic) times
+Chosen: dropout {config.network.dropout:g}. The standard deviations (aleatoric and epistemic) are
+multiplied by the first row; the intervals reach to both sides by these times the other two, which
+on the same systems would have held the truth as often as they should (split conformal prediction; a
+Gaussian has 1 and 1.96):
 
 {factors}"""
 

@@ -1,7 +1,8 @@
 """How well a lens CNN predicts lenses that it has not seen, and how honest its intervals are."""
 
 import warnings
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.special import ndtri
 from tqdm import tqdm
 
 from rim_lensing.evaluation import measured
+from rim_lensing.inference.intervals import GAUSSIAN_FACTORS, LEVELS
 from rim_lensing.inference.lens_predictor import LensPrediction, LensPredictor
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.simulation.priors import NOISE_BINS
@@ -17,29 +19,33 @@ from rim_lensing.simulation.validation_set import SYSTEMS, ValidationSet, valida
 CONFIDENCES = np.linspace(0.02, 0.98, 49)
 """At which the coverage of intervals is drawn."""
 
-_INTERVALS = {"68": 1.0, "95": 1.96}  # standard deviations to each side
 _BATCH = 64
 
 
-def measure_predictions(true: np.ndarray, mean: np.ndarray, std: np.ndarray) -> dict[str, dict]:
+def measure_predictions(
+    true: np.ndarray,
+    mean: np.ndarray,
+    std: np.ndarray,
+    interval_factors: Sequence[Sequence[float]] = GAUSSIAN_FACTORS,
+) -> dict[str, dict]:
     """Return, for every lens parameter, how good predictions are.
 
     Args:
         true: The systems' lenses, (systems, 7).
         mean: Predicted, (systems, 7).
         std: Predicted standard deviations, (systems, 7).
+        interval_factors: Half-widths of the intervals over these, (2, 7).
 
     Returns:
         By parameter name: median_error, the median of |mean - true|, in the parameter's unit; and
-        coverage_68 and coverage_95, the fractions of systems whose truth lies within 1 and 1.96
-        standard deviations.
+        coverage_68 and coverage_95, the fractions of systems whose truth lies in the intervals.
     """
     error = np.abs(mean - true)
     return {
         name: {"median_error": float(np.median(error[:, i]))}
         | {
-            f"coverage_{label}": float(np.mean(error[:, i] <= width * std[:, i]))
-            for label, width in _INTERVALS.items()
+            f"coverage_{100 * level:.0f}": float(np.mean(error[:, i] <= factors[i] * std[:, i]))
+            for level, factors in zip(LEVELS, interval_factors, strict=True)
         }
         for i, name in enumerate(PARAMETER_NAMES)
     }
@@ -65,7 +71,7 @@ class LensEvaluation:
         """Return what metrics.json holds of it, see `evaluation.measured`.
 
         The rows are the seven parameters, over all systems and by noise. In each: what
-        `measure_predictions` gives with the total standard deviations; rms_error, of the mean;
+        `measure_predictions` gives with the prediction's intervals; rms_error, of the mean;
         median_aleatoric_std and median_std, the medians of the predicted standard deviations.
         """
         return measured(self.systems, self._summary)
@@ -111,7 +117,9 @@ class LensEvaluation:
                 "median_aleatoric_std": float(np.median(aleatoric[:, i])),
                 "median_std": float(np.median(std[:, i])),
             }
-            for i, (name, values) in enumerate(measure_predictions(true, lens, std).items())
+            for i, (name, values) in enumerate(
+                measure_predictions(true, lens, std, self.prediction.interval_factors).items()
+            )
         }
 
 
@@ -143,10 +151,11 @@ def evaluate_lens_predictor(
             true.append(mocks.lens)
             noise_level.append(mocks.noise_level)
             bar.update(len(mocks.lens))
-    prediction = LensPrediction(
+    prediction = replace(
+        predictions[0],
         **{
-            field.name: np.concatenate([getattr(part, field.name) for part in predictions])
-            for field in fields(LensPrediction)
-        }
+            name: np.concatenate([getattr(part, name) for part in predictions])
+            for name in ("lens", "std", "aleatoric", "epistemic", "samples")
+        },
     )
     return LensEvaluation(chosen, np.concatenate(true), prediction, np.concatenate(noise_level))

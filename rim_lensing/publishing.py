@@ -104,7 +104,12 @@ def publish(
         if config.kind == "lens_cnn":
             calibration = calibrate(network, galaxies)
             network = calibration.network
-            config = replace(config, network=network.config, std_factors=calibration.std_factors)
+            config = replace(
+                config,
+                network=network.config,
+                std_factors=calibration.std_factors,
+                interval_factors=calibration.interval_factors,
+            )
             facts["calibration"] = {
                 "systems": calibration.systems,
                 "galaxies": [PROCEDURAL, *([Path(galaxies).name] if galaxies else [])],

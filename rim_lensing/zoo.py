@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rim_lensing.inference.intervals import GAUSSIAN_FACTORS, LEVELS
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
@@ -63,12 +64,14 @@ class ModelConfig:
         priors: What it was trained on.
         std_factors: Of a lens CNN: what its seven standard deviations are multiplied by, see
             `lens_cnn_calibration`.
+        interval_factors: Of a lens CNN: half-widths of its intervals over these, see there.
     """
 
     kind: str
     network: RIMConfig | LensCNNConfig
     priors: Priors
     std_factors: tuple[float, ...] = _NO_FACTORS
+    interval_factors: tuple[tuple[float, ...], ...] = GAUSSIAN_FACTORS
 
     @property
     def weights(self) -> str:
@@ -181,7 +184,9 @@ def load_pretrained(name: str | Path) -> "RIMReconstructor | LensPredictor":
         from rim_lensing.networks.lens_cnn import LensCNN
 
         network = LensCNN(config.network)
-        loaded = LensPredictor(network, model.name, config.priors, config.std_factors)
+        loaded = LensPredictor(
+            network, model.name, config.priors, config.std_factors, config.interval_factors
+        )
     network.build()
     network.load_weights(model.weights)
     return loaded
@@ -196,6 +201,7 @@ def write_config(directory: Path, config: ModelConfig) -> None:
     }
     if config.kind == "lens_cnn":
         content["std_factors"] = list(config.std_factors)
+        content["interval_factors"] = [list(factors) for factors in config.interval_factors]
     (Path(directory) / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -217,14 +223,24 @@ def read_config(directory: Path) -> ModelConfig:
     try:
         network = KINDS[kind].config.from_dict(content["config"])
         priors = Priors.from_dict(content["priors"])
-        factors = tuple(content["std_factors"]) if kind == "lens_cnn" else _NO_FACTORS
-        if len(factors) != len(PARAMETER_NAMES) or not all(0 < f < math.inf for f in factors):
-            raise ValueError(f"std_factors must be 7 positive numbers. Received: {factors}")
-        return ModelConfig(kind, network, priors, factors)
+        if kind == "rim":
+            return ModelConfig(kind, network, priors)
+        intervals = content["interval_factors"]
+        if len(intervals) != len(LEVELS):
+            raise ValueError(f"interval_factors must be {len(LEVELS)} rows. Received: {intervals}")
+        factors, *intervals = (_seven(row) for row in (content["std_factors"], *intervals))
+        return ModelConfig(kind, network, priors, factors, tuple(intervals))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged, or of another version of the package: {error}"
         ) from error
+
+
+def _seven(factors: list[float]) -> tuple[float, ...]:
+    """Return factors of the lens parameters."""
+    if len(factors) != len(PARAMETER_NAMES) or not all(0 < f < math.inf for f in factors):
+        raise ValueError(f"factors must be 7 positive numbers. Received: {factors}")
+    return tuple(factors)
 
 
 def write_metadata(directory: Path, facts: dict) -> None:

@@ -4,7 +4,13 @@ import pytest
 import scipy.stats
 
 from rim_lensing.inference.lens_predictor import LensPrediction
-from rim_lensing.lens_cnn_calibration import calibrate, fit_std_factors, score, with_dropout
+from rim_lensing.lens_cnn_calibration import (
+    calibrate,
+    fit_interval_factors,
+    fit_std_factors,
+    score,
+    with_dropout,
+)
 from rim_lensing.lens_cnn_evaluation import measure_predictions
 from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
@@ -46,6 +52,26 @@ def test_a_pair_shares_its_factor():
     np.testing.assert_allclose(factors[[0, 3, 4, 5, 6]], 1, rtol=0.03)
 
 
+@pytest.mark.parametrize("level", [0.68, 0.95])
+def test_intervals_hold_errors_that_are_not_gaussian(level):
+    """Factors from one half of the systems, coverage on the other; flat, Gaussian, heavy tails."""
+    generator = np.random.default_rng(3)
+    systems = 20_000
+    flat = generator.uniform(-1, 1, (systems, 3))
+    bell = generator.standard_normal((systems, 2))
+    heavy = generator.standard_t(3, (systems, 2))
+    error = np.concatenate([bell[:, :1], heavy, flat[:, :2], bell[:, 1:], flat[:, 2:]], axis=1)
+    std, true = generator.uniform(0.5, 2, error.shape), np.zeros(error.shape)
+    mean, half = error * std, systems // 2
+    factors = fit_interval_factors(true[:half], mean[:half], std[:half], level)
+    inside = np.abs(mean[half:]) <= factors * std[half:]
+    # The last pair shares its factor though its members differ: together they are covered.
+    np.testing.assert_allclose(inside.mean(axis=0)[:5], level, atol=0.015)
+    assert inside[:, 5:].mean() == pytest.approx(level, abs=0.015)
+    assert factors[3] == factors[4] == pytest.approx(level, abs=0.015)
+    assert factors[0] == pytest.approx(scipy.stats.norm.ppf((1 + level) / 2), rel=0.03)
+
+
 def test_score_is_scipys_density():
     generator = np.random.default_rng(2)
     true, mean = generator.standard_normal((2, 30, 7))
@@ -67,6 +93,8 @@ def test_chooses_the_best_rate_above_zero_and_its_factors(network, few_developme
     best = min(found.scan[1:], key=lambda row: row["score"])
     assert found.network.config.dropout == best["dropout"]
     assert found.std_factors == tuple(best["std_factors"])
+    assert found.interval_factors == tuple(map(tuple, best["interval_factors"]))
+    assert np.all(np.diff(found.interval_factors, axis=0) > 0)
     assert found.systems == 20
     assert found.scan[1]["uncalibrated"] != found.scan[2]["uncalibrated"]
     assert best["calibrated"] != best["uncalibrated"]

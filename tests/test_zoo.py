@@ -137,6 +137,14 @@ def test_factors_that_are_none_are_refused(tiny_cnn_folder, tmp_path, factors):
         zoo.read_config(tmp_path)
 
 
+@pytest.mark.parametrize("rows", [[[1.0] * 7], [[1.0] * 7, [2.0] * 6], [[1.0] * 7, [-1.0] * 7]])
+def test_interval_factors_that_are_none_are_refused(tiny_cnn_folder, tmp_path, rows):
+    content = json.loads((tiny_cnn_folder / zoo.CONFIG).read_text()) | {"interval_factors": rows}
+    (tmp_path / zoo.CONFIG).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"{tmp_path / zoo.CONFIG} is damaged"):
+        zoo.read_config(tmp_path)
+
+
 def test_unknown_name_gets_the_nearest_and_the_list(small_zoo):
     with pytest.raises(ValueError, match="mean 'rim_small'.*Models: rim_other, rim_small"):
         zoo.load_pretrained("rim_smal")

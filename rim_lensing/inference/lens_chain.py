@@ -8,6 +8,7 @@ import numpy as np
 from emcee.autocorr import integrated_time
 
 from rim_lensing.inference.chain_file import ChainFile
+from rim_lensing.inference.intervals import LEVELS
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ MIN_AUTOCORRELATION_TIMES = 50
 
 MAX_R_HAT = 1.05
 """Walkers that have not mixed, each in a maximum of its own, have short autocorrelation times."""
-
-LEVELS = (0.68, 0.95)
-"""Of the intervals."""
 
 
 @dataclass(frozen=True)

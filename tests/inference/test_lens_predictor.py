@@ -169,3 +169,17 @@ def test_warns_outside_of_the_training_and_is_silent_inside(predictor, systems):
 
 def test_has_the_grids_of_its_network(predictor):
     assert predictor.image_grid == CONFIG.image_grid and predictor.psf_side == CONFIG.psf_side
+
+
+def test_intervals_reach_as_far_as_their_factors_say(predictor, systems):
+    factors = (tuple(range(1, 8)), tuple(range(11, 18)))
+    model = LensPredictor(predictor.network, "cnn", PRIORS, interval_factors=factors)
+    prediction = model.predict(**systems)
+    for level, row in zip((0.68, 0.95), factors, strict=True):
+        low, high = prediction.interval(level)
+        np.testing.assert_allclose((low + high) / 2, prediction.lens, atol=1e-5)
+        np.testing.assert_allclose(high - low, 2 * np.array(row) * prediction.std, rtol=1e-4)
+    plain = predictor.predict(**systems)
+    np.testing.assert_allclose(plain.interval(0.95)[1], plain.lens + 1.96 * plain.std, rtol=1e-5)
+    with pytest.raises(ValueError, match="`level` must be one of"):
+        plain.interval(0.5)
