@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from rim_lensing.backend import gradient
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, transform_image
 from rim_lensing.networks.lens_cnn import LensCNN, image_features, scalar_features
 from rim_lensing.networks.lens_cnn_losses import GaussianNegativeLogLikelihood
@@ -145,6 +146,37 @@ def test_loss_is_scipys_likelihood():
     loss = GaussianNegativeLogLikelihood(reduction=None)(true, np.stack([mean, log_variance], 1))
     expected = -scipy.stats.norm.logpdf(true, mean, np.exp(0.5 * log_variance)).mean(axis=1)
     np.testing.assert_allclose(numpy(loss) + 0.5 * np.log(2 * np.pi), expected, rtol=1e-5)
+
+
+def test_beta_weights_by_the_variance_and_lets_no_gradient_through():
+    spread, beta = (0.5, 0.2, 0.2, 0.03, 0.03, 0.06, 0.06), 0.5
+    loss = GaussianNegativeLogLikelihood(beta, spread, reduction=None)
+    generator = np.random.default_rng(0)
+    true, mean = generator.standard_normal((2, 5, 7)).astype("float32")
+    log_variance = generator.uniform(-3, 1, size=(5, 7)).astype("float32")
+
+    def total(prediction):
+        return keras.ops.sum(loss(true, prediction))
+
+    found = numpy(gradient(total, np.stack([mean, log_variance], 1)))
+    variance = np.exp(log_variance)
+    weight = (variance / np.square(spread)) ** beta / 7
+    # Equations 7 and 8 of Seitzer et al. (2022).
+    np.testing.assert_allclose(found[:, 0], weight * (mean - true) / variance, rtol=1e-4)
+    expected = 0.5 * weight * (1 - (mean - true) ** 2 / variance)
+    np.testing.assert_allclose(found[:, 1], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("beta", [-0.1, 1.5])
+def test_beta_is_checked(beta):
+    with pytest.raises(ValueError, match="`beta` must be in 0 to 1"):
+        GaussianNegativeLogLikelihood(beta)
+
+
+def test_loss_is_rebuilt_from_its_config():
+    loss = GaussianNegativeLogLikelihood(0.5, (0.1,) * 7)
+    again = GaussianNegativeLogLikelihood.from_config(loss.get_config())
+    assert (again.beta, again.spread) == (0.5, (0.1,) * 7)
 
 
 def test_weights_survive_saving(inputs, tmp_path):
