@@ -22,7 +22,7 @@ from rim_lensing.inference.semilinear_inversion import ENGINES, SemilinearInvers
 from rim_lensing.inversion.evidence import log_evidence, maximise_evidence
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.ray_tracing import RayTracer
+from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.simulation.priors import Priors
 
 SourceModel = RIMReconstructor | SemilinearInversion
@@ -31,7 +31,7 @@ STEPS = (0.4, 0.08)
 """For differences, in source pixels: L is bilinear, so chi^2 has kinks at that scale."""
 
 _BATCHES = (1, 4, 8, 16)
-"""Sizes; other numbers of lenses are filled up, as the RIM is compiled for every size anew."""
+"""Sizes; other numbers of lenses are filled up: RIM and rays are compiled for every size anew."""
 
 
 class LensPosterior(ABC):
@@ -97,6 +97,15 @@ class LensPosterior(ABC):
             )
         return lenses
 
+    def _batches(self, lenses: np.ndarray) -> Iterator[tuple[Observation, int]]:
+        """Yield the observation with every lens, a batch at a time, and how many to keep of it."""
+        for start in range(0, len(lenses), _BATCHES[-1]):
+            part = np.asarray(lenses[start : start + _BATCHES[-1]], "float32")
+            size = min(size for size in _BATCHES if size >= len(part))
+            rows = np.minimum(np.arange(size), len(part) - 1)
+            self.evaluations += len(part)
+            yield replace(self.observation[np.zeros(size, int)], lens=part[rows]), len(part)
+
     @abstractmethod
     def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
         """Return (k,) for lenses (k, 7 or 8) inside of the support."""
@@ -128,7 +137,10 @@ class RIMLensPosterior(LensPosterior):
         return np.concatenate(parts)
 
     def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
-        return -0.5 * np.sum(self.residuals(lenses) ** 2, axis=1)
+        answers = [
+            self._model.log_likelihood(part)[:count] for part, count in self._batches(lenses)
+        ]
+        return np.concatenate(answers).astype("float64")
 
     def _log_likelihood_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         answers = [
@@ -137,15 +149,6 @@ class RIMLensPosterior(LensPosterior):
         ]
         values, slopes = (np.concatenate(each) for each in zip(*answers, strict=True))
         return values.astype("float64"), slopes.astype("float64")
-
-    def _batches(self, lenses: np.ndarray) -> Iterator[tuple[Observation, int]]:
-        """Yield the observation with every lens, a batch at a time, and how many to keep of it."""
-        for start in range(0, len(lenses), _BATCHES[-1]):
-            part = np.asarray(lenses[start : start + _BATCHES[-1]], "float32")
-            size = min(size for size in _BATCHES if size >= len(part))
-            rows = np.minimum(np.arange(size), len(part) - 1)
-            self.evaluations += len(part)
-            yield replace(self.observation[np.zeros(size, int)], lens=part[rows]), len(part)
 
 
 class LinearLensPosterior(LensPosterior):
@@ -161,29 +164,27 @@ class LinearLensPosterior(LensPosterior):
         self._inversion = inversion
 
     def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
-        geometry, part = self._inversion.geometry, self.observation
-        tracer = RayTracer(
-            lenses, geometry.image_grid, geometry.source_grid, geometry.supersampling
+        geometry, seen = self._inversion.geometry, self.observation
+        return np.array(
+            [
+                self._log_evidence(LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0]))
+                for part, count in self._batches(lenses)
+                for lensing in lensing_matrices(part.lens, geometry)[:count]
+            ]
         )
-        values = []
-        for lensing in tracer.as_matrix():
-            system = LinearSystem(lensing, part.psf[0], part.image[0], part.noise[0])
-            values.append(self._log_evidence(system))
-            self.evaluations += 1
-        return np.array(values)
 
     def _log_evidence(self, system: LinearSystem) -> float:
         engine = ENGINES[self._inversion.engine](system, self._inversion.regularization)
         if self._inversion.strength is not None:
             # The user's is in the image's own unit.
             strength = self._inversion.strength * float(self.observation.flux_unit[0]) ** 2
-        else:
-            try:
-                strength = maximise_evidence(engine)
-            except ValueError:
-                # It grows up to an infinite strength: a lens that leads no data to the source.
-                constants = system.n_data * np.log(2 * np.pi) / 2 + system.log_noise
-                return float(-0.5 * system.data @ system.data - constants)
+            return log_evidence(engine, engine.held_terms(strength))[0]
+        try:
+            strength = maximise_evidence(engine)
+        except ValueError:
+            # It grows up to an infinite strength: a lens that leads no data to the source.
+            constants = system.n_data * np.log(2 * np.pi) / 2 + system.log_noise
+            return float(-0.5 * system.data @ system.data - constants)
         return log_evidence(engine, engine.terms(strength))[0]
 
     def _log_likelihood_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -44,7 +44,8 @@ class RIMReconstructor:
         # Keras's own predict forgets the side of the kernels and the number of lens parameters
         # when they change from one call to the next.
         self._compiled = compiled(network.stateless_call)
-        self._compiled_likelihood = compiled(
+        self._compiled_likelihood = compiled(self._log_likelihood)
+        self._compiled_gradient = compiled(
             lambda lens, *others: value_and_gradient(
                 lambda x: self._log_likelihood(x, *others), lens
             )
@@ -140,6 +141,12 @@ class RIMReconstructor:
         inputs = observation.network_inputs()
         return self._run_at_scale(inputs, self._flux_scale(inputs))
 
+    def log_likelihood(self, observation: Observation) -> np.ndarray:
+        """Return -chi^2 / 2 of the sources, (batch,)."""
+        return ops.convert_to_numpy(
+            self._compiled_likelihood(*self._likelihood_inputs(observation))
+        )
+
     def log_likelihood_and_gradient(
         self, observation: Observation
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -148,9 +155,7 @@ class RIMReconstructor:
         The gradient is that with respect to the lens, which the source follows. A flux scale that
         takes a first run (see `reconstruct`) is held.
         """
-        inputs = observation.network_inputs()
-        arrays = (inputs[name] for name in ("lens", "image", "noise", "psf"))
-        answer = self._compiled_likelihood(*arrays, self._flux_scale(inputs), *self._weights())
+        answer = self._compiled_gradient(*self._likelihood_inputs(observation))
         value, slope = (ops.convert_to_numpy(each) for each in answer)
         return value, slope
 
@@ -166,6 +171,11 @@ class RIMReconstructor:
                 histories.append(self.run(observation[indices])[:count])
                 progress.update(count)
         return np.concatenate(histories)
+
+    def _likelihood_inputs(self, observation: Observation) -> list:
+        inputs = observation.network_inputs()
+        arrays = [inputs[name] for name in ("lens", "image", "noise", "psf")]
+        return [*arrays, self._flux_scale(inputs), *self._weights()]
 
     def _log_likelihood(self, lens, image, noise, psf, scale, *weights):
         config = self.network.config

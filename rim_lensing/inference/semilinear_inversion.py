@@ -16,7 +16,7 @@ from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.inversion.regularization import check_regularization
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.ray_tracing import RayTracer
+from rim_lensing.lensing.ray_tracing import lensing_matrices
 
 EUCLID64 = Geometry(64, 0.1, 64, 0.05, psf_side=25)
 """The grids of rim_euclid64."""
@@ -205,20 +205,18 @@ class SemilinearInversion:
     def _invert(self, observation: Observation, matrix, uncertainties: bool) -> dict:
         """Return what a LinearReconstruction needs of one system, in the observation's units."""
         if matrix is None:
-            geometry = self.geometry
-            rays = RayTracer(
-                observation.lens, geometry.image_grid, geometry.source_grid, geometry.supersampling
-            )
-            matrix = rays.as_matrix()[0]
+            matrix = lensing_matrices(observation.lens, self.geometry)[0]
         system = LinearSystem(
             matrix, observation.psf[0], observation.image[0], observation.noise[0]
         )
         engine: Engine = ENGINES[self.engine](system, self.regularization)
         unit = observation.flux_unit[0]
-        strength = (
-            maximise_evidence(engine) if self.strength is None else float(self.strength) * unit**2
-        )
-        terms = engine.terms(strength)
+        if self.strength is None:
+            strength = maximise_evidence(engine)
+            terms = engine.terms(strength)
+        else:
+            strength = float(self.strength) * unit**2
+            terms = engine.held_terms(strength)
         evidence, error = log_evidence(engine, terms)
         mean = engine.mean(strength)
         n, m = system.source_side, system.image_side

@@ -27,8 +27,6 @@ class EvidenceTerms:
         prior_norm: s'Rs, twice the E_S of Suyu et al.
         log_det: log det A.
         log_det_error: Its standard error.
-        effective_parameters: Number of parameters that the data determine, N_s - lambda tr(A^-1 R).
-        effective_parameters_error: Its standard error.
     """
 
     strength: float
@@ -36,6 +34,17 @@ class EvidenceTerms:
     prior_norm: float
     log_det: float
     log_det_error: float
+
+
+@dataclass(frozen=True)
+class SearchTerms(EvidenceTerms):
+    """`EvidenceTerms`, and what says whether the strength is to grow or to shrink.
+
+    Args:
+        effective_parameters: Number of parameters that the data determine, N_s - lambda tr(A^-1 R).
+        effective_parameters_error: Its standard error.
+    """
+
     effective_parameters: float
     effective_parameters_error: float
 
@@ -49,8 +58,11 @@ class Engine(Protocol):
     def mean(self, strength: float) -> np.ndarray:
         """Return the most probable source A^-1 f' d, (n^2,)."""
 
-    def terms(self, strength: float) -> EvidenceTerms:
+    def terms(self, strength: float) -> SearchTerms:
         """Return what the evidence is made of; at neighbouring strengths it costs little more."""
+
+    def held_terms(self, strength: float) -> EvidenceTerms:
+        """Return what the evidence is made of at a strength that no search goes on from."""
 
     def standard_deviation(self, strength: float) -> np.ndarray:
         """Return each source pixel's standard deviation, the root of A^-1's diagonal, (n^2,)."""

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.polynomial import Chebyshev
 
-from rim_lensing.inversion.evidence import EvidenceTerms
+from rim_lensing.inversion.evidence import EvidenceTerms, SearchTerms
 from rim_lensing.inversion.factorisation import factorisation, inverse_diagonal
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import regularization_matrix
@@ -46,7 +46,12 @@ class ExactEngine:
         self._factor.factorise(strength)
         return self._factor.solve(self._projection)
 
-    def terms(self, strength: float) -> EvidenceTerms:
+    def held_terms(self, strength: float) -> EvidenceTerms:
+        """Return what the evidence is made of, from one factorisation; raises as `mean`."""
+        log_det, chi2, prior_norm = self._values(strength)
+        return EvidenceTerms(strength, float(chi2), float(prior_norm), log_det, log_det_error=0.0)
+
+    def terms(self, strength: float) -> SearchTerms:
         """Return what the evidence is made of; raises as `mean`."""
         here = np.log(strength)
         if self._first is None:
@@ -57,7 +62,7 @@ class ExactEngine:
         log_det, chi2, prior_norm, free_parameters = (
             float(function(here)) for function in self._panels[decade]
         )
-        return EvidenceTerms(
+        return SearchTerms(
             strength=strength,
             chi2=chi2,
             prior_norm=prior_norm,

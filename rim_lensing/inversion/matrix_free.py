@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rim_lensing.inversion.conjugate_gradients import conjugate_gradients
-from rim_lensing.inversion.evidence import EvidenceTerms
+from rim_lensing.inversion.evidence import SearchTerms
 from rim_lensing.inversion.lanczos import LanczosQuadrature
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import (
@@ -87,7 +87,7 @@ class MatrixFreeEngine:
             LanczosQuadrature(self._whitened, generator.choice([-1.0, 1.0], side**2))
             for _ in range(probes)
         ]
-        self._terms: dict[float, EvidenceTerms] = {}
+        self._terms: dict[float, SearchTerms] = {}
 
     def mean(self, strength: float) -> np.ndarray:
         """Return the most probable source A^-1 f' d, (n^2,), to MEAN_TOLERANCE.
@@ -98,7 +98,7 @@ class MatrixFreeEngine:
         """
         return self._solver(strength)(self._projection, MEAN_TOLERANCE)
 
-    def terms(self, strength: float) -> EvidenceTerms:
+    def terms(self, strength: float) -> SearchTerms:
         """Return what the evidence is made of; the same strength always gives the same answer.
 
         The runs grow until their brackets are narrower than the scatter over the probes. A smaller
@@ -114,6 +114,10 @@ class MatrixFreeEngine:
         if strength not in self._terms:
             self._terms[strength] = self._evaluate(strength)
         return self._terms[strength]
+
+    def held_terms(self, strength: float) -> SearchTerms:
+        """Return `terms`: the runs that give log det A give the effective parameters, too."""
+        return self.terms(strength)
 
     def strength_error(self, strength: float) -> float:
         """Return the standard error of log(strength), at the strength of the largest evidence.
@@ -162,7 +166,7 @@ class MatrixFreeEngine:
 
         return solve
 
-    def _evaluate(self, strength: float) -> EvidenceTerms:
+    def _evaluate(self, strength: float) -> SearchTerms:
         log_det, effective = self._brackets(
             self._probe_runs,
             (lambda x: np.log1p(x / strength), lambda x: x / (x + strength)),
@@ -175,7 +179,7 @@ class MatrixFreeEngine:
             lambda _: _DATA_ACCURACY * _probe_limits([log_det, effective]),
         )
         strength_prior = len(self._projection) * np.log(strength) + self._log_det_prior
-        return EvidenceTerms(
+        return SearchTerms(
             strength=strength,
             chi2=float(self.system.data @ self.system.data - fitted.mean() - roughness.mean()),
             prior_norm=float(roughness.mean() / strength),

@@ -33,8 +33,11 @@ def check_regularization(kind: str) -> str:
     return kind
 
 
+@cache
 def difference_matrix(kind: str, side: int) -> csr_matrix:
     """Return H, (n^2, n^2) or (2 n^2, n^2), with R = H'H: the differences that a prior punishes.
+
+    Do not change it: it is made once.
 
     Args:
         kind: One of REGULARIZATIONS.
@@ -46,8 +49,12 @@ def difference_matrix(kind: str, side: int) -> csr_matrix:
     return vstack([kron(same, differences), kron(differences, same)], format="csr")
 
 
+@cache
 def regularization_matrix(kind: str, side: int) -> csr_matrix:
-    """Return R, sparse (n^2, n^2), symmetric and positive definite; arguments as above."""
+    """Return R, sparse (n^2, n^2), symmetric and positive definite; arguments as above.
+
+    Do not change it: it is made once.
+    """
     differences = difference_matrix(kind, side)
     return (differences.T @ differences).tocsr()
 

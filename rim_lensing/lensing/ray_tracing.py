@@ -5,10 +5,14 @@ pixels around it, and pixels outside the source grid count as zero. Its indices 
 on the lens alone; they are computed once and reused by every `apply` and `adjoint`.
 """
 
+from functools import cache
+
 import numpy as np
 from keras import config, ops
 from scipy.sparse import csr_matrix
 
+from rim_lensing.backend import compiled
+from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_profiles import deflection
 
@@ -107,17 +111,7 @@ class RayTracer:
 
     def as_matrix(self) -> list[csr_matrix]:
         """Return L as scipy CSR matrices (image pixels, source pixels), one per system."""
-        weights = ops.convert_to_numpy(self._weights)
-        indices = ops.convert_to_numpy(self._indices)
-        batch, pixels, entries = weights.shape
-        rows = np.repeat(np.arange(pixels), entries)
-        n2 = self.source_grid.side**2
-        return [
-            csr_matrix(
-                (weights[i].ravel(), (rows, indices[i].ravel() - i * n2)), shape=(pixels, n2)
-            )
-            for i in range(batch)
-        ]
+        return _sparse_matrices(self._indices, self._weights, self.source_grid.side)
 
     def _checked(self, name: str, value, grid: PixelGrid):
         """Return the value as a tensor; a wrong shape would be read as other pixels unnoticed."""
@@ -133,6 +127,37 @@ class RayTracer:
                 f"`{name}` must have the shape (batch, y, x) = {wanted}. Received: shape {received}"
             )
         return value
+
+
+def lensing_matrices(lens, geometry: Geometry) -> list[csr_matrix]:
+    """Return L as `RayTracer.as_matrix` does, from a graph that is compiled once for every batch.
+
+    A ray tracer is some 300 small operations. One by one they cost more than their arithmetic.
+
+    Args:
+        lens: (batch, 7) or (batch, 8) lens parameters.
+        geometry: Of the grids, and of the rays.
+    """
+    return _sparse_matrices(*_compiled_rays(geometry)(lens), geometry.source_side)
+
+
+@cache
+def _compiled_rays(geometry: Geometry):
+    def rays(lens):
+        tracer = RayTracer(lens, geometry.image_grid, geometry.source_grid, geometry.supersampling)
+        return tracer._indices, tracer._weights
+
+    return compiled(rays)
+
+
+def _sparse_matrices(indices, weights, source_side: int) -> list[csr_matrix]:
+    indices, weights = ops.convert_to_numpy(indices), ops.convert_to_numpy(weights)
+    batch, pixels, entries = weights.shape
+    rows, n2 = np.repeat(np.arange(pixels), entries), source_side**2
+    return [
+        csr_matrix((weights[i].ravel(), (rows, indices[i].ravel() - i * n2)), shape=(pixels, n2))
+        for i in range(batch)
+    ]
 
 
 def _rays_by_pixel(grid: PixelGrid, supersampling: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.lens_parameters import LensParameters
 from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
-from rim_lensing.lensing.ray_tracing import RayTracer
+from rim_lensing.lensing.ray_tracing import lensing_matrices
 
 GEOMETRY = Geometry(20, 0.24, 16, 0.15, psf_side=5)
 LENS = np.float32([[0.9, 0.1, 0.05, 0, 0, 0.02, 0.03], [1.0, -0.1, 0.1, 0.02, 0, 0, 0.05]])
@@ -152,9 +152,7 @@ def test_a_batch_is_its_systems_one_by_one(capsys):
 def test_a_lensing_matrix_serves_instead_of_a_lens(tmp_path):
     data = one()
     reference = LINEAR.reconstruct(**data)
-    matrix = RayTracer(
-        data.pop("lens")[None], GEOMETRY.image_grid, GEOMETRY.source_grid
-    ).as_matrix()[0]
+    matrix = lensing_matrices(data.pop("lens")[None], GEOMETRY)[0]
     result = LINEAR.reconstruct(**data, lensing_matrix=matrix)
     for name in ("source", "strength", "log_evidence", "model_image"):
         np.testing.assert_array_equal(getattr(result, name), getattr(reference, name))

@@ -22,7 +22,21 @@ def test_gives_what_dense_inverses_give(make_system, dense, kind, sides):
             assert getattr(terms, name) == pytest.approx(getattr(expected, name), rel=1e-7), name
         assert terms.effective_parameters == pytest.approx(expected.effective_parameters, rel=1e-7)
         assert terms.log_det_error == terms.effective_parameters_error == 0
+        held = ExactEngine(system, kind).held_terms(strength)
+        assert held.strength == strength and held.log_det_error == 0
+        for name in ("chi2", "prior_norm", "log_det"):
+            assert getattr(held, name) == pytest.approx(getattr(expected, name), rel=1e-9), name
     np.testing.assert_allclose(engine.standard_deviation(2000.0), expected.std, rtol=1e-8)
+
+
+def test_a_held_strength_takes_one_factorisation(make_system, monkeypatch):
+    engine, factorised = ExactEngine(make_system(16, 16), "gradient"), []
+    once = engine._factor.factorise
+    monkeypatch.setattr(
+        engine._factor, "factorise", lambda strength: (factorised.append(strength), once(strength))
+    )
+    engine.held_terms(10.0)
+    assert factorised == [10.0]
 
 
 def test_lapack_and_cholmod_give_the_same(make_system, monkeypatch):

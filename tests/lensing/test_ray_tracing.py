@@ -8,8 +8,9 @@ from lenstronomy.LensModel.lens_model import LensModel
 from scipy.ndimage import map_coordinates
 
 from rim_lensing.backend import compiled, gradient
+from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.ray_tracing import RayTracer, bilinear_weights
+from rim_lensing.lensing.ray_tracing import RayTracer, bilinear_weights, lensing_matrices
 
 IMAGE, SOURCE = PixelGrid(24, 0.2), PixelGrid(20, 0.1)
 LENSES = np.array(
@@ -123,6 +124,17 @@ def test_matrix_against_apply(supersampling):
         assert matrix.shape == (IMAGE.side**2, SOURCE.side**2)
         np.testing.assert_allclose(matrix @ source[i].ravel(), image[i], atol=2e-6)
         np.testing.assert_allclose(matrix.T @ data[i].ravel(), returned[i], atol=1e-5)
+
+
+@pytest.mark.parametrize("supersampling", [1, 2])
+@pytest.mark.parametrize("lenses", [LENSES, EPL_LENSES], ids=["SIE", "EPL"])
+def test_compiled_matrices_are_those_of_the_ray_tracer(lenses, supersampling):
+    geometry = Geometry(12, 0.3, 14, 0.15, psf_side=3, supersampling=supersampling)
+    tracer = RayTracer(lenses, geometry.image_grid, geometry.source_grid, supersampling)
+    found = lensing_matrices(lenses, geometry)
+    assert len(found) == len(lenses)
+    for matrix, expected in zip(found, tracer.as_matrix(), strict=True):
+        np.testing.assert_allclose(matrix.toarray(), expected.toarray(), atol=1e-5)
 
 
 def test_surface_brightness_is_conserved():
