@@ -8,9 +8,12 @@ samples the lens posterior of every system with emcee: with the RIM, with the ev
 inversion, and with that evidence on systems whose sources are drawn from its own prior, where
 coverage must be nominal; and of the first systems with NUTS. The true lenses are drawn from
 the prior that the sampler assumes, flat on `LensSupport`: otherwise coverage means nothing. The
-chains start at the truth: this tests intervals, not the search. Every chain is kept in a file of
-its own: an interrupted run goes on with the same command. Then it writes measures.npz, table.md and
-coverage.png; `--draw-only` does that again from the chains that are there.
+chains start at the truth: this tests intervals, not the search. They end when they have converged,
+or with their largest number of steps. The linear inversion has one strength for all lenses of a
+chain: on galaxies that of the largest evidence at the true lens. Every chain is kept in a file of
+its own: an interrupted run goes on with the same command. Then it writes measures.npz, table.md,
+coverage.png and, of the first system, corner.png (figure 9); `--draw-only` does that again from the
+chains that are there.
 """
 
 import argparse
@@ -33,10 +36,9 @@ class Kind:
         title: In tables.
         own_prior: The sources are drawn from the linear inversion's prior, and not galaxies.
         method: Of `sample_posterior`.
-        walkers: Number of them. An evidence costs the same alone and in a batch: there, half the
-            walkers take twice the steps.
-        max_steps: Of every walker. They are too few for emcee's rule of 50 autocorrelation times,
-            and enough for intervals: see the effective samples in the table.
+        walkers: Number of them. An evidence costs the same alone and in a batch: fewer walkers
+            forget their start for less.
+        max_steps: Of every walker.
     """
 
     title: str
@@ -47,10 +49,10 @@ class Kind:
 
 
 KINDS = {
-    "rim": Kind("RIM", False, "emcee", 32, 400),
-    "nuts": Kind("RIM, NUTS", False, "nuts", 8, 120),
-    "linear": Kind("linear", False, "emcee", 16, 400),
-    "own": Kind("linear, sources of its prior", True, "emcee", 16, 400),
+    "rim": Kind("RIM", False, "emcee", 32, 4000),
+    "nuts": Kind("RIM, NUTS", False, "nuts", 16, 1000),
+    "linear": Kind("linear", False, "emcee", 16, 4000),
+    "own": Kind("linear, sources of its prior", True, "emcee", 16, 4000),
 }
 
 RIM_KINDS = ("rim", "nuts")
@@ -129,7 +131,7 @@ def _sample(job: tuple) -> None:
         observation, noise_level, strength = own_prior_system(generator, priors, geometry)
     else:
         observation, noise_level = _galaxy_system(generator, _loaded["simulator"])
-        strength = None
+        strength = None if name in RIM_KINDS else _best_strength(observation, geometry)
     if name in RIM_KINDS:
         source_model = model
     else:
@@ -165,6 +167,21 @@ def _sample(job: tuple) -> None:
         "evaluations": posterior.evaluations,
     }
     write_arrays(_path(options.output, name, number), arrays)
+
+
+def _best_strength(observation, geometry) -> float:
+    """Return the strength of the largest evidence at the observation's lens."""
+    from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+
+    unit = observation.flux_unit[0]
+    result = SemilinearInversion(geometry=geometry).reconstruct(
+        observation.image[0] * unit,
+        noise=observation.noise[0] * unit,
+        psf=observation.psf[0],
+        lens=observation.lens[0],
+        uncertainties=False,
+    )
+    return float(result.strength)
 
 
 def flat_lens_priors():
@@ -244,12 +261,16 @@ def _report(directory: Path) -> None:
     """Measure and draw what the chains say."""
     from coverage_report import draw, measure, table
 
-    measures = {}
+    from rim_lensing.figures import lens_contours
+    from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+
+    measures, first = {}, {}
     for name in KINDS:
         paths = sorted(directory.glob(f"{name}_[0-9]*.npz"))
         if paths:
             chains = [dict(np.load(path)) for path in paths]
             measures[name] = measure(chains, is_rim=name in RIM_KINDS)
+            first[name] = chains[0]
     if not measures:
         raise FileNotFoundError(f"There are no chains in {directory}")
     flat = {
@@ -260,6 +281,14 @@ def _report(directory: Path) -> None:
     text = table(measures, titles)
     (directory / "table.md").write_text(text)
     draw(measures, titles, directory / "coverage.png")
+    if {"rim", "linear"} <= first.keys():
+        pair = [first[name] for name in ("rim", "linear")]
+        lens_contours(
+            [one["samples"] for one in pair],
+            [KINDS["rim"].title, KINDS["linear"].title],
+            PARAMETER_NAMES,
+            pair[0]["truth"],
+        ).savefig(directory / "corner.png", dpi=60)
     print(text)
 
 

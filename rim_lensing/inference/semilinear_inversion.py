@@ -62,7 +62,7 @@ class SemilinearInversion:
         strength: lambda, in the image's unit to the power of -2; None finds, for every system, the
             one with the largest Bayesian evidence.
         engine: "exact" (sparse Cholesky factors), "matrix-free" (conjugate gradients and a
-            stochastic log determinant), or None: exact up to 96 source pixels a side.
+            stochastic log determinant), or None: exact up to 64 source pixels a side.
         geometry: Grids and supersampling; a RIM's `network.config` is one. By default that of
             rim_euclid64.
 
