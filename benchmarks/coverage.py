@@ -38,7 +38,8 @@ class Kind:
         method: Of `sample_posterior`.
         walkers: Number of them. An evidence costs the same alone and in a batch: fewer walkers
             forget their start for less.
-        max_steps: Of every walker.
+        max_steps: Of every walker: some 25 autocorrelation times, half of what emcee asks of a
+            chain, and enough for intervals: see R-hat and effective samples in the table.
     """
 
     title: str
@@ -49,10 +50,10 @@ class Kind:
 
 
 KINDS = {
-    "rim": Kind("RIM", False, "emcee", 32, 4000),
-    "nuts": Kind("RIM, NUTS", False, "nuts", 16, 1000),
-    "linear": Kind("linear", False, "emcee", 16, 4000),
-    "own": Kind("linear, sources of its prior", True, "emcee", 16, 4000),
+    "rim": Kind("RIM", False, "emcee", 32, 1500),
+    "nuts": Kind("RIM, NUTS", False, "nuts", 16, 300),
+    "linear": Kind("linear", False, "emcee", 16, 1500),
+    "own": Kind("linear, sources of its prior", True, "emcee", 16, 1500),
 }
 
 RIM_KINDS = ("rim", "nuts")
