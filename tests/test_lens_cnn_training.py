@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing.networks.lens_cnn import LensCNN
+from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = ROOT / "train" / "train_lens_cnn.py"
@@ -121,10 +124,36 @@ def test_trains_on_jax(tmp_path):
     assert (output / WEIGHTS).is_file()
 
 
+@pytest.mark.slow
+def test_starts_from_given_weights(uninterrupted, tmp_path):
+    """Steps too small to move a float32 leave what is trained as it was given."""
+    weights, output = uninterrupted / WEIGHTS, tmp_path / "further"
+    code, text = finished(
+        start(output, "--initial-weights", str(weights), "--learning-rate", "1e-12")
+    )
+    assert code == 0, text
+    given, found = (LensCNN(get_lens_cnn_preset("tiny16")) for _ in range(2))
+    for network, path in ((given, weights), (found, output / WEIGHTS)):
+        network.build()
+        network.load_weights(path)
+    for old, new in zip(given.trainable_variables, found.trainable_variables, strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-9, err_msg=old.path)
+    description = json.loads((output / "run.json").read_text())
+    assert description["initial_weights"] == WEIGHTS
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert description["initial_weights_sha256"] == digest
+    damaged = tmp_path / "damaged.weights.h5"
+    damaged.write_bytes(b"no weights")
+    code, text = finished(start(tmp_path / "none", "--initial-weights", str(damaged)))
+    assert code != 0 and "damaged.weights.h5 does not hold" in text and "Traceback" not in text
+    assert not (tmp_path / "none").exists()
+
+
 def test_bad_arguments_are_named(tmp_path):
     for extra, message in (
         (("--preset", "euclid46"), "Did you mean 'euclid64'"),
         (("--galaxies", str(tmp_path / "none.h5")), "none.h5"),
+        (("--initial-weights", str(tmp_path / "none.weights.h5")), "none.weights.h5"),
         (("--development-systems", "0"), "--development-systems must be positive"),
     ):
         code, text = finished(start(tmp_path / "a", *extra))

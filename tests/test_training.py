@@ -135,10 +135,11 @@ def test_unknown_preset_and_missing_galaxies(tmp_path):
 
 
 WITHOUT_TENSORFLOW = """
-import runpy, sys
+import os, runpy, sys
 for name in ("tensorflow", "astropy", "lenstronomy"):
     sys.modules[name] = None
 sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 

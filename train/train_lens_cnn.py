@@ -3,46 +3,27 @@
 A run that was killed is resumed by the same command, bit for bit from its last checkpoint.
 """
 
-import argparse
-import sys
 from dataclasses import replace
-from pathlib import Path
 
-from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
+from training_command import (
+    check_options,
+    chosen_recipe,
+    describe_run,
+    load_initial_weights,
+    run,
+    training_parser,
+)
 
-
-def parse_arguments(arguments=None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--preset", required=True, help="euclid64, hst192 or tiny16")
-    parser.add_argument(
-        "--galaxies", type=Path, help="HDF5 file of prepare_galaxies.py; default: procedural ones"
-    )
-    parser.add_argument(
-        "--procedural",
-        type=int,
-        help="procedural galaxies in the pool (default 4000, or half the real ones)",
-    )
-    parser.add_argument("--steps", type=int, help="optimiser steps")
-    parser.add_argument("--batch", type=int, help="images per step")
-    parser.add_argument("--learning-rate", type=float, help="of Adam, at the start")
-    parser.add_argument("--steps-per-epoch", type=int, help="between checkpoints")
-    parser.add_argument("--seed", type=int, help="of weights and draws (default 0)")
-    parser.add_argument("--development-systems", type=int, default=500)
-    parser.add_argument("--output", type=Path, required=True, help="directory of the run")
-    return parser.parse_args(arguments)
+from rim_lensing.networks.lens_cnn_presets import LENS_CNN_PRESETS, get_lens_cnn_preset
 
 
 def main(arguments=None) -> int:
     """Train."""
-    options = parse_arguments(arguments)
+    title = __doc__.split("\n")[0]
+    parser = training_parser(title, LENS_CNN_PRESETS, "images", development_systems=500)
+    options = parser.parse_args(arguments)
     config = get_lens_cnn_preset(options.preset)
-    if options.galaxies and not options.galaxies.exists():
-        raise FileNotFoundError(f"There is no file {options.galaxies}")
-    if options.development_systems < 1:
-        raise ValueError(
-            f"--development-systems must be positive. Received: {options.development_systems}"
-        )
+    check_options(options)
     import keras
     import numpy as np
 
@@ -52,14 +33,8 @@ def main(arguments=None) -> int:
     from rim_lensing.simulation.lens_training_data import LensTrainingData
     from rim_lensing.simulation.mock_observations import MockSimulator, concatenate
     from rim_lensing.simulation.priors import Priors
-    from rim_lensing.zoo import sha256
 
-    chosen = {
-        name: getattr(options, name)
-        for name in ("steps", "batch", "learning_rate", "steps_per_epoch", "seed")
-        if getattr(options, name) is not None
-    }
-    recipe = replace(LENS_CNN_RECIPE, **chosen)
+    recipe = chosen_recipe(options, LENS_CNN_RECIPE)
     paper_priors = Priors()
     priors = replace(paper_priors, log_noise_fraction=0.5)
 
@@ -82,23 +57,11 @@ def main(arguments=None) -> int:
     )
     model = LensCNN(config)
     model.build()
-    description = {
-        "preset": options.preset,
-        "galaxies": options.galaxies.name if options.galaxies else None,
-        "galaxies_sha256": sha256(options.galaxies) if options.galaxies else None,
-        "training_galaxies": len(pool),
-        "development_systems": options.development_systems,
-        "priors": priors.to_dict(),
-    }
+    load_initial_weights(model, options)
+    description = describe_run(options, len(pool), priors)
     train_lens_cnn(model, recipe, data, development, description, options.output)
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+    run(main)

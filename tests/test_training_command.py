@@ -1,0 +1,107 @@
+"""What the two training programs share; the programs themselves are run by their own tests."""
+
+import argparse
+import hashlib
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from rim_lensing.networks.lens_cnn import LensCNN
+from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
+from rim_lensing.networks.presets import get_preset
+from rim_lensing.networks.rim import RIM
+from rim_lensing.simulation.priors import Priors
+from rim_lensing.training_run import Recipe
+
+COMMAND = runpy.run_path(str(Path(__file__).parents[1] / "train" / "training_command.py"))
+CONFIGS = {RIM: get_preset("tiny16"), LensCNN: get_lens_cnn_preset("tiny16")}
+
+
+def built(kind, config, seed):
+    keras.utils.set_random_seed(seed)
+    model = kind(config)
+    model.build()
+    return model
+
+
+def options(**values):
+    nothing = dict.fromkeys(("galaxies", "initial_weights", "preset", "development_systems"))
+    return argparse.Namespace(**nothing | values)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Weights of one network of each kind, and their files."""
+    found = {}
+    for kind, config in CONFIGS.items():
+        model, path = built(kind, config, seed=1), tmp_path / f"{kind.__name__}.weights.h5"
+        model.save_weights(path)
+        found[kind] = model.get_weights(), path
+    return found
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_initial_weights_are_loaded_and_described(kind, saved):
+    weights, path = saved[kind]
+    model = built(kind, CONFIGS[kind], seed=2)
+    said = options(initial_weights=path, preset="tiny16", development_systems=8)
+    COMMAND["load_initial_weights"](model, said)
+    for loaded, expected in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(loaded, expected)
+    description = COMMAND["describe_run"](said, 40, Priors())
+    assert description["initial_weights"] == path.name
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert description["initial_weights_sha256"] == digest
+    assert description["galaxies"] is None and description["galaxies_sha256"] is None
+
+
+@pytest.mark.parametrize("kind, other", [(RIM, LensCNN), (LensCNN, RIM)])
+def test_weights_of_another_network_are_refused(kind, other, saved, tmp_path):
+    model = built(kind, CONFIGS[kind], seed=2)
+    damaged = tmp_path / "damaged.weights.h5"
+    damaged.write_bytes(b"no weights")
+    for path in (saved[other][1], damaged):
+        said = options(initial_weights=path, preset="tiny16")
+        with pytest.raises(ValueError, match=f"{path.name} does not hold weights of tiny16"):
+            COMMAND["load_initial_weights"](model, said)
+
+
+@pytest.mark.parametrize(
+    "kind, changes",
+    [
+        (RIM, {"channels": (4, 4, 4, 8)}),
+        # Not fully convolutional: the weights belong to one size of the image.
+        (LensCNN, {"image_side": 32}),
+        (LensCNN, {"blocks": (1, 1)}),
+    ],
+)
+def test_weights_of_another_architecture_are_refused(kind, changes, saved):
+    model = built(kind, replace(CONFIGS[kind], **changes), seed=2)
+    said = options(initial_weights=saved[kind][1], preset="tiny16")
+    with pytest.raises(ValueError, match="does not hold weights"):
+        COMMAND["load_initial_weights"](model, said)
+
+
+def test_a_rim_starts_from_weights_of_a_smaller_field(tmp_path):
+    """It is fully convolutional: the pixel scales are what its weights belong to."""
+    config = get_preset("hst192")
+    small = built(RIM, replace(config, image_side=64, source_side=48), seed=1)
+    small.save_weights(tmp_path / "small.weights.h5")
+    model = built(RIM, config, seed=2)
+    said = options(initial_weights=tmp_path / "small.weights.h5", preset="hst192")
+    COMMAND["load_initial_weights"](model, said)
+    for loaded, expected in zip(model.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_array_equal(loaded, expected)
+
+
+def test_recipe_is_the_default_but_for_what_was_said():
+    parser = COMMAND["training_parser"]("Train.", ("a", "b", "c"), "images", 96)
+    said = ["--preset", "a", "--output", "x", "--steps", "7", "--learning-rate", "0.5"]
+    default = Recipe(schedule="cosine", batch=3)
+    recipe = COMMAND["chosen_recipe"](parser.parse_args(said), default)
+    assert recipe == replace(default, steps=7, learning_rate=0.5)
+    assert "a, b or c" in parser.format_help() and "images per step" in parser.format_help()

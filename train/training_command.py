@@ -1,0 +1,120 @@
+"""What train_rim.py and train_lens_cnn.py have in common: command line, recipe, description."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+    from rim_lensing.simulation.priors import Priors
+    from rim_lensing.training_run import Recipe
+
+
+def training_parser(
+    title: str, presets: Iterable[str], examples: str, development_systems: int
+) -> argparse.ArgumentParser:
+    """Return the parser of a training program.
+
+    Args:
+        title: One line.
+        presets: Names that there are.
+        examples: What a batch consists of.
+        development_systems: Their number by default.
+    """
+    *others, last = presets
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--preset", required=True, help=f"{', '.join(others)} or {last}")
+    parser.add_argument(
+        "--galaxies", type=Path, help="HDF5 file of prepare_galaxies.py; default: procedural ones"
+    )
+    parser.add_argument(
+        "--procedural",
+        type=int,
+        help="procedural galaxies in the pool (default 4000, or half the real ones)",
+    )
+    parser.add_argument("--steps", type=int, help="optimiser steps")
+    parser.add_argument("--batch", type=int, help=f"{examples} per step")
+    parser.add_argument("--learning-rate", type=float, help="of Adam, at the start")
+    parser.add_argument("--steps-per-epoch", type=int, help="between checkpoints")
+    parser.add_argument("--seed", type=int, help="of weights and draws (default 0)")
+    parser.add_argument("--development-systems", type=int, default=development_systems)
+    parser.add_argument("--initial-weights", type=Path, help="start from these weights")
+    parser.add_argument("--output", type=Path, required=True, help="directory of the run")
+    return parser
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse what cannot be trained with, before anything slow is imported.
+
+    Raises:
+        FileNotFoundError: There are no such galaxies or weights.
+        ValueError: No development systems.
+    """
+    for path in (options.galaxies, options.initial_weights):
+        if path and not path.exists():
+            raise FileNotFoundError(f"There is no file {path}")
+    if options.development_systems < 1:
+        raise ValueError(
+            f"--development-systems must be positive. Received: {options.development_systems}"
+        )
+
+
+def chosen_recipe(options: argparse.Namespace, default: "Recipe") -> "Recipe":
+    """Return the default recipe with what the user said instead."""
+    names = ("steps", "batch", "learning_rate", "steps_per_epoch", "seed")
+    said = {name: getattr(options, name) for name in names}
+    return replace(default, **{name: value for name, value in said.items() if value is not None})
+
+
+def load_initial_weights(model: "keras.Model", options: argparse.Namespace) -> None:
+    """Load the weights to start from, if the user named some.
+
+    Raises:
+        ValueError: They are not those of such a model.
+    """
+    if not options.initial_weights:
+        return
+    try:
+        model.load_weights(options.initial_weights)
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{options.initial_weights} does not hold weights of {options.preset}: {error}"
+        ) from error
+
+
+def describe_run(
+    options: argparse.Namespace, training_galaxies: int, priors: "Priors"
+) -> dict[str, object]:
+    """Return what tells this run from others, beside its recipe and configuration.
+
+    Args:
+        options: What the user said.
+        training_galaxies: Number of galaxies in the pool.
+        priors: What the training systems are drawn from.
+    """
+    from rim_lensing.zoo import sha256
+
+    files = {"galaxies": options.galaxies, "initial_weights": options.initial_weights}
+    return {
+        "preset": options.preset,
+        **{name: path.name if path else None for name, path in files.items()},
+        **{f"{name}_sha256": sha256(path) if path else None for name, path in files.items()},
+        "training_galaxies": training_galaxies,
+        "development_systems": options.development_systems,
+        "priors": priors.to_dict(),
+    }
+
+
+def run(main: Callable[[], int]) -> None:
+    """Run a program whose interrupted runs resume, and exit with its status."""
+    try:
+        sys.exit(main())
+    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
