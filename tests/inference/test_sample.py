@@ -14,11 +14,12 @@ from scipy.stats import truncnorm
 from rim_lensing.inference.chain_file import ChainFile
 from rim_lensing.inference.lens_chain import LensChain
 from rim_lensing.inference.lens_posterior import LensPosterior, lens_posterior
-from rim_lensing.inference.nuts_sampler import gauss_newton_covariance
+from rim_lensing.inference.nuts_sampler import gauss_newton_covariance, nuts_sampler
 from rim_lensing.inference.observation import check_observation
 from rim_lensing.inference.sample import sample_lens_posterior, sample_posterior
 from rim_lensing.inference.sampling_settings import SAMPLERS
 from rim_lensing.simulation.priors import Priors
+from rim_lensing.zoo import load_pretrained
 
 LENS = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])
 _MIXING = np.random.default_rng(3).standard_normal((7, 7))
@@ -231,6 +232,24 @@ def test_a_rim_and_a_linear_inversion_are_sampled(ridge_model, linear_model, moc
         expected = posterior.log_posterior(chain.walkers[-1])
         np.testing.assert_allclose(chain.log_posteriors[-1], expected, atol=0.05)
         assert chain.names[0] == "theta_E" and chain.walkers.shape[1:] == (14, 7)
+
+
+def test_nuts_runs_with_a_network_that_has_weights(tiny_folder, mock, tmp_path, monkeypatch):
+    """TensorFlow refuses a custom gradient that sees variables outside of a graph."""
+    monkeypatch.setattr("rim_lensing.inference.nuts_sampler._WARM_UP", 2)
+    model = load_pretrained(tiny_folder)
+    assert model.network.trainable_variables
+    observation = check_observation(lens=LENS, image_grid=model.image_grid, **mock(LENS))
+    posterior, file = lens_posterior(model, observation), ChainFile(tmp_path / "chain.h5", {})
+    scatter = np.random.default_rng(0).standard_normal((4, 7))
+    seen = []
+    advance = nuts_sampler(posterior, file, LENS + 0.003 * scatter, 0, lambda: seen.append(1))
+    advance(2)
+    assert file.note("step_size") > 0 and file.steps == 2
+    advance(2)
+    assert file.steps == len(seen) == 4
+    expected = posterior.log_posterior(file.backend.get_last_sample().coords)
+    np.testing.assert_allclose(file.backend.get_log_prob()[-1], expected, rtol=1e-4)
 
 
 def test_an_epl_is_sampled_with_its_slope(ridge_model, mock):
