@@ -57,12 +57,7 @@ def train_lens_cnn(
     def measure(model, epoch):
         means, variances = model.monte_carlo(inputs, _DEVELOPMENT_SAMPLES)
         std = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
-        measured = measure_predictions(development.lens, means.mean(axis=0), std)
-        return {
-            f"development {name} {key}": value
-            for name, values in measured.items()
-            for key, value in values.items()
-        }
+        return measure_predictions(development.lens, means.mean(axis=0), std)
 
     train(
         model,

@@ -78,11 +78,7 @@ def train_rim(
     def measure(model, epoch):
         summary, sources, images = evaluate(model, development)
         _draw(directory / "pictures" / f"epoch_{epoch:05d}.png", development, sources, images)
-        return {
-            f"development {bin_name} {key}": value
-            for bin_name, values in summary.items()
-            for key, value in values.items()
-        }
+        return summary
 
     train(
         model,

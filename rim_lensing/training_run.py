@@ -11,7 +11,8 @@ from pathlib import Path
 import h5py
 import keras
 
-Measure = Callable[[keras.Model, int], dict]
+Measure = Callable[[keras.Model, int], dict[str, dict[str, float]]]
+"""Takes the model and the number of epochs done; returns measures by name, for every label."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class TrainingRun(keras.callbacks.Callback):
     Args:
         directory: Where checkpoint.weights.h5 and log.csv go.
         data: Its attribute `epoch` is kept in step.
-        measure: Called with the model and the number of epochs done; returns columns of the log.
+        measure: Called after every epoch; its measures become columns "development LABEL MEASURE"
+            of the log.
     """
 
     def __init__(self, directory: Path, data: keras.utils.PyDataset, measure: Measure):
@@ -121,7 +123,11 @@ class TrainingRun(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Measure, log, and only then checkpoint: a checkpoint has its row and pictures."""
         row = {"epoch": epoch + 1, "steps": int(self.model.optimizer.iterations)} | (logs or {})
-        measured = self.measure(self.model, epoch + 1)
+        measured = {
+            f"development {label} {name}": value
+            for label, values in self.measure(self.model, epoch + 1).items()
+            for name, value in values.items()
+        }
         row["seconds"] = round(time.monotonic() - self.started, 1)
         self.rows.append(row | measured)
         self._write_log()
@@ -160,7 +166,7 @@ def train(
         recipe: How.
         data: From what; a function of its attribute `epoch` and the step, so that a killed run
             resumes bit for bit.
-        measure: Makes columns of the learning curve after every epoch, see `TrainingRun`.
+        measure: Of the model, after every epoch, see `TrainingRun`.
         description: What identifies the run (JSON); a run that was started with another one is not
             continued.
         finished: Where the trained weights go; the directory is made if missing.
