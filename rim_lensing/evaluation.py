@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from rim_lensing import metrics
 from rim_lensing.inference.result import Reconstruction
@@ -127,21 +126,17 @@ def evaluate_model(
     """
     chosen = validation_set(model.network.config, galaxies, systems)
     measures = []
-    with tqdm(total=systems, desc="evaluating", unit="system") as bar:
-        for start in range(0, systems, _BATCH):
-            numbers = range(start, min(start + _BATCH, systems))
-            mocks = chosen.mocks(numbers)
-            result = reconstruct(model, mocks)
-            measures.append(
-                (
-                    metrics.rms_error(result.source, mocks.source),
-                    metrics.flux_error(result.source, mocks.source),
-                    metrics.chi2_per_pixel(mocks.image - result.model_image, mocks.noise),
-                    mocks.noise_level,
-                    mocks.magnification,
-                )
+    for mocks in chosen.batches(_BATCH):
+        result = reconstruct(model, mocks)
+        measures.append(
+            (
+                metrics.rms_error(result.source, mocks.source),
+                metrics.flux_error(result.source, mocks.source),
+                metrics.chi2_per_pixel(mocks.image - result.model_image, mocks.noise),
+                mocks.noise_level,
+                mocks.magnification,
             )
-            bar.update(len(numbers))
+        )
     return Evaluation(chosen, *(np.concatenate(parts) for parts in zip(*measures, strict=True)))
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy.special import ndtri
-from tqdm import tqdm
 
 from rim_lensing.evaluation import measured
 from rim_lensing.inference.intervals import GAUSSIAN_FACTORS, LEVELS
@@ -141,16 +140,13 @@ def evaluate_lens_predictor(
     """
     chosen = validation_set(model.network.config, galaxies, systems)
     true, predictions, noise_level = [], [], []
-    with tqdm(total=systems, desc="evaluating", unit="system") as bar:
-        for start in range(0, systems, _BATCH):
-            mocks = chosen.mocks(range(start, min(start + _BATCH, systems)))
-            with warnings.catch_warnings():
-                # The edges of the priors, seen through the noise, look like the outside.
-                warnings.simplefilter("ignore", UserWarning)
-                predictions.append(model.predict(mocks.image, noise=mocks.noise, psf=mocks.psf))
-            true.append(mocks.lens)
-            noise_level.append(mocks.noise_level)
-            bar.update(len(mocks.lens))
+    for mocks in chosen.batches(_BATCH):
+        with warnings.catch_warnings():
+            # The edges of the priors, seen through the noise, look like the outside.
+            warnings.simplefilter("ignore", UserWarning)
+            predictions.append(model.predict(mocks.image, noise=mocks.noise, psf=mocks.psf))
+        true.append(mocks.lens)
+        noise_level.append(mocks.noise_level)
     prediction = replace(
         predictions[0],
         **{

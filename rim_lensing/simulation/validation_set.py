@@ -24,7 +24,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -170,6 +170,14 @@ class ValidationSet:
             ]
             parts.append(observe(rendered, np.stack(draws), self.galaxy[chosen]))
         return concatenate(parts)
+
+    def batches(self, size: int) -> Iterator[MockObservations]:
+        """Make all systems in order, up to `size` at a time, with a progress bar."""
+        with tqdm(total=len(self), desc="evaluating", unit="system") as bar:
+            for start in range(0, len(self), size):
+                mocks = self.mocks(range(start, min(start + size, len(self))))
+                yield mocks
+                bar.update(len(mocks.lens))
 
     def digest(self) -> str:
         """Return the sha256 of galaxy numbers, parameters and first noise deviates."""

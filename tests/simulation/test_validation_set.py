@@ -85,6 +85,9 @@ def test_a_system_is_the_same_alone_in_a_slice_and_in_a_shorter_set(galaxies):
         np.testing.assert_allclose(getattr(backwards, name), values[::-1], **tolerance)
         np.testing.assert_allclose(getattr(shorter, name), values[:7], **tolerance)
     np.testing.assert_array_equal(alone.lens, whole.lens[[37]])
+    batches = list(systems.batches(16))
+    assert [len(batch.lens) for batch in batches] == [16, 16, 8]
+    np.testing.assert_array_equal(np.concatenate([batch.lens for batch in batches]), whole.lens)
     assert len(np.unique(whole.lens, axis=0)) == 40
 
 
