@@ -21,21 +21,7 @@ def gradient(function: Callable, x):
     Raises:
         RuntimeError: The backend is neither TensorFlow nor JAX.
     """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        x = tf.convert_to_tensor(x)
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            value = function(x)
-        unconnected = tf.UnconnectedGradients.ZERO
-        return tf.convert_to_tensor(tape.gradient(value, x, unconnected_gradients=unconnected))
-    if backend == "jax":
-        import jax
-
-        return jax.grad(function)(jax.numpy.asarray(x))
-    raise RuntimeError(_BACKENDS.format(backend))
+    return value_and_gradient(function, x)[1]
 
 
 def compiled(function: Callable) -> Callable:
@@ -61,7 +47,7 @@ def value_and_gradient(function: Callable, x):
 
     Args:
         function: Maps one tensor (batch, ...) to (batch,), row by row: then the gradient's row is
-            that of the row's own value.
+            that of the row's own value. Or it maps to a scalar.
         x: Tensor or array at which to differentiate.
 
     Raises:
