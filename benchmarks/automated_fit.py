@@ -11,10 +11,9 @@ on with the same command, and `--draw-only` writes the table of the systems that
 """
 
 import argparse
-import sys
 
 import numpy as np
-from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
+from resumable import claim_run, in_processes, read_arrays, run, run_parser, write_arrays
 
 # Standard deviations of errors whose medians are 0.02", 0.04, 0.04, 0.02", 0.02", 0.02, 0.02.
 MEDIAN_ERRORS = (0.02, 0.04, 0.04, 0.02, 0.02, 0.02, 0.02)
@@ -183,9 +182,4 @@ def table(arrays: dict) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on")
+    run(main)

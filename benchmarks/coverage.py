@@ -17,12 +17,11 @@ chains that are there.
 """
 
 import argparse
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from resumable import claim_run, in_processes, run_parser, write_arrays
+from resumable import claim_run, in_processes, run, run_parser, write_arrays
 
 SEED = 2_019_883_015
 DRAWS_KEPT = 4000
@@ -294,9 +293,4 @@ def _report(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on")
+    run(main)

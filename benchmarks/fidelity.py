@@ -10,11 +10,10 @@ table.md and the figures; `--draw-only` does that again from what is there.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
-from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
+from resumable import claim_run, in_processes, read_arrays, run, run_parser, write_arrays
 
 CHUNK = 10
 METHODS = {"rim": "RIM", "linear": "linear, evidence", "oracle": "linear, oracle"}
@@ -63,8 +62,7 @@ _loaded: dict = {}
 
 def _reconstruct(job: tuple) -> None:
     """Reconstruct systems start to stop, and write their chunk."""
-    import warnings
-
+    from rim_lensing.evaluation import reconstruct
     from rim_lensing.simulation.validation_set import validation_set
     from rim_lensing.zoo import load_pretrained
 
@@ -76,10 +74,7 @@ def _reconstruct(job: tuple) -> None:
         )
     model = _loaded["model"]
     mocks = _loaded["set"].mocks(range(start, stop))
-    with warnings.catch_warnings():
-        # The edges of the priors, seen through the noise, look like the outside.
-        warnings.simplefilter("ignore", UserWarning)
-        rim = model.reconstruct(mocks.image, noise=mocks.noise, psf=mocks.psf, lens=mocks.lens)
+    rim = reconstruct(model, mocks)
     linear = _linear_sources(mocks, model.network.config, options)
     arrays = {
         "true_source": mocks.source,
@@ -150,9 +145,4 @@ def _report(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on")
+    run(main)

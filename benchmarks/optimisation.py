@@ -9,12 +9,11 @@ command.
 """
 
 import argparse
-import sys
 import warnings
 
 import numpy as np
 from automated_fit import Scatter
-from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
+from resumable import claim_run, in_processes, read_arrays, run, run_parser, write_arrays
 
 PROFILES = {"SIE": 7, "EPL": 8}
 
@@ -119,9 +118,4 @@ def table(cases: dict) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on")
+    run(main)
