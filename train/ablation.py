@@ -7,9 +7,10 @@ on where it was. The table is printed and written to DIR/table.md.
 
 import argparse
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
+
+from training_command import run
 
 from rim_lensing.networks.presets import RIMConfig, get_preset
 
@@ -129,9 +130,4 @@ def _write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on")
+    run(main)
