@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from rim_lensing.inference.intervals import GAUSSIAN_FACTORS, LEVELS
 from rim_lensing.inference.observation import check_image, warn_outside_training
+from rim_lensing.inference.rebinned_lens_model import RebinnedLensModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.symmetries import SYMMETRIES
 from rim_lensing.networks.lens_cnn import LensCNN
@@ -106,6 +107,14 @@ class LensPredictor:
     def psf_side(self) -> int:
         """Pixels along a side of the PSF kernels that it was trained on."""
         return self.network.config.psf_side
+
+    def with_image_grid(self, side: int, pixel_scale: float) -> RebinnedLensModel:
+        """Return a lens model for images of other pixels: `side` of them, `pixel_scale` arcsec.
+
+        They are averaged to the pixels of `image_grid` before this network sees them; where they
+        cover less of the sky, the rest is masked. Smaller pixels than these only.
+        """
+        return RebinnedLensModel(self, PixelGrid(side, pixel_scale))
 
     def predict(
         self, image, noise, psf, mask=None, pixel_scale=None, passes: int = PASSES

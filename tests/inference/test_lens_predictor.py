@@ -183,3 +183,14 @@ def test_intervals_reach_as_far_as_their_factors_say(predictor, systems):
     np.testing.assert_allclose(plain.interval(0.95)[1], plain.lens + 1.96 * plain.std, rtol=1e-5)
     with pytest.raises(ValueError, match="`level` must be one of"):
         plain.interval(0.5)
+
+
+def test_takes_finer_pixels_as_if_they_had_been_binned(predictor, systems):
+    one = of(systems, 0)
+    fine = {name: np.kron(one[name], np.ones((2, 2))) for name in ("image", "noise")}
+    grid = CONFIG.image_grid
+    model = predictor.with_image_grid(2 * grid.side, grid.pixel_scale / 2)
+    found = model.predict(fine["image"], 2 * fine["noise"], 0.0)
+    np.testing.assert_allclose(
+        found.lens, predictor.predict(one["image"], one["noise"], 0.0).lens, atol=1e-5
+    )

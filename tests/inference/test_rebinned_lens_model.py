@@ -1,0 +1,135 @@
+"""Rebinning against integrals known in closed form, plain block means and simulated noise."""
+
+import numpy as np
+import pytest
+from scipy.special import erf
+
+from rim_lensing.inference.rebinned_lens_model import RebinnedLensModel, rebin
+from rim_lensing.lensing.grids import PixelGrid
+
+OLD, NEW = PixelGrid(130, 0.0465), PixelGrid(64, 0.1)
+DELTA = np.ones((1, 1))
+
+
+def gaussian_in_pixels(grid: PixelGrid, sigma: float, x: float = 0.0, y: float = 0.0):
+    """Return the mean of a Gaussian of peak 1 over every pixel."""
+    edges = (np.arange(grid.side + 1) - grid.side / 2) * grid.pixel_scale
+
+    def along(centre):
+        integral = np.sqrt(np.pi / 2) * sigma * erf((edges - centre) / (np.sqrt(2) * sigma))
+        return np.diff(integral) / grid.pixel_scale
+
+    return np.outer(along(y), along(x))
+
+
+def test_image_is_that_of_a_telescope_with_larger_pixels():
+    image = gaussian_in_pixels(OLD, 0.4, x=0.5, y=-0.3)
+    rebinned, _, _ = rebin(image, np.ones_like(image), DELTA, OLD, NEW)
+    # Old pixels that are cut are taken as flat: second order in their width.
+    np.testing.assert_allclose(rebinned, gaussian_in_pixels(NEW, 0.4, x=0.5, y=-0.3), atol=4e-3)
+    np.testing.assert_allclose(rebinned.sum() * 0.1**2, image.sum() * 0.0465**2, rtol=1e-6)
+
+
+def test_whole_numbers_of_pixels_are_plain_block_means():
+    generator = np.random.default_rng(0)
+    image, noise = generator.normal(size=(12, 12)), generator.uniform(1, 2, (12, 12))
+    rebinned, rms, _ = rebin(image, noise, DELTA, PixelGrid(12, 0.05), PixelGrid(4, 0.15))
+    blocks = image.reshape(4, 3, 4, 3)
+    np.testing.assert_allclose(rebinned, blocks.mean(axis=(1, 3)))
+    variances = (noise**2).reshape(4, 3, 4, 3)
+    np.testing.assert_allclose(rms, np.sqrt(variances.sum(axis=(1, 3))) / 9)
+
+
+def test_noise_is_the_scatter_of_rebinned_noise():
+    generator = np.random.default_rng(1)
+    noise = generator.uniform(0.5, 2, (OLD.side, OLD.side))
+    noise[generator.uniform(size=noise.shape) < 0.2] = np.inf
+    drawn = [
+        rebin(
+            np.where(np.isfinite(noise), noise, 0) * generator.normal(size=noise.shape),
+            noise,
+            DELTA,
+            OLD,
+            NEW,
+        )[0]
+        for _ in range(400)
+    ]
+    _, rms, _ = rebin(np.zeros_like(noise), noise, DELTA, OLD, NEW)
+    kept = np.isfinite(rms)
+    np.testing.assert_allclose(np.std(drawn, axis=0)[kept] / rms[kept], 1, atol=0.2)
+    assert abs(np.mean(np.std(drawn, axis=0)[kept] / rms[kept]) - 1) < 0.01
+
+
+def test_masked_pixels_do_not_count_and_uncovered_ones_are_masked():
+    image, noise = np.full((130, 130), 7.0), np.ones((130, 130))
+    image[60:64, 60:64], noise[60:64, 60:64] = np.nan, np.inf
+    rebinned, rms, _ = rebin(image, noise, DELTA, OLD, NEW)
+    kept = np.isfinite(rms)
+    np.testing.assert_allclose(rebinned[kept], 7)
+    np.testing.assert_array_equal(rebinned[~kept], 0)
+    x, y = NEW.coordinates()
+    # 130 * 0.0465" = 6.045": a new pixel is kept if more than half of it lies within.
+    inside = np.maximum(np.abs(x), np.abs(y)) < OLD.width / 2
+    assert not kept[~inside].any()
+    assert 0 < np.sum(inside & ~kept) <= 4
+
+
+def test_kernel_keeps_centre_and_gains_the_width_of_the_new_pixel():
+    kernel = gaussian_in_pixels(PixelGrid(51, 0.0465), 0.1)
+    _, _, rebinned = rebin(
+        np.zeros((130, 130)), np.ones((130, 130)), kernel / kernel.sum(), OLD, NEW
+    )
+    assert rebinned.shape[0] % 2 == 1
+    assert rebinned.sum() == pytest.approx(1)
+    x, y = PixelGrid(len(rebinned), 0.1).coordinates()
+    assert np.sum(rebinned * x) == pytest.approx(0, abs=1e-9)
+    # Variances add: the Gaussian's, and a twelfth of the squared width of each kind of pixel.
+    variance = 0.1**2 + (2 * 0.0465**2 + 0.1**2) / 12
+    assert np.sum(rebinned * x**2) == pytest.approx(variance, rel=0.02)
+
+
+def test_kernel_is_no_larger_than_the_image():
+    kernel = np.ones((9, 9)) / 81
+    _, _, rebinned = rebin(
+        np.zeros((10, 10)), np.ones((10, 10)), kernel, PixelGrid(10, 0.1), PixelGrid(4, 0.25)
+    )
+    assert rebinned.shape == (3, 3)
+
+
+class Recorder:
+    """A lens model that keeps what it is given."""
+
+    image_grid = NEW
+
+    def predict(self, image, noise, psf, mask=None):
+        self.given = image, noise, psf
+        return np.zeros(7), np.ones(7)
+
+
+def test_model_is_given_the_rebinned_image():
+    recorder = Recorder()
+    image = gaussian_in_pixels(OLD, 0.4)
+    mask = np.ones(image.shape, bool)
+    mask[:20] = False
+    lens, _ = RebinnedLensModel(recorder, OLD).predict(5 * image, 0.1, 0.07, mask=mask)
+    given, noise, psf = recorder.given
+    np.testing.assert_array_equal(lens, np.zeros(7))
+    assert given.shape == noise.shape == (64, 64)
+    assert psf.sum() == pytest.approx(1)
+    used = np.isfinite(noise)
+    assert not used[:10].any()
+    wanted = gaussian_in_pixels(NEW, 0.4)
+    np.testing.assert_allclose(given[used], (wanted / image.max())[used], atol=5e-3)
+
+
+def test_refuses_larger_pixels_and_batches():
+    with pytest.raises(ValueError, match="must not have larger pixels"):
+        RebinnedLensModel(Recorder(), PixelGrid(32, 0.2))
+    with pytest.raises(ValueError, match="one image"):
+        RebinnedLensModel(Recorder(), OLD).predict(np.zeros((2, 130, 130)), 0.1, 0.07)
+
+
+def test_scale_of_a_header_is_the_models_own_to_rounding():
+    recorder, image = Recorder(), gaussian_in_pixels(NEW, 0.4)
+    RebinnedLensModel(recorder, PixelGrid(64, 0.1 + 1e-9)).predict(image, 0.1, 0.07)
+    np.testing.assert_allclose(recorder.given[0], image / image.max(), rtol=1e-6)
