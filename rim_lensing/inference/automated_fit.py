@@ -102,6 +102,7 @@ def automated_fit(
     max_rounds: int = 4,
     false_alarm: float = FALSE_ALARM,
     seed: int = 0,
+    noise_correlation: np.ndarray | None = None,
 ) -> AutomatedFit:
     """Predict the lens, reconstruct the source, and optimise while the residuals are not noise.
 
@@ -122,6 +123,8 @@ def automated_fit(
         max_rounds: Largest number of optimisations; 0 takes the predicted lens and tests it.
         false_alarm: Of the test of the residuals, see `check_residuals`.
         seed: Of the test's noise and of the starts.
+        noise_correlation: Of the noise of neighbouring pixels, (k, k), for the test of the
+            residuals, see `check_residuals`. The search takes pixels for independent, still.
 
     Raises:
         ValueError: Bad input (see `check_observation`), a prediction that is not finite, or no
@@ -162,7 +165,13 @@ def automated_fit(
             Round(
                 lens=lens,
                 reconstruction=result,
-                test=check_residuals(result, source_model, false_alarm, seed=seed)
+                test=check_residuals(
+                    result,
+                    source_model,
+                    false_alarm,
+                    seed=seed,
+                    noise_correlation=noise_correlation,
+                )
                 if fitted
                 else None,
                 starts=len(starts),

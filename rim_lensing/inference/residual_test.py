@@ -18,6 +18,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.stats import t as student
 
+from rim_lensing.inference.correlated_noise import correlate_noise
 from rim_lensing.inference.lens_posterior import SourceModel
 from rim_lensing.inference.result import Reconstruction
 from rim_lensing.inference.semilinear_inversion import LinearReconstruction, SemilinearInversion
@@ -87,6 +88,7 @@ def check_residuals(
     false_alarm: float = FALSE_ALARM,
     copies: int = 16,
     seed: int = 0,
+    noise_correlation: np.ndarray | None = None,
 ) -> ResidualTest:
     """Test whether the residuals of a reconstruction are consistent with noise.
 
@@ -99,6 +101,9 @@ def check_residuals(
         false_alarm: Between 0 and 1, see FALSE_ALARM; each statistic gets half.
         copies: Simulations, 3 or more. Each costs a reconstruction.
         seed: Of their noise: the same seed gives the same answer.
+        noise_correlation: Of pixels by their distance, (k, k), as `noise_correlation` measures it
+            in blank sky; by default the noise of the copies is independent, and the correlated
+            noise of a drizzled image is told from it, whatever the lens.
 
     Raises:
         ValueError: A batch, or an argument out of range.
@@ -115,6 +120,8 @@ def check_residuals(
     used, noise = result.mask, result.noise
     generator = np.random.default_rng(seed)
     draws = generator.standard_normal((int(copies), *noise.shape))
+    if noise_correlation is not None:
+        draws = correlate_noise(draws, noise_correlation)
     images = np.where(used, result.model_image + np.where(used, noise, 0) * draws, 0)
     again = _reconstruct(images, result, source_model)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rim_lensing.inference.automated_fit import automated_fit
+from rim_lensing.inference.residual_test import check_residuals
 
 LENS = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])
 STD = np.array([0.05, 0.05, 0.05, 0.02, 0.02, 0.02, 0.02])
@@ -73,6 +74,16 @@ def test_a_prediction_that_misses_the_arcs_is_a_start_like_others(ridge_model, m
     assert fit.rounds[0].reconstruction is None and not fit.rounds[0].succeeded
     assert "outside of the source grid" in fit.rounds[0].findings
     assert fit.lens[0] > 1.0 and fit.reconstruction is fit.rounds[1].reconstruction
+
+
+def test_the_test_is_told_of_correlated_noise(ridge_model, mock):
+    along = np.array([0.4, 1.0, 0.4])
+    correlation = np.outer(along, along)
+    arguments = mock(LENS) | {"source_model": ridge_model, "lens_model": Guess(LENS)}
+    fit = automated_fit(**arguments, max_rounds=0, noise_correlation=correlation)
+    wanted = check_residuals(fit.reconstruction, ridge_model, noise_correlation=correlation)
+    assert fit.rounds[0].test.p_value == wanted.p_value
+    assert wanted.p_value != check_residuals(fit.reconstruction, ridge_model).p_value
 
 
 @pytest.mark.parametrize(

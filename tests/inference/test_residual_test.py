@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from scipy.stats import binom
 
 from rim_lensing.inference.residual_test import check_residuals, residual_statistics
@@ -46,6 +47,24 @@ def test_a_wrong_lens_is_told(ridge_model, mock):
     assert not test.consistent and test.p_value < 1e-4 and np.all(test.excess > 1)
     assert "not noise" in str(test)
     assert checked(ridge_model, mock(LENS)).consistent
+
+
+def test_correlated_noise_is_noise_if_one_says_so(ridge_model, mock):
+    """White noise smoothed by a Gaussian: its autocorrelation is one sqrt(2) times as wide."""
+    truth = ridge_model.reconstruct(lens=LENS, **mock(LENS))
+    white = np.random.default_rng(3).standard_normal((10, *truth.noise.shape))
+    noise = 0.7 * np.sqrt(4 * np.pi) * gaussian_filter(white, (0, 0.7, 0.7), mode="wrap")
+    along = np.exp(-(np.arange(-3, 4) ** 2) / (4 * 0.7**2))
+    alarms = {"white": 0, "correlated": 0}
+    for draw in noise:
+        image = truth.model_image + truth.noise * draw
+        data = {"image": image, "noise": truth.noise, "psf": truth.psf}
+        for name, correlation in (("white", None), ("correlated", np.outer(along, along))):
+            test = checked(ridge_model, data, false_alarm=0.01, noise_correlation=correlation)
+            alarms[name] += not test.consistent
+    # Less often than 1 in 1000 if the rate were what is asked for, and it is.
+    assert binom.sf(alarms["white"] - 1, len(noise), 0.01) < 1e-3
+    assert binom.sf(alarms["correlated"] - 1, len(noise), 0.01) > 1e-3
 
 
 def test_what_is_masked_does_not_speak(ridge_model, mock):
