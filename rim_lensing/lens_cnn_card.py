@@ -84,7 +84,7 @@ Gaussian per parameter (aleatoric). {PASSES} more passes, each with other units 
 dropout, Perreault Levasseur et al. 2017) and the image in the next of the orientations, scatter
 (epistemic). The total is the root of the sum of squares.
 
-{_calibration(metadata["calibration"], config)}
+{_calibration(metadata, config)}
 
 ## Limits
 
@@ -94,9 +94,8 @@ deviations that mean nothing:
 
 {ranges_table(config.priors)}
 
-Of the lens centre the network sees little: what is left is the prior, flat between its ends. The
-image does hold it: `automated_fit` finds the centre several times better than this network does
-(benchmarks/README.md).
+The image holds more than the network sees in it: `automated_fit` finds every parameter several
+times better (benchmarks/README.md).
 
 Ellipticity and shear trade off against each other, and so do centre and source position: the
 intervals here are those of each parameter alone, and say nothing of these correlations. Standard
@@ -107,8 +106,8 @@ Hezaveh & Wechsler 2017, ApJ 850, L7; Morningstar et al. 2019, ApJ 883, 14.
 """
 
 
-def _calibration(calibration: dict, config: ModelConfig) -> str:
-    rows = []
+def _calibration(metadata: dict, config: ModelConfig) -> str:
+    calibration, rows = metadata["calibration"], []
     for row in calibration["scan"]:
         cells = [f"{row['dropout']:g}", f"{row['score']:.4f}"]
         for key in ("uncalibrated", "calibrated"):
@@ -128,9 +127,12 @@ def _calibration(calibration: dict, config: ModelConfig) -> str:
         )
     ]
     factors = table(rows_of_factors, header=("", *PARAMETER_NAMES))
+    apart = "which are neither those of the training nor those above"
+    if metadata["training"]["initial_weights"]:
+        apart += " (the run that made the initial weights may have seen some)"
     return f"""The dropout rate of predictions was chosen after training, on
 {calibration["systems"]} systems of development galaxies ({" and ".join(calibration["galaxies"])}),
-which are neither those of the training nor those above: of the rates above 0, the one with the
+{apart}: of the rates above 0, the one with the
 smallest score, the mean of -log of the predicted density at the truth. Coverage of the 68% and 95%
 Gaussian intervals is that of the parameters with the smallest and the largest, without and with
 factors for the standard deviations:

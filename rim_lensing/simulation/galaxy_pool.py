@@ -1,5 +1,6 @@
 """The galaxies that mocks are made of: those of a prepared file, procedural ones, or both."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import numpy as np
 from rim_lensing.simulation.galaxy_file import read_galaxies
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
-DEVELOPMENT_STEP = 20
-"""Every so many-th galaxy of the training split is kept for development, not trained on."""
+DEVELOPMENT_SHARE = 0.05
+"""Of the galaxies of the training split, kept for development and not trained on. As for the
+validation split, a galaxy's name alone decides, not its place in the file."""
 
 _PROCEDURAL_VALIDATION_SEED = 1_000_003
 _PROCEDURAL_DEVELOPMENT_SEED = 1_000_033
@@ -28,8 +30,7 @@ def training_galaxies(path: str | Path | None, procedural: int | None, seed: int
     Returns:
         (count, side, side) float16, peak 1.
     """
-    real = _real_galaxies(path, "train")
-    real = real[np.arange(len(real)) % DEVELOPMENT_STEP != 0]
+    real = _training_split(path, for_development=False)
     if procedural is None:
         procedural = len(real) // 2 if path else 4000
     drawn = draw_procedural_galaxies(procedural, seed, side=real.shape[1])
@@ -40,16 +41,15 @@ def development_galaxies(path: str | Path | None, procedural: int = 250) -> np.n
     """Return galaxies to make choices on: the learning curve, options, rates.
 
     Args:
-        path: File of `train/prepare_galaxies.py`, of whose training split every
-            DEVELOPMENT_STEP-th galaxy is taken; without one the galaxies are procedural, drawn
-            with a seed of their own.
+        path: File of `train/prepare_galaxies.py`, of whose training split DEVELOPMENT_SHARE is
+            taken; without one the galaxies are procedural, drawn with a seed of their own.
         procedural: How many procedural ones.
 
     Returns:
         (count, side, side) float16, peak 1.
     """
     if path:
-        return _real_galaxies(path, "train")[::DEVELOPMENT_STEP]
+        return _training_split(path, for_development=True)
     return _procedural_galaxies(procedural, _PROCEDURAL_DEVELOPMENT_SEED)
 
 
@@ -65,7 +65,7 @@ def unseen_galaxies(path: str | Path | None, procedural: int = 500) -> np.ndarra
         (count, side, side) float16, peak 1.
     """
     if path:
-        return _real_galaxies(path, "validation")
+        return read_galaxies(path, "validation", dtype="float16").stamps
     return _procedural_galaxies(procedural, _PROCEDURAL_VALIDATION_SEED)
 
 
@@ -73,7 +73,15 @@ def _procedural_galaxies(count: int, seed: int) -> np.ndarray:
     return draw_procedural_galaxies(count, seed, side=_PROCEDURAL_SIDE).astype("float16")
 
 
-def _real_galaxies(path: str | Path | None, split: str) -> np.ndarray:
-    if path:
-        return read_galaxies(path, split, dtype="float16").stamps
-    return np.zeros((0, _PROCEDURAL_SIDE, _PROCEDURAL_SIDE), "float16")
+def _training_split(path: str | Path | None, for_development: bool) -> np.ndarray:
+    if not path:
+        return np.zeros((0, _PROCEDURAL_SIDE, _PROCEDURAL_SIDE), "float16")
+    galaxies = read_galaxies(path, "train", dtype="float16")
+    labels = zip(galaxies.kinds, galaxies.names, strict=True)
+    chosen = [_is_for_development(f"{kind}/{name}") == for_development for kind, name in labels]
+    return galaxies.stamps[chosen]
+
+
+def _is_for_development(label: str) -> bool:
+    digest = hashlib.sha256(f"development:{label}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < DEVELOPMENT_SHARE * 2**64

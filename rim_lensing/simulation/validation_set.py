@@ -20,6 +20,7 @@ none comes again before all have come. The first QUICK_SYSTEMS systems are the s
 looks.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -92,15 +93,27 @@ class GalaxyPool:
         stamps = (self.stamp(index) for index in range(len(self)))
         return [round(float(np.mean(stamp, dtype="float64")), 7) for stamp in stamps]
 
-    def matches(self, recipe: dict) -> bool:
-        """Return whether these are the galaxies of a recipe.
+    def arranged(self, recipe: dict) -> "GalaxyPool | None":
+        """Return the galaxies in the order of a recipe; None if they are not those of the recipe.
 
-        A file is compared galaxy by galaxy. Procedural galaxies are a function of the seed: they
-        are not drawn for this, `train/make_validation_set.py` compares them.
+        A file is compared galaxy by galaxy; its order is that in which the folders were given to
+        the program that wrote it. Procedural galaxies are a function of the seed: they are not
+        drawn for this, `train/make_validation_set.py` compares them.
         """
         if recipe["galaxies"] != self.kind:
-            return False
-        return self.kind == PROCEDURAL or same_galaxies(self.means(), recipe)
+            return None
+        if self.kind == PROCEDURAL:
+            return self
+        means, expected = self.means(), recipe["galaxy_means"]
+        if same_galaxies(means, recipe):
+            return self
+        order, wanted = np.argsort(means), np.argsort(expected)
+        if len(order) != len(wanted) or np.any(np.take(means, order) != np.take(expected, wanted)):
+            return None
+        other = copy.copy(self)
+        other._stamps = np.empty_like(self._stamps)
+        other._stamps[wanted] = self._stamps[order]
+        return other
 
 
 def same_galaxies(means: Sequence[float], recipe: dict) -> bool:
@@ -249,8 +262,11 @@ def validation_set(
     pool = GalaxyPool(galaxies)
     for path in sorted(RECIPES.glob("*.json")):
         recipe = json.loads(path.read_text())
-        if recipe["geometry"] == _describe(geometry) and pool.matches(recipe):
-            return _frozen(pool, geometry, recipe, path.stem, systems)
+        if recipe["geometry"] != _describe(geometry):
+            continue
+        arranged = pool.arranged(recipe)
+        if arranged is not None:
+            return _frozen(arranged, geometry, recipe, path.stem, systems)
     return ValidationSet(pool, geometry, Priors(), systems)
 
 

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
+from rim_lensing.simulation.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
 from rim_lensing.simulation.galaxy_pool import (
-    DEVELOPMENT_STEP,
+    DEVELOPMENT_SHARE,
     development_galaxies,
     training_galaxies,
     unseen_galaxies,
 )
 
-COUNT, SIDE = 45, 16
+COUNT, SIDE = 245, 16
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,16 @@ def test_three_pools_are_disjoint_and_complete(path):
     unseen = identities(unseen_galaxies(path))
     assert not (trained & developed or trained & unseen or developed & unseen)
     assert trained | developed | unseen == set(range(COUNT + 5))
-    assert len(developed) == -(-COUNT // DEVELOPMENT_STEP)
+    # Within four standard deviations.
+    spread = np.sqrt(COUNT * DEVELOPMENT_SHARE * (1 - DEVELOPMENT_SHARE))
+    assert abs(len(developed) - COUNT * DEVELOPMENT_SHARE) < 4 * spread
+
+
+def test_the_order_of_a_file_decides_nothing(path, tmp_path):
+    parts = [read_galaxies(path, split) for split in ("train", "validation")]
+    turned = (Galaxies(part.stamps[::-1], part.names[::-1], part.kinds[::-1]) for part in parts)
+    other = write_galaxy_file(tmp_path / "turned.h5", *turned, seed=0, made_by="a test")
+    assert identities(development_galaxies(other)) == identities(development_galaxies(path))
 
 
 def test_procedural_pools_differ():

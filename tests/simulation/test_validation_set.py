@@ -11,7 +11,7 @@ import pytest
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.simulation import validation_set as module
-from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
+from rim_lensing.simulation.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
 from rim_lensing.simulation.mock_observations import border_fraction
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
@@ -59,6 +59,17 @@ def test_shipped_recipes_give_the_same_parameters_here(name, tmp_path):
     assert (systems.name, len(systems)) == (name, SYSTEMS)
     assert systems.priors == Priors()
     assert systems.digest() == recipe["sha256"]
+
+
+def test_a_frozen_set_does_not_depend_on_the_order_of_the_file(recipes, galaxies, tmp_path):
+    freeze("tiny", TINY, galaxies)
+    expected = validation_set(TINY, galaxies, systems=3).mocks(range(3))
+    stamps = read_galaxies(galaxies, "validation").stamps
+    turned = validation_set(TINY, galaxy_file(tmp_path, stamps[::-1]), systems=3)
+    assert turned.name == "tiny"
+    np.testing.assert_array_equal(turned.mocks(range(3)).source, expected.source)
+    other = np.concatenate([stamps[1:], stamps[:1, ::-1] * 0.5])
+    assert validation_set(TINY, galaxy_file(tmp_path, other, "b.h5"), systems=3).name is None
 
 
 def test_shipped_systems_meet_the_constraints():
