@@ -178,7 +178,51 @@ def table(arrays: dict) -> str:
             f"| {np.nanmedian(arrays[f'{name}_chi2']):.3f} | {unaffected:.0%} |"
         )
     lines += ["", "Unaffected: an rms error of less than 1.2 times that with the true lens.", ""]
+    lines += [*_by_noise(arrays, errors), "", *_failures(arrays, errors)]
     return "\n".join(lines)
+
+
+def _by_noise(arrays: dict, errors: dict) -> list[str]:
+    """Return the errors of the lens where the fit converged, as Markdown."""
+    from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+    from rim_lensing.simulation.priors import NOISE_BINS
+
+    lines = [
+        "Median absolute errors of the lens, of those that end consistent with noise, fitted "
+        "(predicted):",
+        "",
+        f"| noise | systems | {' | '.join(PARAMETER_NAMES)} |",
+        "|---|---|" + "---|" * len(PARAMETER_NAMES),
+    ]
+    noise = arrays["noise_level"]
+    for low, high in NOISE_BINS:
+        chosen = arrays["converged"] & (noise >= low) & (noise < high)
+        if chosen.any():
+            fitted, predicted = (
+                np.median(errors[name][chosen], axis=0) for name in ("fitted", "predicted")
+            )
+            cells = [f"{f:.4f} ({p:.3f})" for f, p in zip(fitted, predicted, strict=True)]
+            lines.append(f"| {low:.1%} to {high:.0%} | {chosen.sum()} | {' | '.join(cells)} |")
+    return lines
+
+
+def _failures(arrays: dict, errors: dict) -> list[str]:
+    """Return what is known of the systems that did not converge, as Markdown."""
+    lines = [
+        "Not consistent with noise in the end:",
+        "",
+        "| noise | chi2 / pixel | with the true lens | p-value with the true lens "
+        "| theta_E error | optimisations | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for i in np.flatnonzero(~arrays["converged"]):
+        lines.append(
+            f"| {arrays['noise_level'][i]:.2%} | {arrays['fitted_chi2'][i]:.3f} "
+            f"| {arrays['true_chi2'][i]:.3f} | {arrays['true_p_value'][i]:.2g} "
+            f"| {errors['fitted'][i, 0]:.4f} | {arrays['optimisations'][i]} "
+            f"| {arrays['seconds'][i]:.0f} |"
+        )
+    return [*lines, ""]
 
 
 if __name__ == "__main__":
