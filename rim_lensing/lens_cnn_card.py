@@ -15,6 +15,7 @@ from rim_lensing.model_card import (
     ranges_table,
     table,
 )
+from rim_lensing.simulation.galaxy_pool import DEVELOPMENT_SPLIT
 from rim_lensing.zoo import ModelConfig
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ deviations that mean nothing:
 
 {ranges_table(config.priors)}
 
-The image holds more than the network sees in it: `automated_fit` finds every parameter several
-times better (benchmarks/README.md).
+The image holds more than the network sees in it: `automated_fit` finds every parameter better, the
+more so the less noise there is (benchmarks/README.md).
 
 Ellipticity and shear trade off against each other, and so do centre and source position: the
 intervals here are those of each parameter alone, and say nothing of these correlations. Standard
@@ -128,7 +129,13 @@ def _calibration(metadata: dict, config: ModelConfig) -> str:
     ]
     factors = table(rows_of_factors, header=("", *PARAMETER_NAMES))
     apart = "which are neither those of the training nor those above"
-    if metadata["training"]["initial_weights"]:
+    training = metadata["training"]
+    if training["galaxies"] and training["development_split"] != DEVELOPMENT_SPLIT:
+        apart = (
+            "which are not those above; but this run kept other galaxies for development, and was "
+            "trained on most of those of the file"
+        )
+    elif training["initial_weights"]:
         apart += " (the run that made the initial weights may have seen some)"
     return f"""The dropout rate of predictions was chosen after training, on
 {calibration["systems"]} systems of development galaxies ({" and ".join(calibration["galaxies"])}),

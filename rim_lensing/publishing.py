@@ -210,7 +210,11 @@ def _read_run(run: Path, from_checkpoint: bool) -> tuple[zoo.ModelConfig, RIM | 
         "steps": epochs * recipe["steps_per_epoch"],
         **{key: recipe[key] for key in ("batch", "seed", "learning_rate", "schedule", "clip")},
         **{key: description[key] for key in ("preset", "galaxies", "training_galaxies")},
-        **{key: description.get(key) for key in ("initial_weights", "galaxies_sha256")},
+        **{
+            key: description.get(key)
+            for key in ("initial_weights", "galaxies_sha256", "development_split")
+        },
+        **{key: description[key] for key in ("beta",) if key in description},
     }
     return config, network, facts
 

@@ -21,13 +21,14 @@ def main(arguments=None) -> int:
     """Train."""
     title = __doc__.split("\n")[0]
     parser = training_parser(title, LENS_CNN_PRESETS, "images", development_systems=500)
+    parser.add_argument("--beta", type=float, help="of the cost (default 0.5)")
     options = parser.parse_args(arguments)
     config = get_lens_cnn_preset(options.preset)
     check_options(options)
     import keras
     import numpy as np
 
-    from rim_lensing.lens_cnn_training import LENS_CNN_RECIPE, train_lens_cnn
+    from rim_lensing.lens_cnn_training import BETA, LENS_CNN_RECIPE, train_lens_cnn
     from rim_lensing.networks.lens_cnn import LensCNN
     from rim_lensing.simulation.galaxy_pool import development_galaxies, training_galaxies
     from rim_lensing.simulation.lens_training_data import LensTrainingData
@@ -59,7 +60,8 @@ def main(arguments=None) -> int:
     model.build()
     load_initial_weights(model, options)
     description = describe_run(options, len(pool), priors)
-    train_lens_cnn(model, recipe, data, development, description, options.output)
+    beta = BETA if options.beta is None else options.beta
+    train_lens_cnn(model, recipe, data, development, description, options.output, beta)
     return 0
 
 

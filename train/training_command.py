@@ -96,6 +96,7 @@ def describe_run(
         training_galaxies: Number of galaxies in the pool.
         priors: What the training systems are drawn from.
     """
+    from rim_lensing.simulation.galaxy_pool import DEVELOPMENT_SPLIT
     from rim_lensing.zoo import sha256
 
     files = {"galaxies": options.galaxies, "initial_weights": options.initial_weights}
@@ -105,6 +106,7 @@ def describe_run(
         **{f"{name}_sha256": sha256(path) if path else None for name, path in files.items()},
         "training_galaxies": training_galaxies,
         "development_systems": options.development_systems,
+        "development_split": DEVELOPMENT_SPLIT,
         "priors": priors.to_dict(),
     }
 

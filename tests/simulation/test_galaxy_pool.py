@@ -45,7 +45,33 @@ def test_the_order_of_a_file_decides_nothing(path, tmp_path):
     parts = [read_galaxies(path, split) for split in ("train", "validation")]
     turned = (Galaxies(part.stamps[::-1], part.names[::-1], part.kinds[::-1]) for part in parts)
     other = write_galaxy_file(tmp_path / "turned.h5", *turned, seed=0, made_by="a test")
-    assert identities(development_galaxies(other)) == identities(development_galaxies(path))
+    for pool in (development_galaxies, lambda path: training_galaxies(path, 0, seed=0)):
+        np.testing.assert_array_equal(pool(other), pool(path))
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_few_galaxies_have_one_for_development(tmp_path, count):
+    stamps = np.eye(SIDE**2, dtype="float32")[:count].reshape(-1, SIDE, SIDE)
+    names = tuple(f"galaxy {i}" for i in range(count))
+    part = Galaxies(stamps, names, ("a",) * count)
+    none = Galaxies(stamps[:0], (), ())
+    path = write_galaxy_file(tmp_path / "few.h5", part, none, seed=0, made_by="a test")
+    developed = len(development_galaxies(path))
+    assert developed >= 1
+    assert len(training_galaxies(path, 0, seed=0)) == count - developed
+
+
+def test_pictures_of_one_object_stay_together(tmp_path):
+    objects = 60
+    stamps = np.eye(SIDE**2, dtype="float32")[: 2 * objects].reshape(-1, SIDE, SIDE)
+    names = tuple(f"NGC{i}_{band}" for band in ("f814w", "sdss") for i in range(100, 160))
+    part = Galaxies(stamps, names, ("hst",) * objects + ("sdss",) * objects)
+    none = Galaxies(stamps[:0], (), ())
+    path = write_galaxy_file(tmp_path / "pairs.h5", part, none, seed=0, made_by="a test")
+    developed = identities(development_galaxies(path))
+    assert developed and {i % objects for i in developed if i < objects} == {
+        i % objects for i in developed if i >= objects
+    }
 
 
 def test_procedural_pools_differ():
