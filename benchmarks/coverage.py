@@ -55,7 +55,7 @@ KINDS = {
     "own": Kind("linear, sources of its prior", True, "emcee", 16, 1500),
 }
 
-RIM_KINDS = ("rim", "nuts")
+RIM_KINDS, COMPARED = ("rim", "nuts"), ("rim", "linear")
 
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
@@ -257,6 +257,18 @@ def _observation(image, noise, psf, lens, geometry):
     )
 
 
+def _both_of_first_system(directory: Path) -> list[dict] | None:
+    """Return the chains of COMPARED of the first system that has both; None if there is none."""
+    numbers = [
+        {path.name.removeprefix(f"{name}_") for path in directory.glob(f"{name}_[0-9]*.npz")}
+        for name in COMPARED
+    ]
+    common = sorted(set.intersection(*numbers))
+    if not common:
+        return None
+    return [dict(np.load(directory / f"{name}_{common[0]}")) for name in COMPARED]
+
+
 def _report(directory: Path) -> None:
     """Measure and draw what the chains say."""
     from coverage_report import draw, measure, table
@@ -264,13 +276,12 @@ def _report(directory: Path) -> None:
     from rim_lensing.figures import lens_contours
     from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 
-    measures, first = {}, {}
+    measures = {}
     for name in KINDS:
         paths = sorted(directory.glob(f"{name}_[0-9]*.npz"))
         if paths:
             chains = [dict(np.load(path)) for path in paths]
             measures[name] = measure(chains, is_rim=name in RIM_KINDS)
-            first[name] = chains[0]
     if not measures:
         raise FileNotFoundError(f"There are no chains in {directory}")
     flat = {
@@ -281,11 +292,11 @@ def _report(directory: Path) -> None:
     text = table(measures, titles)
     (directory / "table.md").write_text(text)
     draw(measures, titles, directory / "coverage.png")
-    if {"rim", "linear"} <= first.keys():
-        pair = [first[name] for name in ("rim", "linear")]
+    pair = _both_of_first_system(directory)
+    if pair:
         lens_contours(
             [one["samples"] for one in pair],
-            [KINDS["rim"].title, KINDS["linear"].title],
+            [KINDS[name].title for name in COMPARED],
             PARAMETER_NAMES,
             pair[0]["truth"],
         ).savefig(directory / "corner.png", dpi=60)

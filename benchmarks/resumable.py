@@ -90,7 +90,8 @@ def run(main: Callable[[], int]) -> None:
     except (ValueError, FileExistsError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on")
+        print("interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)
 
 
 def write_arrays(path: Path, arrays: dict) -> None:

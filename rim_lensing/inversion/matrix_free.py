@@ -19,6 +19,7 @@ from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import (
     difference_matrix,
     log_det_regularization,
+    regularization_matrix,
     regularization_modes,
 )
 
@@ -76,7 +77,7 @@ class MatrixFreeEngine:
         self._modes, eigenvalues = regularization_modes(regularization, side)
         self._prior_scale = 1 / np.sqrt(eigenvalues)
         self._differences = difference_matrix(regularization, side)
-        self._prior = (self._differences.T @ self._differences).tocsr()
+        self._prior = regularization_matrix(regularization, side)
         self._log_det_prior = log_det_regularization(regularization, side)
         self._diagonal = system.lensing.power(2).T @ system.weight**2
         self._projection = system.adjoint(system.data)

@@ -5,7 +5,7 @@ pixels around it, and pixels outside the source grid count as zero. Its indices 
 on the lens alone; they are computed once and reused by every `apply` and `adjoint`.
 """
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from keras import config, ops
@@ -130,18 +130,24 @@ class RayTracer:
 
 
 def lensing_matrices(lens, geometry: Geometry) -> list[csr_matrix]:
-    """Return L as `RayTracer.as_matrix` does, from a graph that is compiled once for every batch.
+    """Return what `RayTracer.as_matrix` does, from a graph that is compiled for every batch size.
 
     A ray tracer is some 300 small operations. One by one they cost more than their arithmetic.
 
     Args:
         lens: (batch, 7) or (batch, 8) lens parameters.
         geometry: Of the grids, and of the rays.
+
+    Raises:
+        ValueError: `lens` has another shape.
     """
+    lens = np.asarray(lens, config.floatx())
+    if lens.ndim != 2 or lens.shape[1] not in (7, 8):
+        raise ValueError(f"`lens` must be (batch, 7 or 8). Received: shape {lens.shape}")
     return _sparse_matrices(*_compiled_rays(geometry)(lens), geometry.source_side)
 
 
-@cache
+@lru_cache(maxsize=8)
 def _compiled_rays(geometry: Geometry):
     def rays(lens):
         tracer = RayTracer(lens, geometry.image_grid, geometry.source_grid, geometry.supersampling)

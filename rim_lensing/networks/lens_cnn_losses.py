@@ -19,7 +19,7 @@ class GaussianNegativeLogLikelihood(keras.losses.Loss):
         spread: (7,) unit of each parameter's standard deviation in that weight.
 
     Raises:
-        ValueError: `beta` is not in 0 to 1.
+        ValueError: `beta` is not in 0 to 1, or `spread` is not seven positive numbers.
     """
 
     def __init__(
@@ -33,6 +33,8 @@ class GaussianNegativeLogLikelihood(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         if not 0 <= beta <= 1:
             raise ValueError(f"`beta` must be in 0 to 1. Received: {beta}")
+        if len(spread) != 7 or min(spread) <= 0:
+            raise ValueError(f"`spread` must be seven positive numbers. Received: {spread}")
         self.beta, self.spread = beta, tuple(spread)
 
     def call(self, y_true, y_pred):

@@ -137,6 +137,11 @@ def test_compiled_matrices_are_those_of_the_ray_tracer(lenses, supersampling):
         np.testing.assert_allclose(matrix.toarray(), expected.toarray(), atol=1e-5)
 
 
+def test_lenses_of_a_wrong_shape_are_refused():
+    with pytest.raises(ValueError, match="`lens` must be"):
+        lensing_matrices(LENSES[0], Geometry(12, 0.3, 14, 0.15, psf_side=3))
+
+
 def test_surface_brightness_is_conserved():
     # The rows of L sum to 1 wherever the rays land inside.
     wide = PixelGrid(60, 0.1)

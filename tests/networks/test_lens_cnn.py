@@ -177,6 +177,12 @@ def test_beta_is_checked(beta):
         GaussianNegativeLogLikelihood(beta)
 
 
+@pytest.mark.parametrize("spread", [(1.0,) * 6, (1.0,) * 6 + (0.0,)])
+def test_spread_is_checked(spread):
+    with pytest.raises(ValueError, match="`spread` must be seven positive numbers"):
+        GaussianNegativeLogLikelihood(0.5, spread)
+
+
 def test_loss_is_rebuilt_from_its_config():
     loss = GaussianNegativeLogLikelihood(0.5, (0.1,) * 7)
     again = GaussianNegativeLogLikelihood.from_config(loss.get_config())
