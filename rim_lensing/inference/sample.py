@@ -29,6 +29,11 @@ from rim_lensing.inference.source_coverage import check_source_coverage
 from rim_lensing.lensing.lens_parameters import as_lens_array
 from rim_lensing.simulation.priors import Priors
 
+_START_WIDTH = 0.1
+"""In the posterior's narrower steps. An ensemble grows to the posterior's width within some ten
+steps, but walkers that start in another kink of chi^2 stay there: at 1% of noise and a width of 1
+R-hat was 4 after 1500 steps."""
+
 _SAMPLERS = {"emcee": ensemble_sampler, "nuts": nuts_sampler}
 
 
@@ -205,8 +210,8 @@ def _interrupts_between_steps() -> Iterator[Callable[[], None]]:
 
 
 def _positions(posterior: LensPosterior, start: np.ndarray, walkers: int, seed: int) -> np.ndarray:
-    """Return lenses around the start, inside of the support, (walkers, p)."""
-    generator, width = np.random.default_rng(seed), posterior.steps[-1]
+    """Return lenses close around the start, inside of the support, (walkers, p)."""
+    generator, width = np.random.default_rng(seed), _START_WIDTH * posterior.steps[-1]
     found = np.empty((0, len(start)))
     while len(found) < walkers:
         draws = start + width * generator.standard_normal((64 * walkers, len(start)))
