@@ -161,17 +161,22 @@ class LinearLensPosterior(LensPosterior):
     def __init__(self, inversion: SemilinearInversion, observation: Observation, priors: Priors):
         """Keep the inversion."""
         super().__init__(observation, priors, inversion.geometry.source_pixel_scale)
-        self._inversion = inversion
+        self._inversion, self._system = inversion, None
 
     def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
-        geometry, seen = self._inversion.geometry, self.observation
-        return np.array(
-            [
-                self._log_evidence(LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0]))
-                for part, count in self._batches(lenses)
-                for lensing in lensing_matrices(part.lens, geometry)[:count]
-            ]
-        )
+        seen, values = self.observation, []
+        for part, count in self._batches(lenses):
+            for lensing in lensing_matrices(part.lens, self._inversion.geometry)[:count]:
+                if self._system is None:
+                    self._system = LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0])
+                values.append(self._log_evidence(self._system.with_lensing(lensing)))
+        return np.array(values)
+
+    def with_noise(self, factor: float) -> "LinearLensPosterior":
+        """See `LensPosterior.with_noise`."""
+        other = super().with_noise(factor)
+        other._system = None
+        return other
 
     def _log_evidence(self, system: LinearSystem) -> float:
         engine = ENGINES[self._inversion.engine](system, self._inversion.regularization)

@@ -1,5 +1,7 @@
 """One lens system as a linear least-squares problem (paper section 3; Warren & Dye 2003)."""
 
+import copy
+
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.sparse import csr_matrix
@@ -39,8 +41,13 @@ class LinearSystem:
     def __init__(self, lensing, psf: np.ndarray, image: np.ndarray, noise: np.ndarray):
         """Divide by the noise and transform the kernel, once."""
         image, noise = np.asarray(image, "float64"), np.asarray(noise, "float64")
-        self.lensing = _check_lensing(lensing, image, noise)
+        if image.ndim != 2 or image.shape[0] != image.shape[1] or noise.shape != image.shape:
+            raise ValueError(
+                "`image` and `noise` must be (m, m), of the same side. "
+                f"Received: shapes {image.shape} and {noise.shape}"
+            )
         self.image_side = len(image)
+        self.lensing = _check_lensing(lensing, self.image_side)
         self.source_side = round(self.lensing.shape[1] ** 0.5)
         used = np.isfinite(noise).ravel()
         if not used.any() or not np.all(noise.ravel()[used] > 0):
@@ -63,7 +70,15 @@ class LinearSystem:
         self._padded = next_fast_len(self.image_side + half, real=True)
         padded = np.zeros((self._padded,) * 2)
         padded[: 2 * half + 1, : 2 * half + 1] = self.psf
+        # What does not depend on the lens is made once for all of them, see `with_lensing`.
+        self._of_data: dict = {}
         self._spectrum = rfft2(np.roll(padded, (-half, -half), (0, 1)))
+
+    def with_lensing(self, lensing) -> "LinearSystem":
+        """Return the same data behind another lens; `lensing` and errors as of the class."""
+        other = copy.copy(self)
+        other.lensing = _check_lensing(lensing, self.image_side)
+        return other
 
     def apply(self, source: np.ndarray) -> np.ndarray:
         """Return f s, (m^2,), of a source (n^2,)."""
@@ -79,7 +94,10 @@ class LinearSystem:
 
     def response(self) -> csr_matrix:
         """Return f as a sparse matrix (m^2, n^2); its size grows with the kernel's area."""
-        return (self.blur() @ self.lensing).multiply(self.weight[:, None]).tocsr()
+        if "weighted blur" not in self._of_data:
+            weighted = self.blur().multiply(self.weight[:, None])
+            self._of_data["weighted blur"] = csr_matrix(weighted)
+        return self._of_data["weighted blur"] @ self.lensing
 
     def blur(self) -> csr_matrix:
         """Return B, the zero-padded convolution with the PSF, as a sparse matrix (m^2, m^2)."""
@@ -99,19 +117,14 @@ class LinearSystem:
         return irfft2(transformed, (self._padded,) * 2)[:side, :side].ravel()
 
 
-def _check_lensing(lensing, image: np.ndarray, noise: np.ndarray) -> csr_matrix:
+def _check_lensing(lensing, image_side: int) -> csr_matrix:
     """Return L as float64 CSR without stored zeros."""
-    if image.ndim != 2 or image.shape[0] != image.shape[1] or noise.shape != image.shape:
-        raise ValueError(
-            "`image` and `noise` must be (m, m), of the same side. "
-            f"Received: shapes {image.shape} and {noise.shape}"
-        )
     lensing = csr_matrix(lensing, dtype="float64", copy=True)
     source_side = round(lensing.shape[1] ** 0.5)
-    if lensing.shape != (image.size, source_side**2):
+    if lensing.shape != (image_side**2, source_side**2):
         raise ValueError(
             f"`lensing` must be (m^2, n^2), from the n^2 pixels of a square source to the image's "
-            f"m^2 = {image.size}. Received: shape {lensing.shape}"
+            f"m^2 = {image_side**2}. Received: shape {lensing.shape}"
         )
     if not np.all(np.isfinite(lensing.data)):
         raise ValueError(

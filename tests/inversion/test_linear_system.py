@@ -63,3 +63,16 @@ def test_refuses(make_system, changes, message):
     arguments = {"lensing": system.lensing, "psf": system.psf, "image": ones, "noise": ones}
     with pytest.raises(ValueError, match=message):
         LinearSystem(**arguments | changes)
+
+
+def test_another_lens_behind_the_same_data(make_system):
+    system, other = make_system(16, 16), make_system(16, 16, seed=5)
+    system.response()
+    again = system.with_lensing(other.lensing)
+    expected = (system.blur() @ other.lensing).toarray() * system.weight[:, None]
+    np.testing.assert_allclose(again.response().toarray(), expected, rtol=1e-12)
+    source = np.random.default_rng(0).standard_normal(256)
+    np.testing.assert_allclose(again.apply(source), expected @ source, atol=1e-9)
+    assert system.lensing is not again.lensing
+    with pytest.raises(ValueError, match="`lensing` must be"):
+        system.with_lensing(other.lensing[:-1])
