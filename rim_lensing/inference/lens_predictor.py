@@ -112,7 +112,10 @@ class LensPredictor:
         """Return a lens model for images of other pixels: `side` of them, `pixel_scale` arcsec.
 
         They are averaged to the pixels of `image_grid` before this network sees them; where they
-        cover less of the sky, the rest is masked. Smaller pixels than these only.
+        cover less of the sky, the rest is masked.
+
+        Raises:
+            ValueError: Larger pixels than those of `image_grid`, or no grid (see `PixelGrid`).
         """
         return RebinnedLensModel(self, PixelGrid(side, pixel_scale))
 

@@ -93,6 +93,7 @@ def rebin(
 
 def _overlaps(old: PixelGrid, new: PixelGrid) -> np.ndarray:
     """Return which fraction of each new pixel each old one covers along an axis, (new, old)."""
-    # A scale from a FITS header may be a rounding error above the model's.
-    half = new.width / (2 * min(old.pixel_scale, new.pixel_scale))
-    return resampling_matrix(old.side, (old.side - 1) / 2, half, new.side)
+    # A scale from a FITS header may be a rounding error above the model's, and a ratio of equal
+    # scales one below 1, where `resampling_matrix` interpolates, with negative weights.
+    step = max(new.pixel_scale / old.pixel_scale, 1.0)
+    return resampling_matrix(old.side, (old.side - 1) / 2, new.side * step / 2, new.side)

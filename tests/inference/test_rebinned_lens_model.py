@@ -96,6 +96,23 @@ def test_kernel_is_no_larger_than_the_image():
     assert rebinned.shape == (3, 3)
 
 
+@pytest.mark.parametrize("scale", [1 / 3, 0.1, 0.0465])
+@pytest.mark.parametrize("sides", [(8, 7), (8, 8), (9, 7), (64, 49)])
+def test_equal_pixels_are_not_interpolated(scale, sides):
+    """Widths of 7 pixels of 1/3" divide to a step below 1, where a cubic has negative weights."""
+    side, wanted = sides
+    image = np.random.default_rng(3).normal(size=(side, side))
+    rebinned, rms, _ = rebin(
+        image, np.ones_like(image), DELTA, PixelGrid(side, scale), PixelGrid(wanted, scale)
+    )
+    if (side - wanted) % 2:
+        # New pixels straddle two old ones along each axis.
+        image = (image[1:] + image[:-1])[:, 1:] / 4 + (image[1:] + image[:-1])[:, :-1] / 4
+    lost = (len(image) - wanted) // 2
+    np.testing.assert_allclose(rebinned, image[lost : lost + wanted, lost : lost + wanted])
+    np.testing.assert_allclose(rms, 0.5 if (side - wanted) % 2 else 1)
+
+
 class Recorder:
     """A lens model that keeps what it is given."""
 
