@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from rim_lensing.inference.correlated_noise import check_noise_correlation
 from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, lens_posterior
 from rim_lensing.inference.lens_search import default_method, maximise
 from rim_lensing.inference.optimise import (
@@ -127,8 +128,8 @@ def automated_fit(
             residuals, see `check_residuals`. The search takes pixels for independent, still.
 
     Raises:
-        ValueError: Bad input (see `check_observation`), a prediction that is not finite, or no
-            round whose arcs fall on the source grid.
+        ValueError: Bad input (see `check_observation`, `check_noise_correlation`), a prediction
+            that is not finite, or no round whose arcs fall on the source grid.
         TypeError: `source_model` is neither of the two.
     """
     if int(max_rounds) != max_rounds or max_rounds < 0:
@@ -136,6 +137,8 @@ def automated_fit(
     if not 0 < false_alarm < 1:
         raise ValueError(f"`false_alarm` must lie between 0 and 1. Received: {false_alarm}")
     observation = check_single(image, noise, psf, np.zeros(7), mask, source_model)
+    if noise_correlation is not None:
+        check_noise_correlation(noise_correlation, observation.image.shape[-2:])
     posterior = lens_posterior(source_model, observation, priors)
     predicted, spread = (
         np.asarray(value, "float64").reshape(-1)

@@ -19,22 +19,77 @@ def noise_correlation(normalised: np.ndarray, blank: np.ndarray, reach: int = RE
         Correlation coefficients by distance, (2 reach + 1, 2 reach + 1), 1 in the middle.
 
     Raises:
-        ValueError: Too few blank pixels for some distance.
+        ValueError: The two are not images of one shape; the image over noise is not finite, or
+            everywhere the same, where it is blank; too few blank pixels for some distance; a
+            `reach` that is no integer from 0 to m - 1.
     """
-    blank = np.asarray(blank, bool)
+    normalised, blank = np.asarray(normalised, "float64"), np.asarray(blank, bool)
+    if normalised.ndim != 2 or normalised.shape != blank.shape:
+        raise ValueError(
+            "`normalised` and `blank` must be images (y, x) of one shape. Received: "
+            f"{normalised.shape} and {blank.shape}"
+        )
+    if int(reach) != reach or not 0 <= reach < min(blank.shape):
+        raise ValueError(
+            "`reach` must be an integer, 0 or more and less than the pixels of a side, "
+            f"{min(blank.shape)}. Received: {reach}"
+        )
     if not blank.any():
         raise ValueError("`blank` must be True where there is nothing but noise. Received: nowhere")
+    if not np.all(np.isfinite(normalised[blank])):
+        raise ValueError(
+            "`normalised` must be finite where it is blank. Received: "
+            f"{np.sum(~np.isfinite(normalised[blank]))} pixels that are not"
+        )
     used = blank.astype("float64")
     values = np.where(blank, normalised, 0)
     values = np.where(blank, values - values.sum() / used.sum(), 0)
-    pairs, products = (_correlate(each, reach) for each in (used, values))
+    pairs, products = (_correlate(each, int(reach)) for each in (used, values))
     if pairs.min() < 0.5:
         raise ValueError(
             f"`blank` must have pairs of pixels at every distance up to {reach}. Received: "
             f"{blank.sum()} pixels"
         )
+    if np.ptp(normalised[blank]) == 0:
+        raise ValueError(
+            "`normalised` must vary where it is blank, as noise does. Received: "
+            f"{normalised[blank][0]:g} everywhere"
+        )
     covariance = products / pairs
     return covariance / covariance[reach, reach]
+
+
+def check_noise_correlation(correlation: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a correlation as an array of float64, or refuse it.
+
+    Args:
+        correlation: See `noise_correlation`, (k, k).
+        shape: Of the images that it is for.
+
+    Raises:
+        ValueError: It is not square with an odd side, not finite, not 1 in the middle, or larger
+            than the image.
+    """
+    correlation = np.asarray(correlation, "float64")
+    side = len(correlation) if correlation.ndim else 0
+    square = correlation.shape == (side, side) and side % 2 == 1
+    if not (square and np.all(np.isfinite(correlation))):
+        raise ValueError(
+            "`noise_correlation` must be a finite square (k, k), k odd, 1 in the middle. "
+            f"Received: shape {correlation.shape}"
+        )
+    middle = correlation[side // 2, side // 2]
+    if abs(middle - 1) > 1e-6:
+        raise ValueError(
+            "`noise_correlation` must be 1 in the middle: divide a covariance by its variance. "
+            f"Received: {middle:g}"
+        )
+    if side > min(shape):
+        raise ValueError(
+            "`noise_correlation` must not be larger than the image, "
+            f"{shape[0]} x {shape[1]} pixels. Received: {side} a side"
+        )
+    return correlation
 
 
 def correlate_noise(white: np.ndarray, correlation: np.ndarray) -> np.ndarray:
@@ -45,22 +100,18 @@ def correlate_noise(white: np.ndarray, correlation: np.ndarray) -> np.ndarray:
         correlation: See `noise_correlation`; what is measured may be none, with a negative power
             somewhere, which is set to 0.
 
+    Returns:
+        (batch, m, m).
+
     Raises:
-        ValueError: `correlation` is not square with an odd side, or not finite.
+        ValueError: `white` is no batch of images; `correlation` is not square with an odd side,
+            not finite, not 1 in the middle, or larger than the image.
     """
-    correlation = np.asarray(correlation, "float64")
+    white = np.asarray(white)
+    if white.ndim != 3:
+        raise ValueError(f"`white` must be (batch, y, x). Received: shape {white.shape}")
+    correlation = check_noise_correlation(correlation, white.shape[1:])
     side = len(correlation)
-    square = correlation.shape == (side, side) and side % 2 == 1
-    if not (square and np.all(np.isfinite(correlation))):
-        raise ValueError(
-            "`noise_correlation` must be a finite square (k, k), k odd, 1 in the middle. "
-            f"Received: shape {correlation.shape}"
-        )
-    if side > min(white.shape[1:]):
-        raise ValueError(
-            "`noise_correlation` must not be larger than the image, "
-            f"{white.shape[1]} x {white.shape[2]} pixels. Received: {side} a side"
-        )
     # Opposite borders come out correlated, which is no harm to arcs in the middle.
     spread = np.zeros(white.shape[1:])
     spread[:side, :side] = correlation

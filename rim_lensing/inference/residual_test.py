@@ -106,7 +106,8 @@ def check_residuals(
             noise of a drizzled image is told from it, whatever the lens.
 
     Raises:
-        ValueError: A batch, or an argument out of range.
+        ValueError: A batch, an argument out of range, or no correlation (see
+            `check_noise_correlation`).
     """
     if result.is_batch:
         raise ValueError(

@@ -93,6 +93,9 @@ def test_the_test_is_told_of_correlated_noise(ridge_model, mock):
         ({"false_alarm": 1.5}, "false_alarm"),
         ({"image": np.ones((3, 16, 16))}, "one image"),
         ({"noise": np.nan}, "`noise` must be finite"),
+        ({"noise_correlation": 0.4}, "`noise_correlation` must be a finite square"),
+        ({"noise_correlation": np.full((3, 3), 2.0)}, "must be 1 in the middle"),
+        ({"noise_correlation": np.ones((99, 99))}, "larger than the image"),
     ],
 )
 def test_refuses_before_any_work(ridge_model, mock, changes, message):

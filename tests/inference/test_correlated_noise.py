@@ -43,18 +43,58 @@ def test_no_correlation_leaves_the_draws_alone():
     np.testing.assert_allclose(correlate_noise(white, np.ones((1, 1))), white, atol=1e-12)
 
 
-@pytest.mark.parametrize("correlation", [np.ones((2, 2)), np.ones((3, 5)), np.full((3, 3), np.nan)])
-def test_refuses_what_is_no_correlation(correlation):
-    with pytest.raises(ValueError, match="noise_correlation"):
+def delta(side: int) -> np.ndarray:
+    correlation = np.zeros((side, side))
+    correlation[side // 2, side // 2] = 1
+    return correlation
+
+
+@pytest.mark.parametrize(
+    "correlation, message",
+    [
+        (np.ones((2, 2)), r"finite square.*Received: shape \(2, 2\)"),
+        (np.ones((3, 5)), r"finite square.*Received: shape \(3, 5\)"),
+        (np.ones(3), r"finite square.*Received: shape \(3,\)"),
+        (0.4, r"finite square.*Received: shape \(\)"),
+        (np.full((3, 3), np.nan), "finite square"),
+        (2.5 * delta(3), "must be 1 in the middle.*Received: 2.5"),
+        (delta(17), "larger than the image, 16 x 16 pixels. Received: 17"),
+    ],
+)
+def test_refuses_what_is_no_correlation(correlation, message):
+    with pytest.raises(ValueError, match=message):
         correlate_noise(np.zeros((1, 16, 16)), correlation)
 
 
-def test_refuses_too_large_a_correlation_and_no_blank_pixels():
-    with pytest.raises(ValueError, match="larger than the image"):
-        correlate_noise(np.zeros((1, 4, 4)), np.ones((5, 5)))
-    with pytest.raises(ValueError, match="blank"):
-        noise_correlation(np.zeros((8, 8)), np.zeros((8, 8), bool))
-    single = np.zeros((8, 8), bool)
-    single[4, 4] = True
-    with pytest.raises(ValueError, match="every distance"):
-        noise_correlation(np.zeros((8, 8)), single)
+def test_refuses_draws_without_a_batch_axis():
+    with pytest.raises(ValueError, match=r"`white` must be \(batch, y, x\)"):
+        correlate_noise(np.zeros((16, 16)), delta(3))
+
+
+ALL = np.ones((8, 8), bool)
+SINGLE = np.arange(64).reshape(8, 8) == 36
+NOISE = np.random.default_rng(3).standard_normal((8, 8))
+
+
+@pytest.mark.parametrize(
+    "normalised, blank, reach, message",
+    [
+        (NOISE, ~ALL, 3, "Received: nowhere"),
+        (NOISE, SINGLE, 3, "every distance up to 3"),
+        (NOISE, ALL[:, :7], 3, "of one shape"),
+        (NOISE[0], ALL[0], 3, "of one shape"),
+        (NOISE, ALL, -1, "`reach` must be.*Received: -1"),
+        (NOISE, ALL, 8, "less than the pixels of a side, 8. Received: 8"),
+        (NOISE, ALL, 1.5, "`reach` must be an integer"),
+        (np.where(SINGLE, np.nan, NOISE), ALL, 3, "finite where it is blank. Received: 1 pixels"),
+        (np.full((8, 8), 0.3), ALL, 3, "must vary.*Received: 0.3 everywhere"),
+    ],
+)
+def test_refuses_what_no_correlation_can_be_measured_in(normalised, blank, reach, message):
+    with pytest.raises(ValueError, match=message):
+        noise_correlation(normalised, blank, reach)
+
+
+def test_the_largest_reach_is_the_whole_image():
+    assert noise_correlation(NOISE, ALL, 7).shape == (15, 15)
+    np.testing.assert_array_equal(noise_correlation(NOISE, ALL, 0), [[1]])
