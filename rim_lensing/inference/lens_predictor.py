@@ -108,16 +108,26 @@ class LensPredictor:
         """Pixels along a side of the PSF kernels that it was trained on."""
         return self.network.config.psf_side
 
-    def with_image_grid(self, side: int, pixel_scale: float) -> RebinnedLensModel:
+    def with_image_grid(
+        self, side: int, pixel_scale: float, noise_correlation: np.ndarray | None = None
+    ) -> RebinnedLensModel:
         """Return a lens model for images of other pixels: `side` of them, `pixel_scale` arcsec.
 
         They are averaged to the pixels of `image_grid` before this network sees them; where they
         cover less of the sky, the rest is masked.
 
+        Args:
+            side: Pixels along a side.
+            pixel_scale: arcsec.
+            noise_correlation: Of the noise of these pixels, (k, k), as `noise_correlation` measures
+                it in blank sky; by default they are independent, as those of a drizzled image are
+                not, and the noise of their mean comes out too small.
+
         Raises:
-            ValueError: Larger pixels than those of `image_grid`, or no grid (see `PixelGrid`).
+            ValueError: Larger pixels than those of `image_grid`, no grid (see `PixelGrid`), or no
+                correlation (see `check_noise_correlation`).
         """
-        return RebinnedLensModel(self, PixelGrid(side, pixel_scale))
+        return RebinnedLensModel(self, PixelGrid(side, pixel_scale), noise_correlation)
 
     def predict(
         self, image, noise, psf, mask=None, pixel_scale=None, passes: int = PASSES

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
+from rim_lensing.inference.correlated_noise import correlate_noise
 from rim_lensing.inference.rebinned_lens_model import RebinnedLensModel, rebin
 from rim_lensing.lensing.grids import PixelGrid
 
@@ -58,6 +59,58 @@ def test_noise_is_the_scatter_of_rebinned_noise():
     kept = np.isfinite(rms)
     np.testing.assert_allclose(np.std(drawn, axis=0)[kept] / rms[kept], 1, atol=0.2)
     assert abs(np.mean(np.std(drawn, axis=0)[kept] / rms[kept]) - 1) < 0.01
+
+
+ALONG = np.exp(-(np.arange(-3, 4) ** 2) / (4 * 0.5**2))
+CORRELATION = np.outer(ALONG, ALONG)
+"""Of white noise smoothed by 0.5 pixels: 0.37 beside, as in the HST image of docs/real_lens.md."""
+
+
+def test_noise_is_the_scatter_of_rebinned_correlated_noise():
+    generator = np.random.default_rng(4)
+    noise = generator.uniform(0.5, 2, (OLD.side, OLD.side))
+    noise[generator.uniform(size=noise.shape) < 0.2] = np.inf
+    white = generator.standard_normal((400, *noise.shape))
+    draws = correlate_noise(white, CORRELATION) * np.where(np.isfinite(noise), noise, 0)
+    scatter = np.std([rebin(draw, noise, DELTA, OLD, NEW)[0] for draw in draws], axis=0)
+    _, rms, _ = rebin(draws[0], noise, DELTA, OLD, NEW, CORRELATION)
+    kept = np.isfinite(rms)
+    np.testing.assert_allclose(scatter[kept] / rms[kept], 1, atol=0.2)
+    assert abs(np.mean(scatter[kept] / rms[kept]) - 1) < 0.01
+    _, independent, _ = rebin(draws[0], noise, DELTA, OLD, NEW)
+    assert np.mean(rms[kept] / independent[kept]) > 1.3
+
+
+def test_variance_is_that_of_the_covariance_matrix():
+    generator = np.random.default_rng(5)
+    noise, old, new = generator.uniform(1, 2, (6, 6)), PixelGrid(6, 0.1), PixelGrid(2, 0.25)
+    rows, columns = (index.ravel() for index in np.indices((6, 6)))
+    apart = [np.subtract.outer(each, each) for each in (rows, columns)]
+    covariance = np.where(
+        np.maximum(*np.abs(apart)) <= 3,
+        CORRELATION[tuple(np.clip(each, -3, 3) + 3 for each in apart)],
+        0,
+    ) * np.outer(noise, noise)
+    # New pixels end at -0.25", 0 and 0.25", old ones at -0.3", -0.2", ..., 0.3".
+    weights = np.array([[0.2, 0.4, 0.4, 0, 0, 0], [0, 0, 0, 0.4, 0.4, 0.2]])
+    both = np.kron(weights, weights)
+    wanted = np.sqrt(np.diag(both @ covariance @ both.T)).reshape(2, 2)
+    _, rms, _ = rebin(np.zeros((6, 6)), noise, DELTA, old, new, CORRELATION)
+    np.testing.assert_allclose(rms, wanted)
+
+
+def test_refuses_a_correlation_that_leaves_no_variance():
+    # Each pixel takes away what its neighbours in the row bring.
+    correlation = np.array([[0, 0, 0], [-1, 1, -1], [0, 0, 0]])
+    with pytest.raises(ValueError, match="a positive variance.*Received"):
+        rebin(
+            np.zeros((4, 4)),
+            np.ones((4, 4)),
+            DELTA,
+            PixelGrid(4, 0.1),
+            PixelGrid(2, 0.2),
+            correlation,
+        )
 
 
 def test_masked_pixels_do_not_count_and_uncovered_ones_are_masked():
@@ -137,6 +190,18 @@ def test_model_is_given_the_rebinned_image():
     assert not used[:10].any()
     wanted = gaussian_in_pixels(NEW, 0.4)
     np.testing.assert_allclose(given[used], (wanted / image.max())[used], atol=5e-3)
+
+
+def test_model_is_given_the_noise_of_correlated_pixels():
+    given = []
+    for correlation in (None, CORRELATION):
+        recorder = Recorder()
+        RebinnedLensModel(recorder, OLD, correlation).predict(np.ones((130, 130)), 0.1, 0.07)
+        given.append(recorder.given[1])
+    kept = np.isfinite(given[0])
+    assert np.all(given[1][kept] > 1.2 * given[0][kept])
+    with pytest.raises(ValueError, match="`noise_correlation` must be a finite square"):
+        RebinnedLensModel(Recorder(), OLD, 0.4)
 
 
 def test_refuses_larger_pixels_and_batches():
