@@ -126,9 +126,14 @@ def read_hst(folder: Path) -> Exposure:
     )
 
 
+def euclid_files(folder: Path) -> list[Path]:
+    """Return the FITS files of a folder that are no mask."""
+    return sorted(file for file in folder.glob("*.fits") if not file.name.startswith("mask"))
+
+
 def read_euclid(folder: Path) -> Exposure:
     """Read a lens of Euclid VIS; +x along the columns, which is west on the sky."""
-    (path,) = (file for file in folder.glob("*.fits") if not file.name.startswith("mask"))
+    (path,) = euclid_files(folder)
     image, noise, psf = (read_image(path, f"VIS_{name}") for name in ("BGSUB", "RMS", "PSF"))
     # Pixels without data have an rms of 1e16; PyAutoLens's mask of other galaxies has 1 on them.
     bad = noise.array > 1e6 * np.median(noise.array)
@@ -284,7 +289,8 @@ def fit_with_lenstronomy(
         generator: Of starts and of draws.
 
     Returns:
-        The best of the fits; its errors are those of the fit made linear (the inverse of J'J).
+        The best of the fits; its errors are those of the fit made linear: the pseudo-inverse of
+        J'J, which gives no error to what the image says nothing of.
     """
     model, best = SersicFit(exposure, noise, lensed=True), None
     for _ in range(8):
@@ -357,10 +363,15 @@ def main():
     parser.add_argument("--steps", type=int, default=0, help="of a Markov chain (default: none)")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
+    is_hst = (options.folder / f"image_{HST}.h5").exists()
+    if not is_hst and len(files := euclid_files(options.folder)) != 1:
+        parser.error(
+            f"FOLDER must hold image_{HST}.h5, or one FITS file that is no mask. Received: "
+            f"{options.folder} with {[file.name for file in files] or 'neither'}"
+        )
     options.output.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
 
-    is_hst = (options.folder / f"image_{HST}.h5").exists()
     exposure = (read_hst if is_hst else read_euclid)(options.folder)
     clean, galaxy, correlation = subtract_lens_light(exposure)
     system, origin = around(clean, *galaxy[:2])
@@ -375,10 +386,9 @@ def main():
         "psf": system.psf,
         "mask": np.isfinite(system.noise) & (radius > system.masked_centre),
     }
-    rim, cnn = (
-        rl.load_pretrained(name).with_image_grid(grid.side, grid.pixel_scale)
-        for name in ("rim_euclid64", "lens_cnn_euclid64")
-    )
+    pixels = (grid.side, grid.pixel_scale)
+    rim = rl.load_pretrained("rim_euclid64").with_image_grid(*pixels)
+    cnn = rl.load_pretrained("lens_cnn_euclid64").with_image_grid(*pixels, correlation)
     priors = replace(rim.priors, centre=CENTRE)
 
     lens, std = cnn.predict(**data)
@@ -397,12 +407,12 @@ def main():
         Estimate("Algorithm 1", fit.lens),
     ]
     if options.steps:
-        chain = sample(data, rim, fit.lens, priors, options)
+        chain = sample(data, rim, fit.lens, priors, options, system.name)
         estimates.append(Estimate("chain", chain.mean, chain.samples))
     if system.published is None:
         other = fit_with_lenstronomy(seen, galaxy, system.noise, generator)
     else:
-        other = Estimate("published", np.array([astuple(system.published)])[0])
+        other = Estimate("published", np.array(astuple(system.published)))
     estimates.append(other)
     print(table(estimates))
 
@@ -410,12 +420,13 @@ def main():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         rows[f"lens: {other.title}"] = rim.reconstruct(**data, lens=other.lens)
+    best = fit.reconstruction
+    arcs = best.mask & (best.model_image > best.noise)
     for title, result in rows.items():
         if result is not None:
-            arcs = result.model_image > result.noise
             print(
-                f"{title}: chi^2 per pixel {result.chi2:.3f}, in the arcs "
-                f"{np.mean(result.residuals_in_sigma[arcs & result.mask] ** 2):.3f}"
+                f"{title}: chi^2 per pixel {result.chi2:.3f}, of the {arcs.sum()} of the arcs "
+                f"{np.mean(result.residuals_in_sigma[arcs] ** 2):.3f}"
             )
     print(f"if pixels were independent: {rl.check_residuals(fit.reconstruction, rim)}")
 
@@ -433,8 +444,8 @@ def main():
     fit.reconstruction.to_fits(options.output / f"{system.name}.fits", overwrite=True)
 
 
-def sample(data: dict, model, start: np.ndarray, priors, options) -> rl.LensChain:
-    """Return a Markov chain around a lens, kept in the output directory; say what it is worth."""
+def sample(data: dict, model, start: np.ndarray, priors, options, name: str) -> rl.LensChain:
+    """Return a Markov chain around a lens, kept in NAME_chain.h5; say what it is worth."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="NOT converged")
         chain = rl.sample_lens_posterior(
@@ -443,10 +454,10 @@ def sample(data: dict, model, start: np.ndarray, priors, options) -> rl.LensChai
             start=start,
             priors=priors,
             max_steps=options.steps,
-            path=options.output / "chain.h5",
+            path=options.output / f"{name}_chain.h5",
         )
     print(f"chain, {chain.seconds:.0f} s: {chain.verdict}")
-    chain.corner().savefig(options.output / "corner.png")
+    chain.corner().savefig(options.output / f"{name}_corner.png")
     return chain
 
 
