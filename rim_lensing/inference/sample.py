@@ -55,7 +55,8 @@ def sample_lens_posterior(
 
     The prior is flat within the ranges of `priors`. The likelihood is that of the RIM's source, or
     the evidence of the linear inversion, see `lens_posterior`. A RIM's source is one estimate: the
-    intervals know nothing of its own uncertainty.
+    intervals know nothing of its own error, and are too narrow where the noise is small
+    (benchmarks/README.md, Posterior of the lens).
 
     The chain ends when it is longer than 50 autocorrelation times, emcee's own rule, in every
     parameter, and R-hat is at most 1.05; the first fifth is burn-in and does not count. With
