@@ -6,8 +6,7 @@ runs the whole chain as a program would: the lens CNN, Algorithm 1, the linear i
 same lens, and the posterior with both. It writes rounds.png (figures 7 and 8 of the paper: with the
 predicted lens, and with the optimised one), source_rim.png and source_linear.png (6), and
 corner.png (9). The chains are kept in the directory: killed, or run again with more --steps, it
-goes on. Some ten minutes on two cores, most of them for the linear inversion's chain; and hours for
-chains that converge.
+goes on. A few minutes on two cores, and hours for chains that converge.
 """
 
 import argparse
