@@ -29,7 +29,7 @@ setup(
         "corner>=2.2",
         "emcee>=3.1",
         "h5py>=3.10",
-        "keras>=3.9",
+        "keras>=3.15",
         "matplotlib>=3.8",
         "numpy>=1.26",
         "pillow>=10.0",

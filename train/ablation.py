@@ -29,22 +29,22 @@ VARIANTS = {
     "widths x 1.5": {"channels": (48, 72, 24, 48)},
     "loss: equal weights (paper)": {"loss_weights": "equal"},
     "no skip (paper)": {"skip": False},
+    "blocks of 2 x 2": {"block": 2},
+    "blocks of 2 x 2, second ConvGRU of 64": {"block": 2, "channels": (32, 48, 16, 64)},
+    "blocks of 2 x 2, widths x 1.5, then 64": {"block": 2, "channels": (48, 72, 32, 64)},
 }
 
 
 def multiply_adds(config: RIMConfig) -> int:
     """Count those of the convolutions of all T steps, forward, for one system."""
     c, k, n = config.channels, config.kernel_sizes, config.source_side
-    low = (n // config.stride) ** 2
-    inputs = (2 if config.state_input == "both" else 1) + (
-        3 if config.likelihood_input == "preconditioned" else 1
-    )
-    wide = c[2] + (inputs if config.skip else 0)
+    low, blocks = (n // config.stride) ** 2, (n // config.block) ** 2
+    wide = c[2] + (config.input_maps * config.block**2 if config.skip else 0)
     per_step = (
-        k[0] ** 2 * inputs * c[0] * low
+        k[0] ** 2 * config.input_maps * c[0] * low
         + 3 * k[1] ** 2 * (c[0] + c[1]) * c[1] * low
         + k[2] ** 2 * c[1] * c[2] * low
-        + 3 * k[3] ** 2 * (wide + c[3]) * c[3] * n**2
+        + 3 * k[3] ** 2 * (wide + c[3]) * c[3] * blocks
         + k[4] ** 2 * c[3] * n**2
     )
     return config.steps * per_step

@@ -24,7 +24,11 @@ class RIMConfig(Geometry):
         channels: Of the embedding, the first ConvGRU, the transposed convolution, the second
             ConvGRU.
         kernel_sizes: Of the same four and of the output layer, in pixels.
-        stride: Of the embedding and of the transposed convolution.
+        stride: Between the source's pixels and those of the first ConvGRU: what the embedding
+            strides over, and the transposed convolution makes up for.
+        block: The second ConvGRU sees blocks of this many pixels squared as one pixel of more
+            channels, and the output layer takes them apart again (sub-pixel convolution, Shi et
+            al. 2016): the same resolution for 1 / block^2 of the cost. 1: the paper's.
         state_input: How the cell is told its state. "logit": eta (the paper's). "source": S =
             sigmoid(eta). "both".
         likelihood_input: What the cell is told about the likelihood E. "raw": the paper's dE/d eta.
@@ -44,6 +48,7 @@ class RIMConfig(Geometry):
     channels: tuple[int, int, int, int] = (32, 128, 32, 128)
     kernel_sizes: tuple[int, int, int, int, int] = (11, 11, 11, 11, 11)
     stride: int = 2
+    block: int = 1
     state_input: str = "logit"
     likelihood_input: str = "raw"
     skip: bool = False
@@ -63,6 +68,16 @@ class RIMConfig(Geometry):
                 f"`source_side` must be a multiple of the stride {self.stride}. "
                 f"Received: source_side={self.source_side}"
             )
+        if self.block < 1 or self.stride % self.block:
+            raise ValueError(
+                f"`block` must divide the stride {self.stride}. Received: block={self.block}"
+            )
+
+    @property
+    def input_maps(self) -> int:
+        """How many maps the cell is given: of the state, and of the likelihood."""
+        states = 2 if self.state_input == "both" else 1
+        return states + (3 if self.likelihood_input == "preconditioned" else 1)
 
 
 _COMPACT = RIMConfig(

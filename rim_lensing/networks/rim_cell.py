@@ -34,9 +34,11 @@ class RIMCell(keras.layers.Layer):
 
         a = tanh(conv(inputs)), stride s            embedding
         h1 = ConvGRU(a, h1)
-        u = tanh(conv_transpose(h1)), stride s
-        h2 = ConvGRU(u, h2)                         with `skip`: of [u, inputs]
-        eta = eta + conv(h2)                        linear
+        u = tanh(conv_transpose(h1)), stride s / b
+        h2 = ConvGRU(u, h2)                         with `skip`: of [u, inputs in blocks]
+        eta = eta + conv(h2)                        linear, b^2 channels, out of their blocks
+
+    The paper's `block` b is 1: one source pixel is a block.
 
     Args:
         config: RIMConfig, or its dictionary.
@@ -53,11 +55,8 @@ class RIMCell(keras.layers.Layer):
         """Create the layers."""
         super().__init__(**kwargs)
         self.config = config if isinstance(config, RIMConfig) else RIMConfig.from_dict(config)
-        channels, kernels, stride = (
-            self.config.channels,
-            self.config.kernel_sizes,
-            self.config.stride,
-        )
+        channels, kernels = self.config.channels, self.config.kernel_sizes
+        stride, block = self.config.stride, self.config.block
         self.embedding = keras.layers.Conv2D(
             channels[0],
             kernels[0],
@@ -70,24 +69,25 @@ class RIMCell(keras.layers.Layer):
         self.upsampling = keras.layers.Conv2DTranspose(
             channels[2],
             kernels[2],
-            strides=stride,
+            strides=stride // block,
             padding="same",
             activation="tanh",
             name="upsampling",
         )
         self.gru2 = ConvGRU(channels[3], kernels[3], name="gru2")
-        self.output_layer = keras.layers.Conv2D(1, kernels[4], padding="same", name="output")
+        self.output_layer = keras.layers.Conv2D(
+            block**2, kernels[4], padding="same", name="output"
+        )
 
     def build(self, eta_shape=None, **kwargs):
         """Create all weights: they depend on the configuration alone."""
-        channels = self.config.channels
-        inputs = 2 if self.config.state_input == "both" else 1
-        inputs += 3 if self.config.likelihood_input == "preconditioned" else 1
+        channels, inputs = self.config.channels, self.config.input_maps
+        in_blocks = inputs * self.config.block**2
         widths = (
             (self.embedding, inputs),
             (self.gru1, channels[0]),
             (self.upsampling, channels[1]),
-            (self.gru2, channels[2] + (inputs if self.config.skip else 0)),
+            (self.gru2, channels[2] + (in_blocks if self.config.skip else 0)),
             (self.output_layer, channels[3]),
         )
         for layer, width in widths:
@@ -97,11 +97,11 @@ class RIMCell(keras.layers.Layer):
 
     def initial_state(self, batch, side: int) -> tuple:
         """Return zero hidden states (h1, h2) for a source of `side` pixels."""
-        low = side // self.config.stride
+        low, high = side // self.config.stride, side // self.config.block
         channels = self.config.channels
         return (
             ops.zeros((batch, low, low, channels[1])),
-            ops.zeros((batch, side, side, channels[3])),
+            ops.zeros((batch, high, high, channels[3])),
         )
 
     def call(self, eta, states, log_likelihood, curvature=None, mean_variance=None):
@@ -110,10 +110,15 @@ class RIMCell(keras.layers.Layer):
         inputs = ops.stack([*self._state_maps(eta), *likelihood], axis=-1)
         h1 = self.gru1(self.embedding(inputs), states[0])
         u = self.upsampling(h1)
+        block = self.config.block
         if self.config.skip:
-            u = ops.concatenate([u, inputs], axis=-1)
+            blocks = inputs if block == 1 else ops.space_to_depth(inputs, block)
+            u = ops.concatenate([u, blocks], axis=-1)
         h2 = self.gru2(u, states[1])
-        return eta + self.output_layer(h2)[..., 0], (h1, h2)
+        update = self.output_layer(h2)
+        if block > 1:
+            update = ops.depth_to_space(update, block)
+        return eta + update[..., 0], (h1, h2)
 
     def _state_maps(self, eta) -> tuple:
         maps = {"logit": (eta,), "source": (ops.sigmoid(eta),), "both": (eta, ops.sigmoid(eta))}

@@ -29,6 +29,8 @@ VARIANTS = {
     "paper": PAPER_TINY,
     "variance": replace(PAPER_TINY, likelihood_input="variance"),
     "asinh": replace(PAPER_TINY, likelihood_input="asinh", skip=True),
+    "blocks": replace(TINY, block=2),
+    "blocks, no skip": replace(PAPER_TINY, block=2),
     "source": replace(PAPER_TINY, state_input="source", likelihood_input="preconditioned"),
 }
 
