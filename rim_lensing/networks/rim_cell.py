@@ -75,9 +75,7 @@ class RIMCell(keras.layers.Layer):
             name="upsampling",
         )
         self.gru2 = ConvGRU(channels[3], kernels[3], name="gru2")
-        self.output_layer = keras.layers.Conv2D(
-            block**2, kernels[4], padding="same", name="output"
-        )
+        self.output_layer = keras.layers.Conv2D(block**2, kernels[4], padding="same", name="output")
 
     def build(self, eta_shape=None, **kwargs):
         """Create all weights: they depend on the configuration alone."""
