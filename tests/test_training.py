@@ -121,6 +121,25 @@ def test_corrupt_checkpoint_is_named(uninterrupted, tmp_path):
     assert "checkpoint.weights.h5 cannot be read" in text and "Traceback" not in text
 
 
+def test_small_field_first_then_the_whole(tmp_path):
+    """The weights of --field 8 start a run of the preset's own field; the lenses fit the field."""
+    small = tmp_path / "small"
+    code, text = finished(start(small, "--field", "8", "--steps", "3"))
+    assert code == 0, text
+    description = json.loads((small / "run.json").read_text())
+    config, priors = description["config"], description["priors"]
+    assert (config["source_side"], config["image_side"], config["psf_side"]) == (8, 8, 5)
+    assert priors["theta_E"] == [0.25, 1.1] and priors["psf_sigma"] == [0.0, 0.1]
+    weights = small / "rim.weights.h5"
+    code, text = finished(
+        start(tmp_path / "whole", "--initial-weights", str(weights), "--steps", "3")
+    )
+    assert code == 0, text
+    assert json.loads((tmp_path / "whole" / "run.json").read_text())["config"]["source_side"] == 16
+    code, text = finished(start(tmp_path / "uneven", "--field", "0"))
+    assert code == 1 and "field of 0 source pixels" in text and "Traceback" not in text
+
+
 def test_unknown_preset_and_missing_galaxies(tmp_path):
     code, text = finished(start(tmp_path / "a", "--preset", "euclid46"))
     assert code != 0 and "Did you mean 'euclid64'" in text and "Traceback" not in text

@@ -20,8 +20,19 @@ from rim_lensing.networks.presets import PRESETS, get_preset
 def main(arguments=None) -> int:
     """Train."""
     parser = training_parser(__doc__.split("\n")[0], PRESETS, "systems", development_systems=96)
+    parser.add_argument(
+        "--field",
+        type=int,
+        metavar="PIXELS",
+        help="train on source fields of this side, with lenses and galaxies as much smaller: the "
+        "weights, being convolutions, then start (--initial-weights) a run on the whole field",
+    )
     options = parser.parse_args(arguments)
     config = get_preset(options.preset)
+    field = 1.0
+    if options.field is not None:
+        field = options.field / config.source_side
+        config = config.on_field(options.field)
     check_options(options)
     import keras
     import numpy as np
@@ -35,7 +46,7 @@ def main(arguments=None) -> int:
 
     is_paper = options.preset == "paper192"
     recipe = chosen_recipe(options, Recipe() if is_paper else COMPACT_RECIPE)
-    paper_priors = Priors()
+    paper_priors = Priors().on_field(field)
     noise = {"noise_per_batch": True} if is_paper else {"log_noise_fraction": 0.5}
     priors = replace(paper_priors, **noise)
 

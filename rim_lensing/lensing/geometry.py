@@ -1,6 +1,6 @@
 """The grids of an observation and of the source behind it."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Self
 
 from rim_lensing.lensing.grids import PixelGrid
@@ -48,6 +48,29 @@ class Geometry:
     def source_grid(self) -> PixelGrid:
         """Pixels of the source."""
         return PixelGrid(self.source_side, self.source_pixel_scale)
+
+    def on_field(self, source_side: int) -> Self:
+        """Return a smaller or larger field of the same pixels.
+
+        Args:
+            source_side: Of the new source grid, in pixels; the image grid keeps its proportion.
+
+        Raises:
+            ValueError: The image grid would not be whole pixels wide, or nothing would be left.
+        """
+        if source_side < 1 or self.image_side * source_side % self.source_side:
+            raise ValueError(
+                f"A field of {source_side} source pixels does not leave a whole number of the "
+                f"{self.image_side} image pixels that belong to {self.source_side} source pixels"
+            )
+        image_side = self.image_side * source_side // self.source_side
+        largest_psf = image_side - 1 + image_side % 2
+        return replace(
+            self,
+            source_side=source_side,
+            image_side=image_side,
+            psf_side=min(self.psf_side, largest_psf),
+        )
 
     def to_dict(self) -> dict:
         """Return all fields, a subclass's too, as JSON can hold them."""

@@ -1,6 +1,6 @@
 """The ranges that systems are drawn from: one object for training, tests, CNN and MCMC."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
@@ -119,6 +119,16 @@ class Priors:
             "psf_sigma": uniform(self.psf_sigma).astype("float32"),
             "noise": noise.astype("float32"),
         }
+
+    def on_field(self, factor: float) -> "Priors":
+        """Return priors for a field `factor` (positive) times as wide, seen by the same telescope.
+
+        Lens and galaxy shrink or grow with the field; the PSF stays what it is.
+        """
+        lengths = ("theta_E", "centre", "source_size", "source_radius")
+        return replace(
+            self, **{name: tuple(factor * end for end in getattr(self, name)) for name in lengths}
+        )
 
     def to_dict(self) -> dict:
         """Return the priors as JSON can hold them."""

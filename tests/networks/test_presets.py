@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,17 @@ def test_unknown_preset_gives_the_nearest():
 def test_what_cannot_be_built_is_refused(values, message):
     with pytest.raises(ValueError, match=message):
         RIMConfig(**values)
+
+
+def test_a_smaller_field_has_the_same_pixels():
+    paper = get_preset("paper192")
+    small = paper.on_field(48)
+    assert small == replace(paper, source_side=48, image_side=48, psf_side=47)
+    uneven = replace(paper, image_side=96).on_field(48)
+    assert (uneven.image_side, uneven.psf_side) == (24, 23)
+    for side in (0, 97):
+        with pytest.raises(ValueError, match=f"field of {side} source pixels"):
+            replace(paper, image_side=96).on_field(side)
 
 
 def test_unknown_keys_are_named():

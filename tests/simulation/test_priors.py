@@ -36,6 +36,13 @@ def test_log_noise_fraction_adds_quiet_systems():
         assert np.mean(noise < 0.01) == pytest.approx(expected, abs=0.012)
 
 
+def test_a_smaller_field_has_smaller_lenses_and_the_same_psf():
+    priors = Priors(theta_E=(0.6, 2.0)).on_field(0.5)
+    assert priors.theta_E == (0.3, 1.0) and priors.centre == (-0.025, 0.025)
+    assert priors.source_size == (0.4, 1.3) and priors.source_radius == (0.0, 0.4)
+    assert (priors.psf_sigma, priors.noise) == (Priors().psf_sigma, Priors().noise)
+
+
 def test_json_round_trip():
     priors = Priors(theta_E=(0.7, 1.1))
     assert Priors.from_dict(json.loads(json.dumps(priors.to_dict()))) == priors
