@@ -10,6 +10,7 @@ from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.networks.losses import FinalRMSError, UnrolledRMSError
 from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.mock_observations import MockObservations
+from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.training_data import TrainingData
 from rim_lensing.training_run import Recipe, train
 
@@ -19,6 +20,23 @@ COMPACT_RECIPE = Recipe(
     steps=4000, batch=8, learning_rate=1e-3, schedule="cosine", clip=0.3, steps_per_epoch=100
 )
 """For the compact presets: what 2 CPU cores do in some hours."""
+
+_PAPER_PRESET = "paper192"
+
+
+def recipe_of(preset: str) -> Recipe:
+    """Return how the preset of this name is trained by default: `paper192` as in the paper."""
+    return Recipe() if preset == _PAPER_PRESET else COMPACT_RECIPE
+
+
+def training_priors(preset: str) -> Priors:
+    """Return what the preset of this name is trained on: quiet systems more often than the paper's.
+
+    `paper192`: the paper's own, one noise level per batch.
+    """
+    if preset == _PAPER_PRESET:
+        return Priors(noise_per_batch=True)
+    return Priors(log_noise_fraction=0.5)
 
 
 def predict_image(model: RIM, mocks: MockObservations, source: np.ndarray) -> np.ndarray:

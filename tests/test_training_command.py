@@ -33,6 +33,21 @@ def options(**values):
     return argparse.Namespace(**nothing | values)
 
 
+SPEED = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "training_speed.py"))
+
+
+def test_training_speed_says_what_the_recipe_takes(capsys):
+    assert SPEED["main"](["tiny16", "--batch", "2", "--steps", "1"]) == 0
+    text = capsys.readouterr().out
+    step = 6 * CONFIGS[RIM].multiply_adds
+    assert "tiny16 (2,661 weights)" in text and "batch 2" in text
+    assert f"per system      {step / 1e12:.3g} TFLOP" in text
+    assert f"4000 steps of 8: {step * 32000 / 1e18:.3g} EFLOP" in text
+    for wrong in (["--batch", "0"], ["--steps", "-1"]):
+        with pytest.raises(ValueError, match="must be positive"):
+            SPEED["main"](["tiny16", *wrong])
+
+
 @pytest.fixture
 def saved(tmp_path):
     """Weights of one network of each kind, and their files."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from training_command import run
 
-from rim_lensing.networks.presets import RIMConfig, get_preset
+from rim_lensing.networks.presets import get_preset
 
 BASELINE = "euclid64"
 VARIANTS = {
@@ -33,21 +33,6 @@ VARIANTS = {
     "blocks of 2 x 2, second ConvGRU of 64": {"block": 2, "channels": (32, 48, 16, 64)},
     "blocks of 2 x 2, widths x 1.5, then 64": {"block": 2, "channels": (48, 72, 32, 64)},
 }
-
-
-def multiply_adds(config: RIMConfig) -> int:
-    """Count those of the convolutions of all T steps, forward, for one system."""
-    c, k, n = config.channels, config.kernel_sizes, config.source_side
-    low, blocks = (n // config.stride) ** 2, (n // config.block) ** 2
-    wide = c[2] + (config.input_maps * config.block**2 if config.skip else 0)
-    per_step = (
-        k[0] ** 2 * config.input_maps * c[0] * low
-        + 3 * k[1] ** 2 * (c[0] + c[1]) * c[1] * low
-        + k[2] ** 2 * c[1] * c[2] * low
-        + 3 * k[3] ** 2 * (wide + c[3]) * c[3] * blocks
-        + k[4] ** 2 * c[3] * n**2
-    )
-    return config.steps * per_step
 
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
@@ -72,20 +57,20 @@ def main(arguments=None) -> int:
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData
-    from rim_lensing.training import COMPACT_RECIPE, evaluate, train_rim
+    from rim_lensing.training import evaluate, recipe_of, train_rim, training_priors
 
     baseline = get_preset(BASELINE)
     pool = training_galaxies(options.galaxies, None, options.seed)
-    priors = replace(Priors(), log_noise_fraction=0.5)
+    priors = training_priors(BASELINE)
     development = MockSimulator(development_galaxies(options.galaxies), Priors(), baseline).draw(
         np.random.default_rng(0), options.systems
     )
     rows = []
     for label, changes in VARIANTS.items():
         config = replace(baseline, **changes)
-        cost = multiply_adds(config) / multiply_adds(baseline)
+        cost = config.multiply_adds / baseline.multiply_adds
         steps = round(options.steps / cost)
-        recipe = replace(COMPACT_RECIPE, steps=steps, steps_per_epoch=steps, seed=options.seed)
+        recipe = replace(recipe_of(BASELINE), steps=steps, steps_per_epoch=steps, seed=options.seed)
         keras.backend.clear_session()
         keras.utils.set_random_seed(options.seed)
         model = RIM(config)

@@ -3,8 +3,6 @@
 A run that was killed is resumed by the same command, bit for bit from its last checkpoint.
 """
 
-from dataclasses import replace
-
 from training_command import (
     check_options,
     chosen_recipe,
@@ -42,13 +40,10 @@ def main(arguments=None) -> int:
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData
-    from rim_lensing.training import COMPACT_RECIPE, Recipe, train_rim
+    from rim_lensing.training import recipe_of, train_rim, training_priors
 
-    is_paper = options.preset == "paper192"
-    recipe = chosen_recipe(options, Recipe() if is_paper else COMPACT_RECIPE)
-    paper_priors = Priors().on_field(field)
-    noise = {"noise_per_batch": True} if is_paper else {"log_noise_fraction": 0.5}
-    priors = replace(paper_priors, **noise)
+    recipe = chosen_recipe(options, recipe_of(options.preset))
+    priors = training_priors(options.preset).on_field(field)
 
     keras.utils.set_random_seed(recipe.seed)
     pool = training_galaxies(options.galaxies, options.procedural, recipe.seed)
@@ -56,7 +51,7 @@ def main(arguments=None) -> int:
         MockSimulator(pool, priors, config), recipe.batch, recipe.steps_per_epoch, recipe.seed
     )
     kept_apart = development_galaxies(options.galaxies)
-    development = MockSimulator(kept_apart, paper_priors, config).draw(
+    development = MockSimulator(kept_apart, Priors().on_field(field), config).draw(
         np.random.default_rng(0), options.development_systems
     )
     model = RIM(config)

@@ -79,6 +79,21 @@ class RIMConfig(Geometry):
         states = 2 if self.state_input == "both" else 1
         return states + (3 if self.likelihood_input == "preconditioned" else 1)
 
+    @property
+    def multiply_adds(self) -> int:
+        """Those of the convolutions of all T steps, forward, for one system."""
+        c, k, n = self.channels, self.kernel_sizes, self.source_side
+        low, blocks = (n // self.stride) ** 2, (n // self.block) ** 2
+        wide = c[2] + (self.input_maps * self.block**2 if self.skip else 0)
+        per_step = (
+            k[0] ** 2 * self.input_maps * c[0] * low
+            + 3 * k[1] ** 2 * (c[0] + c[1]) * c[1] * low
+            + k[2] ** 2 * c[1] * c[2] * low
+            + 3 * k[3] ** 2 * (wide + c[3]) * c[3] * blocks
+            + k[4] ** 2 * c[3] * n**2
+        )
+        return self.steps * per_step
+
 
 _COMPACT = RIMConfig(
     image_side=64,

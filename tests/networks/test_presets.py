@@ -66,6 +66,26 @@ def test_a_smaller_field_has_the_same_pixels():
             replace(paper, image_side=96).on_field(side)
 
 
+@pytest.mark.parametrize("changes", [{}, {"skip": True, "likelihood_input": "preconditioned"}])
+def test_multiply_adds_without_strides_are_weights_times_pixels(changes):
+    config = replace(get_preset("tiny16"), stride=1, **changes)
+    model = RIM(config)
+    model.build()
+    kernels = sum(
+        weight.shape.num_elements() for weight in model.weights if "kernel" in weight.path
+    )
+    assert config.multiply_adds == config.steps * kernels * config.source_side**2
+
+
+def test_blocks_save_what_they_promise():
+    """The second ConvGRU, without a skip, is a fourth in blocks of 2 x 2; the rest stays."""
+    wide = replace(get_preset("tiny16"), skip=False, steps=1)
+    saved = wide.multiply_adds - replace(wide, block=2).multiply_adds
+    channels, kernel = wide.channels, wide.kernel_sizes[3]
+    gru = 3 * kernel**2 * (channels[2] + channels[3]) * channels[3] * wide.source_side**2
+    assert saved == gru * 3 // 4
+
+
 def test_unknown_keys_are_named():
     with pytest.raises(ValueError, match="colour"):
         RIMConfig.from_dict({"colour": "blue"})
