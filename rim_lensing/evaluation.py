@@ -22,6 +22,7 @@ _COLUMNS = {
     "median_abs_flux_error": ("abs. flux error", "{:.1%}"),
     "flux_bias": ("flux bias", "{:+.1%}"),
     "median_chi2_per_pixel": ("chi2 / pixel", "{:.3f}"),
+    "share_with_signal_left": ("signal left in the residuals", "{:.1%}"),
     "median_error": ("median abs. error", "{:.4f}"),
     "rms_error": ("rms error", "{:.4f}"),
     "coverage_68": ("68% intervals cover", "{:.1%}"),
@@ -41,6 +42,7 @@ class Evaluation:
         rms_error: Over the peak of the truth, (systems,).
         flux_error: Signed, (systems,).
         chi2: Per pixel, (systems,).
+        significance: By how many sigma chi^2 is above that of noise, (systems,).
         noise_level: rms over the image's peak, (systems,).
         magnification: (systems,).
     """
@@ -49,6 +51,7 @@ class Evaluation:
     rms_error: np.ndarray
     flux_error: np.ndarray
     chi2: np.ndarray
+    significance: np.ndarray
     noise_level: np.ndarray
     magnification: np.ndarray
 
@@ -62,6 +65,7 @@ class Evaluation:
             self.rms_error,
             self.flux_error,
             self.chi2,
+            self.significance,
             self.noise_level,
             self.magnification,
         )
@@ -128,11 +132,13 @@ def evaluate_model(
     measures = []
     for mocks in chosen.batches(_BATCH):
         result = reconstruct(model, mocks)
+        residual = mocks.image - result.model_image
         measures.append(
             (
                 metrics.rms_error(result.source, mocks.source),
                 metrics.flux_error(result.source, mocks.source),
-                metrics.chi2_per_pixel(mocks.image - result.model_image, mocks.noise),
+                metrics.chi2_per_pixel(residual, mocks.noise),
+                metrics.chi2_significance(residual, mocks.noise),
                 mocks.noise_level,
                 mocks.magnification,
             )
@@ -165,9 +171,9 @@ def markdown_table(content: dict) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _summary(rms, flux, chi2, noise_level, magnification) -> dict:
+def _summary(rms, flux, chi2, significance, noise_level, magnification) -> dict:
     """`metrics.summarise` by noise, and by magnification."""
-    by_noise = metrics.summarise(rms, flux, chi2, noise_level)
+    by_noise = metrics.summarise(rms, flux, chi2, significance, noise_level)
     summary = {
         label if label == "all" else f"noise {label}": values for label, values in by_noise.items()
     }
@@ -175,6 +181,6 @@ def _summary(rms, flux, chi2, noise_level, magnification) -> dict:
         chosen = (magnification >= low) & (magnification < high)
         if chosen.any():
             label = f"magnification {low}-{high}" if np.isfinite(high) else f"magnification > {low}"
-            measures = (rms[chosen], flux[chosen], chi2[chosen], noise_level[chosen])
-            summary[label] = metrics.summarise(*measures)["all"]
+            measures = (rms, flux, chi2, significance, noise_level)
+            summary[label] = metrics.summarise(*(values[chosen] for values in measures))["all"]
     return summary

@@ -5,6 +5,7 @@ from scipy import special
 
 from rim_lensing.simulation.priors import NOISE_BINS
 
+_SIGNAL_SIGMAS = 3.0
 _SMALLEST_TAIL = 1e-300
 
 
@@ -150,19 +151,21 @@ def prior_significance(source, strength, regularization: str = "gradient") -> np
     return _sigmas_of_chi2(strength * norm, np.full(len(norm), pixels))
 
 
-def summarise(rms, flux, chi2, noise_level) -> dict[str, dict[str, float]]:
-    """Medians of the three measures over all systems and in each bin of the noise.
+def summarise(rms, flux, chi2, significance, noise_level) -> dict[str, dict[str, float]]:
+    """Medians of the measures over all systems and in each bin of the noise.
 
     Args:
         rms: rms errors over the peak, (systems,).
         flux: Signed flux errors, (systems,).
         chi2: chi^2 per pixel, (systems,).
+        significance: Of chi^2, see `chi2_significance`, (systems,).
         noise_level: rms of the noise over the image's peak, (systems,).
 
     Returns:
         For "all" and for each bin such as "0.1-1%": how many systems, the median rms error, the
-        median |flux error|, the flux bias (median), the median chi^2 per pixel, and the 90th
-        percentile of the rms error. Bins without systems are left out.
+        median |flux error|, the flux bias (median), the median chi^2 per pixel, the share of
+        systems that leave signal in their residuals (chi^2 more than 3 sigma above noise's), and
+        the 90th percentile of the rms error. Bins without systems are left out.
     """
     bins = {"all": np.ones(len(rms), bool)}
     for low, high in NOISE_BINS:
@@ -175,6 +178,7 @@ def summarise(rms, flux, chi2, noise_level) -> dict[str, dict[str, float]]:
             "median_abs_flux_error": float(np.median(np.abs(flux[chosen]))),
             "flux_bias": float(np.median(flux[chosen])),
             "median_chi2_per_pixel": float(np.median(chi2[chosen])),
+            "share_with_signal_left": float(np.mean(significance[chosen] > _SIGNAL_SIGMAS)),
         }
         for name, chosen in bins.items()
         if chosen.any()

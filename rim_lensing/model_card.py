@@ -51,6 +51,9 @@ def facts_table(metadata: dict, geometry: Geometry, network: str) -> str:
         origin = f"the training split of {training['galaxies']}, and procedural ones"
         if training["galaxies_sha256"]:
             origin += f" (sha256 of the file {training['galaxies_sha256'][:16]}...)"
+    trained_by = "; ".join(training.get("machines") or ["unknown"])
+    if training.get("git_commits"):
+        trained_by += f"; commit {', '.join(training['git_commits'])}"
     made_with = ", ".join(f"{package} {version}" for package, version in versions.items())
     return table(
         [
@@ -58,6 +61,7 @@ def facts_table(metadata: dict, geometry: Geometry, network: str) -> str:
             ("source", source),
             ("network", network),
             ("training", steps),
+            ("trained with", trained_by),
             ("galaxies", f"{training['training_galaxies']}: {origin}"),
             ("made with", made_with),
             ("published", f"{metadata['date']}, commit {metadata['git_commit'] or 'unknown'}"),

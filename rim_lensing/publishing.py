@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.networks.rim import RIM
+from rim_lensing.provenance import git_commit
 from rim_lensing.rim_card import draw_rim_pictures, rim_card
 from rim_lensing.saved_model import export_lens_predictor, export_saved_model
 from rim_lensing.simulation.mock_observations import MockSimulator
@@ -86,15 +86,17 @@ def publish(
     config, network, facts = _read_run(run, from_checkpoint)
     parts = _PARTS[config.kind]
     log = _read_log(run)[: facts["epochs"]]
-    # Runs of before the log had seconds do not tell.
+    # Runs of before the log had these columns do not tell.
     seconds = [float(row["seconds"]) for row in log if row.get("seconds")]
     facts["hours"] = sum(seconds) / 3600 if seconds else None
+    for key, column in (("machines", "machine"), ("git_commits", "commit")):
+        facts[key] = list(dict.fromkeys(row[column] for row in log if row.get(column)))
     facts = {
         "description": description or parts.describe(network.config),
         "parameters": network.count_params(),
         "licence": _LICENCE,
         "date": datetime.date.today().isoformat(),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "versions": {"rim_lensing": __version__} | _versions(),
         "training": facts,
     }
@@ -260,18 +262,6 @@ def _describe_lens_cnn(config: LensCNNConfig) -> str:
 
 def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")}
-
-
-def _git_commit() -> str | None:
-    """Return the commit of this checkout, marked if it has changes; None outside of a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def _move_into_place(temporary: Path, folder: Path) -> None:

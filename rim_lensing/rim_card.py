@@ -60,12 +60,19 @@ Without the package, with TensorFlow alone (float32; noise infinite where masked
 
     tf.saved_model.load("saved_model").serve(image, noise_map, psf, lens_parameters)["source"]
 
+For: the source behind a lens whose model is known, or is being looked for (`automated_fit`), in a
+fraction of a second; sources like those galaxies that it was trained on. Not for: judging a lens by
+its residuals at low noise, where the network itself leaves signal (the table says how often);
+sources unlike a galaxy (benchmarks/README.md, "Beyond the training set"); two sources at different
+distances.
+
 ## How well it does
 
 On mock systems whose lens is known exactly, with PSF and noise from the paper's ranges: a Gaussian
 of sigma 0 to 0.1", and noise uniform in 0.1% to 10% of the image's peak. Medians and one 90th
 percentile over the systems, with bootstrap standard errors. The rms error is over all source
-pixels, in units of the source's peak.
+pixels, in units of the source's peak. Signal is left where chi^2 is more than 3 sigma above that of
+noise.
 
 {measurement_sections(name, measurements)}
 

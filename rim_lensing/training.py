@@ -61,6 +61,7 @@ def evaluate(model: RIM, mocks: MockObservations, batch: int = 16):
         metrics.rms_error(sources, mocks.source),
         metrics.flux_error(sources, mocks.source),
         metrics.chi2_per_pixel(mocks.image - images, mocks.noise),
+        metrics.chi2_significance(mocks.image - images, mocks.noise),
         mocks.noise_level,
     )
     return summary, sources, images

@@ -11,6 +11,8 @@ from pathlib import Path
 import h5py
 import keras
 
+from rim_lensing.provenance import git_commit, machine
+
 Measure = Callable[[keras.Model, int], dict[str, dict[str, float]]]
 """Takes the model and the number of epochs done; returns measures by name, for every label."""
 
@@ -128,7 +130,11 @@ class TrainingRun(keras.callbacks.Callback):
             for label, values in self.measure(self.model, epoch + 1).items()
             for name, value in values.items()
         }
-        row["seconds"] = round(time.monotonic() - self.started, 1)
+        row |= {
+            "seconds": round(time.monotonic() - self.started, 1),
+            "machine": machine(),
+            "commit": git_commit() or "",
+        }
         self.rows.append(row | measured)
         self._write_log()
         self._save_checkpoint(epoch + 1)

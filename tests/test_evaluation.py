@@ -24,6 +24,7 @@ def test_measures_are_those_of_the_validation_set(model):
             "rms_error": metrics.rms_error(result.source, mock.source),
             "flux_error": metrics.flux_error(result.source, mock.source),
             "chi2": metrics.chi2_per_pixel(mock.image - result.model_image, mock.noise),
+            "significance": metrics.chi2_significance(mock.image - result.model_image, mock.noise),
             "noise_level": mock.noise_level,
             "magnification": mock.magnification,
         }
@@ -54,6 +55,7 @@ def test_standard_errors_are_those_of_a_median():
         rms_error=1 + sigma * generator.standard_normal(systems),
         flux_error=0 * ones,
         chi2=ones,
+        significance=0 * ones,
         noise_level=0.05 * ones,
         magnification=5 * ones,
     )

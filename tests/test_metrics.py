@@ -185,11 +185,16 @@ def test_summary_states_each_bin():
     noise = np.array([0.002, 0.005, 0.02, 0.05, 0.06])
     rms = np.array([1.0, 2.0, 3.0, 4.0, 8.0])
     flux = np.array([-0.1, 0.2, -0.3, 0.1, 0.1])
-    summary = metrics.summarise(rms, flux, np.ones(5), noise)
+    significance = np.array([4.0, 2.9, 3.1, -5.0, 0.0])
+    summary = metrics.summarise(rms, flux, np.ones(5), significance, noise)
     assert list(summary) == ["all", "0.1-1%", "1-3%", "3-10%"]
     assert summary["all"]["median_rms_error"] == 3
     assert summary["0.1-1%"]["systems"] == 2
     assert summary["0.1-1%"]["median_abs_flux_error"] == pytest.approx(0.15)
     assert summary["0.1-1%"]["flux_bias"] == pytest.approx(0.05)
     assert summary["3-10%"]["median_rms_error"] == 6
-    assert "1-3%" not in metrics.summarise(rms[:2], flux[:2], np.ones(2), noise[:2])
+    assert summary["all"]["share_with_signal_left"] == pytest.approx(2 / 5)
+    assert summary["0.1-1%"]["share_with_signal_left"] == pytest.approx(1 / 2)
+    assert summary["3-10%"]["share_with_signal_left"] == 0
+    two = metrics.summarise(rms[:2], flux[:2], np.ones(2), significance[:2], noise[:2])
+    assert "1-3%" not in two

@@ -179,3 +179,16 @@ def test_trains_on_jax_where_there_is_no_tensorflow(tmp_path):
     with open(output / "log.csv", newline="") as file:
         assert [int(row["steps"]) for row in csv.DictReader(file)] == [2, 4]
     assert "cell" in str(sorted(weights_in(output / "rim.weights.h5")))
+
+
+def test_every_epoch_says_where_it_was_trained(uninterrupted):
+    with open(uninterrupted / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    # Outside of a checkout there is no commit, and none is written.
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    for row in rows:
+        assert row["machine"].startswith(f"tensorflow on {os.cpu_count()} cores of ")
+        assert commit.startswith(row["commit"].removesuffix("-dirty"))
+        assert bool(commit) == bool(row["commit"])
