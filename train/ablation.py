@@ -29,6 +29,7 @@ VARIANTS = {
     "widths x 1.5": {"channels": (48, 72, 24, 48)},
     "loss: equal weights (paper)": {"loss_weights": "equal"},
     "no skip (paper)": {"skip": False},
+    "loss: 0.1 of the flux error": {"flux_weight": 0.1},
     "blocks of 2 x 2": {"block": 2},
     "blocks of 2 x 2, second ConvGRU of 64": {"block": 2, "channels": (32, 48, 16, 64)},
     "blocks of 2 x 2, widths x 1.5, then 64": {"block": 2, "channels": (48, 72, 32, 64)},

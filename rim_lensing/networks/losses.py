@@ -20,6 +20,12 @@ def rms_error(true_source, sources):
     return error / ops.max(true_source, axis=(1, 2))[:, None]
 
 
+def abs_flux_error(true_source, sources):
+    """|sum S / sum S_true - 1|; arguments and result as of `rms_error`."""
+    true_flux = ops.sum(true_source, axis=(1, 2))[:, None]
+    return ops.abs(ops.sum(sources, axis=(2, 3)) / true_flux - 1)
+
+
 @keras.saving.register_keras_serializable(package="rim_lensing")
 class UnrolledRMSError(keras.losses.Loss):
     """rms error over the peak, averaged over the T steps and the batch.
@@ -28,21 +34,31 @@ class UnrolledRMSError(keras.losses.Loss):
 
     Args:
         step_weights: "equal" (the paper's) or "later": weights proportional to 1 ... T.
+        flux_weight: Times |flux error| is added. An absolute error has its minimum at the median,
+            so that sources come out too bright as often as too faint.
     """
 
-    def __init__(self, step_weights: str = "equal", name: str = "unrolled_rms_error", **kwargs):
-        """Keep the choice."""
+    def __init__(
+        self,
+        step_weights: str = "equal",
+        flux_weight: float = 0.0,
+        name: str = "unrolled_rms_error",
+        **kwargs,
+    ):
+        """Keep the choices."""
         super().__init__(name=name, **kwargs)
-        self.step_weights = step_weights
+        self.step_weights, self.flux_weight = step_weights, flux_weight
 
     @classmethod
     def from_rim_config(cls, config: RIMConfig) -> "UnrolledRMSError":
         """Return the loss that a configuration asks for."""
-        return cls(config.loss_weights)
+        return cls(config.loss_weights, config.flux_weight)
 
     def call(self, y_true, y_pred):
         """Return (batch,)."""
         errors = rms_error(y_true, y_pred)
+        if self.flux_weight:
+            errors = errors + self.flux_weight * abs_flux_error(y_true, y_pred)
         if self.step_weights == "equal":
             return ops.mean(errors, axis=1)
         weights = ops.arange(1, errors.shape[1] + 1, dtype=errors.dtype)
@@ -50,7 +66,8 @@ class UnrolledRMSError(keras.losses.Loss):
 
     def get_config(self) -> dict:
         """Return what __init__ needs."""
-        return super().get_config() | {"step_weights": self.step_weights}
+        choices = {"step_weights": self.step_weights, "flux_weight": self.flux_weight}
+        return super().get_config() | choices
 
 
 @keras.saving.register_keras_serializable(package="rim_lensing")

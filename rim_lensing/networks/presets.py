@@ -39,6 +39,8 @@ class RIMConfig(Geometry):
         flux_scale: "unit": sources have peak 1 in the image's unit (the paper's). "image": the
             scale is estimated from the image, see `rim.estimate_flux_scale`.
         loss_weights: Of the T outputs in the cost: "equal", or "later" (growing linearly).
+        flux_weight: What |flux error| counts in the cost, against 1 of the rms error. The rms error
+            hardly notices a faint haze over all of the sky, and the flux does. 0: the paper's.
 
     Raises:
         ValueError: An option that does not exist, or values that do not fit together.
@@ -54,6 +56,7 @@ class RIMConfig(Geometry):
     skip: bool = False
     flux_scale: str = "unit"
     loss_weights: str = "equal"
+    flux_weight: float = 0.0
 
     def __post_init__(self):
         """Refuse what cannot be built."""
@@ -63,6 +66,10 @@ class RIMConfig(Geometry):
                 raise ValueError(
                     f"`{name}` must be one of {choices}. Received: {getattr(self, name)!r}"
                 )
+        if not 0 <= self.flux_weight < float("inf"):
+            raise ValueError(
+                f"`flux_weight` must be 0 or positive. Received: flux_weight={self.flux_weight}"
+            )
         if self.source_side % self.stride:
             raise ValueError(
                 f"`source_side` must be a multiple of the stride {self.stride}. "

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
 from rim_lensing.networks.losses import FinalRMSError, UnrolledRMSError
+from rim_lensing.networks.presets import get_preset
 
 
 def constant_errors():
@@ -21,6 +24,20 @@ def test_loss_of_known_errors(weights, expected):
     assert float(UnrolledRMSError(weights)(truth, outputs)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_flux_counts_as_much_as_it_should():
+    """Errors of 0.2, 0.4, 0.6 on 16 pixels over a flux of 2: flux errors of 1.6, 3.2, 4.8."""
+    truth, outputs = constant_errors()
+    assert float(UnrolledRMSError("equal", 0.1)(truth, outputs)) == pytest.approx(0.2 + 0.32)
+    mirrored = 2 * truth[:, None] - outputs
+    assert float(UnrolledRMSError("equal", 0.1)(truth, mirrored)) == pytest.approx(0.2 + 0.32)
+
+
+def test_loss_is_that_of_the_configuration():
+    config = replace(get_preset("tiny16"), loss_weights="later", flux_weight=0.3)
+    loss = UnrolledRMSError.from_rim_config(config)
+    assert (loss.step_weights, loss.flux_weight) == ("later", 0.3)
+
+
 def test_metric_takes_the_last_step():
     truth, outputs = constant_errors()
     metric = FinalRMSError()
@@ -30,6 +47,6 @@ def test_metric_takes_the_last_step():
 
 def test_loss_is_rebuilt_from_its_config():
     loss = keras.saving.deserialize_keras_object(
-        keras.saving.serialize_keras_object(UnrolledRMSError("later"))
+        keras.saving.serialize_keras_object(UnrolledRMSError("later", 0.3))
     )
-    assert loss.step_weights == "later"
+    assert (loss.step_weights, loss.flux_weight) == ("later", 0.3)

@@ -43,6 +43,7 @@ def test_unknown_preset_gives_the_nearest():
         ({"likelihood_input": "log"}, "likelihood_input.*Received: 'log'"),
         ({"stride": 5}, "multiple of the stride 5"),
         ({"stride": 4, "block": 3}, "block.*divide the stride 4.*block=3"),
+        ({"flux_weight": -0.1}, "flux_weight.*Received: flux_weight=-0.1"),
         ({"block": 0}, "block.*Received: block=0"),
         ({"psf_side": 48}, "psf_side.*odd.*48"),
         ({"psf_side": 193}, "not larger than the image.*193"),
