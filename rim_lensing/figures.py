@@ -112,7 +112,7 @@ def mock_reconstructions(
             axes[i, column].set_yticks([])
         axes[0, column].set_title(title)
         ends = (style["vmin"], style["vmax"])
-        bar = {"location": "bottom", "label": label, "aspect": 14, "shrink": 0.9}
+        bar = {"location": "bottom", "label": label, "aspect": 14, "shrink": 0.9, "pad": 0.1 / rows}
         figure.colorbar(drawn, ax=axes[:, column], ticks=(*ends, np.mean(ends)), **bar)
     for i in range(rows):
         axes[i, 0].set_ylabel(f"noise {np.median(noise[i]) / image[i].max():.1%}")
@@ -229,6 +229,7 @@ def lens_contours(
         low, high = np.minimum(low, truth), np.maximum(high, truth)
     margin = np.maximum(0.08 * (high - low), 1e-9)
     figure = Figure(figsize=(1.75 * len(names) + 1, 1.75 * len(names) + 1))
+    heights = np.zeros(len(names))
     for draws, color in zip(samples, _POSTERIORS, strict=False):
         corner(
             draws,
@@ -247,6 +248,10 @@ def lens_contours(
             max_n_ticks=3,
             fig=figure,
         )
+        diagonal = figure.axes[:: len(names) + 1]
+        heights = np.maximum(heights, [axis.get_ylim()[1] for axis in diagonal])
+    for axis, height in zip(diagonal, heights, strict=True):
+        axis.set_ylim(0, height)
     entries = [
         Line2D([], [], color=color, label=title)
         for color, title in zip(_POSTERIORS, titles, strict=False)
