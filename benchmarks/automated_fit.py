@@ -7,10 +7,12 @@ writes table.md: how many end consistent with noise, how well theta_E is known, 
 were reconstructed on the way, and the source's errors with the true, the predicted and the
 optimised lens. `--lens-model scatter` starts from the truth plus Gaussian errors, of the size that
 a CNN is wanted to have, times `--scatter`. Every system is kept in a file: an interrupted run goes
-on with the same command, and `--draw-only` writes the table of the systems that are there.
+on with the same command, and `--draw-only` writes the table of the systems that are there. Of the
+first EXAMPLES systems it keeps images, sources and curves, for figures 7 and 8 (paper.py).
 """
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 from resumable import claim_run, in_processes, read_arrays, run, run_parser, write_arrays
@@ -19,6 +21,7 @@ from resumable import claim_run, in_processes, read_arrays, run, run_parser, wri
 MEDIAN_ERRORS = (0.02, 0.04, 0.04, 0.02, 0.02, 0.02, 0.02)
 MEDIAN_TO_SIGMA = 1.4826
 LENSES = {"true": "true lens", "predicted": "predicted lens", "fitted": "after optimisation"}
+EXAMPLES = 3
 
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
@@ -54,6 +57,14 @@ def main(arguments=None) -> int:
     paths = [path for path in files.values() if path.exists()]
     if not paths:
         raise FileNotFoundError(f"There are no systems in {options.output}")
+    examples = [
+        (i, path, options.output / f"example_{i:04d}.npz", options)
+        for i, path in files.items()
+        if i < EXAMPLES and path.exists()
+    ]
+    missing = [job for job in examples if not job[2].exists()]
+    if missing and not options.draw_only:
+        in_processes(_write_example, missing, options.workers, "example")
     text = table(read_arrays(paths))
     (options.output / "table.md").write_text(text)
     print(text)
@@ -82,6 +93,19 @@ class Scatter:
 _loaded: dict = {}
 
 
+def _system(number: int, options: argparse.Namespace) -> tuple:
+    """Return the RIM, the mock system, and what an observer has of it."""
+    from rim_lensing.simulation.validation_set import validation_set
+    from rim_lensing.zoo import load_pretrained
+
+    if "model" not in _loaded:
+        _loaded["model"] = load_pretrained(options.model)
+        _loaded["set"] = validation_set(_loaded["model"].network.config, options.galaxies)
+    mock = _loaded["set"].mocks([number])
+    data = {"image": mock.image[0], "noise": mock.noise[0], "psf": mock.psf[0]}
+    return _loaded["model"], mock, data
+
+
 def _fit(job: tuple) -> None:
     """Fit one system, measure its source behind every lens, and write what was found."""
     import time
@@ -90,18 +114,16 @@ def _fit(job: tuple) -> None:
     from rim_lensing import metrics
     from rim_lensing.inference.automated_fit import automated_fit
     from rim_lensing.inference.residual_test import check_residuals
-    from rim_lensing.simulation.validation_set import validation_set
     from rim_lensing.zoo import load_pretrained
 
     number, path, options = job
-    if not _loaded:
-        _loaded["model"] = load_pretrained(options.model)
-        if options.lens_model != "scatter":
+    model, mock, data = _system(number, options)
+    if options.lens_model == "scatter":
+        lens_model = Scatter(mock.lens[0], number, options.scatter)
+    else:
+        if "lens_model" not in _loaded:
             _loaded["lens_model"] = load_pretrained(options.lens_model)
-        _loaded["set"] = validation_set(_loaded["model"].network.config, options.galaxies)
-    model, mock = _loaded["model"], _loaded["set"].mocks([number])
-    lens_model = _loaded.get("lens_model") or Scatter(mock.lens[0], number, options.scatter)
-    data = {"image": mock.image[0], "noise": mock.noise[0], "psf": mock.psf[0]}
+        lens_model = _loaded["lens_model"]
     with warnings.catch_warnings():
         # The edges of the priors, seen through the noise, look like the outside.
         warnings.simplefilter("ignore", UserWarning)
@@ -134,6 +156,48 @@ def _fit(job: tuple) -> None:
         row[f"{name}_rms_error"] = np.nan if missing else metrics.rms_error(*pair)[0]
         row[f"{name}_chi2"] = np.nan if missing else result.chi2
     write_arrays(path, {name: np.array(value)[None] for name, value in row.items()})
+
+
+def _write_example(job: tuple) -> None:
+    """Reconstruct a fitted system behind each of its lenses, and write what there is to see.
+
+    Not part of `_fit`: a run that was finished before runs kept examples gets them too. A lens
+    that leads nowhere has no source: NaN.
+    """
+    import warnings
+
+    number, fitted, path, options = job
+    model, mock, data = _system(number, options)
+    found = read_arrays([fitted])
+    arrays = {"image": mock.image[0], "noise": mock.noise[0], "true_source": mock.source[0]}
+    for name in LENSES:
+        if np.isnan(found[f"{name}_rms_error"][0]):
+            panels = {
+                "source": np.full_like(mock.source[0], np.nan),
+                "model_image": np.full_like(mock.image[0], np.nan),
+                "critical_curves": [],
+                "caustics": [],
+            }
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # As in _fit.
+                panels = model.reconstruct(lens=found[f"{name}_lens"][0], **data).panels()
+        arrays |= {
+            f"{name}_lens_source": panels["source"].astype("float32"),
+            f"{name}_lens_model": panels["model_image"].astype("float32"),
+            f"{name}_critical_curves": joined(panels["critical_curves"]),
+            f"{name}_caustics": joined(panels["caustics"]),
+        }
+    geometry = model.network.config
+    arrays["image_pixel_scale"] = geometry.image_pixel_scale
+    arrays["source_pixel_scale"] = geometry.source_pixel_scale
+    write_arrays(path, arrays)
+
+
+def joined(curves: Sequence[np.ndarray]) -> np.ndarray:
+    """Return curves of (points, 2) each as one, (all points, 2), a row of NaN after each."""
+    gap = np.full((1, 2), np.nan)
+    return np.concatenate([gap[:0], *(part for curve in curves for part in (curve, gap))])
 
 
 def table(arrays: dict) -> str:
