@@ -15,7 +15,9 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
-from resumable import claim_run, in_processes, read_arrays, run, run_parser, write_arrays
+from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
+
+from rim_lensing.program import run
 
 # Standard deviations of errors whose medians are 0.02", 0.04, 0.04, 0.02", 0.02", 0.02, 0.02.
 MEDIAN_ERRORS = (0.02, 0.04, 0.04, 0.02, 0.02, 0.02, 0.02)
@@ -290,4 +292,4 @@ def _failures(arrays: dict, errors: dict) -> list[str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "interrupted; the same command goes on")

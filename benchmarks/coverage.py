@@ -21,7 +21,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from resumable import claim_run, in_processes, run, run_parser, write_arrays
+from resumable import claim_run, in_processes, run_parser, write_arrays
+
+from rim_lensing.program import run
 
 SEED = 2_019_883_015
 DRAWS_KEPT = 4000
@@ -304,4 +306,4 @@ def _report(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "interrupted; the same command goes on")

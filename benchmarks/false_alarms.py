@@ -8,7 +8,6 @@ p-values, by noise; 240 systems take three minutes.
 """
 
 import argparse
-import sys
 import warnings
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rim_lensing.inference.residual_test import check_residuals
+from rim_lensing.program import run
 from rim_lensing.simulation.galaxy_pool import development_galaxies
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import NOISE_BINS, Priors
@@ -75,9 +75,4 @@ def table(noise: np.ndarray, p_values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    run(main)

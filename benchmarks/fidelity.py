@@ -13,7 +13,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from resumable import claim_run, in_processes, read_arrays, run, run_parser, write_arrays
+from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
+
+from rim_lensing.program import run
 
 CHUNK = 10
 METHODS = {"rim": "RIM", "linear": "linear, evidence", "oracle": "linear, oracle"}
@@ -145,4 +147,4 @@ def _report(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "interrupted; the same command goes on")

@@ -13,7 +13,9 @@ import warnings
 
 import numpy as np
 from automated_fit import Scatter
-from resumable import claim_run, in_processes, read_arrays, run, run_parser, write_arrays
+from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
+
+from rim_lensing.program import run
 
 PROFILES = {"SIE": 7, "EPL": 8}
 
@@ -118,4 +120,4 @@ def table(cases: dict) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "interrupted; the same command goes on")

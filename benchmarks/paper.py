@@ -27,7 +27,8 @@ from paper_arrays import (
 from paper_lens_rows import chain_rows, fit_rows
 from paper_source_rows import fidelity_rows, out_of_distribution_rows
 from paper_table import as_markdown
-from resumable import run
+
+from rim_lensing.program import run
 
 _READERS = {
     "fidelity": read_fidelity,

@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -81,17 +80,6 @@ def claim(directory: Path, description: dict) -> None:
             f"{directory} holds a run with other settings ({path.name}): choose another directory"
         )
     path.write_text(text)
-
-
-def run(main: Callable[[], int]) -> None:
-    """Run a program that goes on where it was, and exit with its status."""
-    try:
-        sys.exit(main())
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        sys.exit(130)
 
 
 def write_arrays(path: Path, arrays: dict) -> None:

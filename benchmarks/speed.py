@@ -20,6 +20,8 @@ import sys
 import time
 from pathlib import Path
 
+from rim_lensing.program import run
+
 SIZES = (32, 64, 96, 128, 192, 256)
 RIM_BATCHES = (1, 16)
 METHODS = {
@@ -104,14 +106,14 @@ def _child(options: argparse.Namespace) -> dict:
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {"peak_MB": round(after / 1024), "growth_MB": round((after - before) / 1024)}
     runners = {name: _runner(name, mocks, geometry, options.model) for name in names}
-    for name, run in runners.items():
+    for name, reconstruct in runners.items():
         if name.startswith("rim"):
-            run()
+            reconstruct()
     times: dict = {name: [] for name in names}
     for _ in range(options.repeats):
-        for name, run in runners.items():
+        for name, reconstruct in runners.items():
             wall, processor = time.perf_counter(), time.process_time()
-            run()
+            reconstruct()
             times[name].append(
                 {
                     "wall": (time.perf_counter() - wall) / METHODS[name],
@@ -163,8 +165,8 @@ def _rim_runner(batch: int, mocks, geometry, model_name: str):
     network.build()
     network.set_weights(trained.get_weights())
     inputs = {key: np.repeat(value, batch, axis=0) for key, value in mocks.network_inputs().items()}
-    run = compiled(lambda values: network(values)[:, -1])
-    return lambda: np.asarray(run(inputs))
+    compute = compiled(lambda values: network(values)[:, -1])
+    return lambda: np.asarray(compute(inputs))
 
 
 def _linear_runner(name: str, mocks, geometry):
@@ -242,9 +244,4 @@ def _memory(results: dict, size: str, name: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on")
+    run(main, "interrupted; the same command goes on")

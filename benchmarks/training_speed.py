@@ -10,8 +10,9 @@ point operations are those of the convolutions: a training step has three times 
 
 import argparse
 import resource
-import sys
 import time
+
+from rim_lensing.program import run
 
 TRAINING_OVER_FORWARD = 3
 """The gradients with respect to inputs and to kernels cost as much as the forward pass, each."""
@@ -80,9 +81,4 @@ def main(arguments=None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    run(main)

@@ -10,9 +10,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from training_command import run
-
 from rim_lensing.networks.presets import get_preset
+from rim_lensing.program import run
 
 BASELINE = "euclid64"
 VARIANTS = {
@@ -116,4 +115,4 @@ def _write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "interrupted; the same command resumes from the last checkpoint")

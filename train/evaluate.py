@@ -1,8 +1,9 @@
 """Measure a model of the zoo again: python train/evaluate.py rim_euclid64 --galaxies FILE."""
 
 import argparse
-import sys
 from pathlib import Path
+
+from rim_lensing.program import run
 
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
@@ -68,9 +69,4 @@ def main(arguments=None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    run(main)

@@ -1,8 +1,9 @@
 """Verify or freeze the validation set of a grid: python train/make_validation_set.py euclid64."""
 
 import argparse
-import sys
 from pathlib import Path
+
+from rim_lensing.program import run
 
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
@@ -61,9 +62,4 @@ def main(arguments=None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, RuntimeError, FileExistsError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; nothing was written")
+    run(main, "interrupted; nothing was written")

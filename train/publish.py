@@ -1,8 +1,9 @@
 """Publish a training run: python train/publish.py RUN_DIR --name rim_euclid64 --galaxies FILE."""
 
 import argparse
-import sys
 from pathlib import Path
+
+from rim_lensing.program import run
 
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
@@ -60,9 +61,4 @@ def main(arguments=None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, RuntimeError, FileExistsError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; nothing was published")
+    run(main, "interrupted; nothing was published")

@@ -10,11 +10,11 @@ from training_command import (
     chosen_recipe,
     describe_run,
     load_initial_weights,
-    run,
     training_parser,
 )
 
 from rim_lensing.networks.lens_cnn_presets import LENS_CNN_PRESETS, get_lens_cnn_preset
+from rim_lensing.program import run
 
 
 def main(arguments=None) -> int:
@@ -66,4 +66,4 @@ def main(arguments=None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "interrupted; the same command resumes from the last checkpoint")

@@ -8,11 +8,11 @@ from training_command import (
     chosen_recipe,
     describe_run,
     load_initial_weights,
-    run,
     training_parser,
 )
 
 from rim_lensing.networks.presets import PRESETS, get_preset
+from rim_lensing.program import run
 
 
 def main(arguments=None) -> int:
@@ -63,4 +63,4 @@ def main(arguments=None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "interrupted; the same command resumes from the last checkpoint")

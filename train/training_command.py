@@ -1,8 +1,7 @@
 """What train_rim.py and train_lens_cnn.py have in common: command line, recipe, description."""
 
 import argparse
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,14 +108,3 @@ def describe_run(
         "development_split": DEVELOPMENT_SPLIT,
         "priors": priors.to_dict(),
     }
-
-
-def run(main: Callable[[], int]) -> None:
-    """Run a program whose interrupted runs resume, and exit with its status."""
-    try:
-        sys.exit(main())
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
-        sys.exit(130)

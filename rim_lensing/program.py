@@ -1,0 +1,21 @@
+"""How the programs of train/ and benchmarks/ end: with a status and one line, not a traceback."""
+
+import sys
+from collections.abc import Callable
+
+
+def run(main: Callable[[], int], interrupted: str = "interrupted") -> None:
+    """Run a program and exit with its status.
+
+    Args:
+        main: Returns the exit status. What it refuses (ValueError, RuntimeError, an OSError such as
+            FileNotFoundError) is told in one line, with status 1.
+        interrupted: What is said after ctrl-C, with status 130.
+    """
+    try:
+        sys.exit(main())
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        sys.exit(130)
