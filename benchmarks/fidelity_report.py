@@ -35,7 +35,7 @@ def measure(arrays: dict, methods: dict, regularization: str) -> dict:
         fitted = arrays["fitted_parameters"] if method == "linear" else 0.0
         measures |= {
             f"{method}_rms_error": metrics.rms_error(source, truth),
-            f"{method}_galaxy_error": _galaxy_error(source, truth),
+            f"{method}_galaxy_error": galaxy_error(source, truth),
             f"{method}_flux_error": metrics.flux_error(source, truth),
             f"{method}_chi2": metrics.chi2_per_pixel(residual, noise_map),
             f"{method}_chi2_significance": metrics.chi2_significance(residual, noise_map, fitted),
@@ -46,7 +46,7 @@ def measure(arrays: dict, methods: dict, regularization: str) -> dict:
     return measures
 
 
-def _galaxy_error(source: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def galaxy_error(source: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return `metrics.rms_error` over the pixels above _FOOTPRINT of the peak, (systems,).
 
     Stamps of galaxies are zero outside of the galaxy: a RIM learns that, a Gaussian prior cannot.

@@ -1,0 +1,250 @@
+"""Sources far from the training set: RIM against semilinear inversion (paper figure 10).
+
+    python benchmarks/out_of_distribution.py --output runs/out_of_distribution
+
+needs no download: rendered text beside procedural galaxies, the yardstick. More classes of sources
+come with `--digits` (MNIST's file of images), `--photographs` (a folder of photographed text) and
+`--galaxies` with `--survey` (kinds of the galaxy file that are compared with its other kinds). Only
+galaxies of the validation split are used. "Another survey" is not one that the network has never
+seen: other galaxies of these kinds are in the training split, where they are the few.
+
+System i has the same lens, PSF, noise, and the same place, size and angle of its source in all
+classes. They are drawn from the package's priors until the sources of ALL classes meet the
+constraints on magnification and borders, so the galaxies here are not quite those of fidelity.py:
+text fills its square, which must therefore lie further inside. The linear inversion is the one of
+fidelity.py: gradient prior, the strength of the largest evidence, matrix-free.
+
+Text that fills the source grid is seen through one lens at three levels of noise besides. Arrays
+are kept in chunks: a run that was interrupted goes on with the same command, and a finished one is
+drawn again. Then it writes measures.npz, table.md and the figures.
+"""
+
+import argparse
+import warnings
+from pathlib import Path
+
+import numpy as np
+from resumable import claim_run, in_processes, read_arrays, run, run_parser, write_arrays
+
+CHUNK = 5
+PAGE_NOISE = (0.01, 0.03, 0.1)
+_MAX_CANDIDATES = 2000
+_PAGE_RADIUS = 0.2  # Einstein radius over the width of the image
+_PAGE_LENS = (0.08, 0.06, 0.0, 0.0, 0.04, -0.03)  # e1, e2, x, y, gamma1, gamma2
+
+
+def parse_arguments(arguments=None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = run_parser(__doc__.split("\n")[0], systems=100)
+    parser.add_argument(
+        "--survey",
+        nargs="+",
+        default=(),
+        metavar="KIND",
+        help="of --galaxies, compared with the rest",
+    )
+    parser.add_argument("--digits", type=Path, help="MNIST's idx file of images, or its folder")
+    parser.add_argument("--photographs", type=Path, help="folder of photographed text")
+    parser.add_argument("--seed", type=int, default=0, help="of the systems")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None) -> int:
+    """Reconstruct what is missing, measure, draw."""
+    options = parse_arguments(arguments)
+    if options.seed < 0:
+        raise ValueError(f"--seed must not be negative. Received: {options.seed}")
+    sources = _sources(options)
+    claim_run(options, {"seed": options.seed, "sources": sources.digest()})
+    jobs = [(path, systems, options) for path, systems in _chunks(options) if not path.exists()]
+    if not _page_path(options).exists():
+        jobs.append((_page_path(options), None, options))
+    if jobs:
+        in_processes(_reconstruct, jobs, options.workers, f"{CHUNK} systems")
+    _report(options)
+    return 0
+
+
+def _sources(options: argparse.Namespace):
+    from out_of_distribution_sources import Sources
+
+    return Sources(
+        options.galaxies, options.survey, options.photographs, options.digits, options.seed
+    )
+
+
+def _chunks(options: argparse.Namespace) -> list[tuple[Path, range]]:
+    """Return the file and the systems of every chunk."""
+    chunks = []
+    for start in range(0, options.systems, CHUNK):
+        systems = range(start, min(start + CHUNK, options.systems))
+        name = f"systems_{systems.start:04d}_{systems.stop:04d}.npz"
+        chunks.append((options.output / name, systems))
+    return chunks
+
+
+def _page_path(options: argparse.Namespace) -> Path:
+    return options.output / "pages.npz"
+
+
+_loaded: dict = {}
+
+
+def _reconstruct(job: tuple) -> None:
+    """Reconstruct one chunk of systems, or the pages, and write the file."""
+    from rim_lensing.zoo import load_pretrained
+
+    path, systems, options = job
+    if not _loaded:
+        _loaded["model"], _loaded["sources"] = load_pretrained(options.model), _sources(options)
+    model, sources = _loaded["model"], _loaded["sources"]
+    geometry = model.network.config
+    if systems is None:
+        mocks, labels = page_mocks(sources.pages(geometry.source_side), geometry, options.seed)
+    else:
+        mocks, labels = matched_mocks(sources, systems, geometry, options.seed)
+    write_arrays(path, labels | reconstruct_both(model, mocks))
+
+
+def matched_mocks(sources, systems: range, geometry, seed: int):
+    """Make systems that differ in nothing but the class of the source.
+
+    Args:
+        sources: Of the stamps, see `out_of_distribution_sources.Sources`.
+        systems: Their numbers; each is the same whatever others are asked for.
+        geometry: Grids, PSF side and supersampling; a RIMConfig is one.
+        seed: Of lenses, placements and noise.
+
+    Returns:
+        MockObservations of all classes of the first system, then of the next; and arrays that say
+        of which class, system, source and kind each is.
+
+    Raises:
+        RuntimeError: Hardly any candidate meets the constraints in all classes.
+    """
+    from rim_lensing.simulation.mock_observations import SystemRenderer, concatenate, observe
+    from rim_lensing.simulation.priors import Priors
+
+    priors = Priors()
+    renderer = SystemRenderer(priors, geometry)
+    parts, rows = [], []
+    for system in systems:
+        stamps = sources.stamps(system)
+        pictures, numbers = np.stack([stamp.picture for stamp in stamps]), np.arange(len(stamps))
+        for candidate in range(_MAX_CANDIDATES):
+            generator = np.random.default_rng([seed, system, candidate])
+            drawn = priors.draw(generator, 1)
+            parameters = {
+                key: np.repeat(value, len(stamps), axis=0) for key, value in drawn.items()
+            }
+            rendered = renderer.render(pictures, parameters)
+            if renderer.meets_constraints(rendered).all():
+                break
+        else:
+            raise RuntimeError(
+                f"None of {_MAX_CANDIDATES} candidates of system {system} meets the constraints of "
+                f"{priors} with the sources of all classes, {sources.classes}"
+            )
+        draws = generator.standard_normal(rendered["image"].shape[1:], dtype="float32")
+        parts.append(observe(rendered, np.broadcast_to(draws, rendered["image"].shape), numbers))
+        rows += [
+            (name, system, stamp.source, stamp.kind)
+            for name, stamp in zip(sources.classes, stamps, strict=True)
+        ]
+    columns = zip(
+        ("label", "system", "source_number", "kind"), zip(*rows, strict=True), strict=True
+    )
+    return concatenate(parts), {name: np.array(values) for name, values in columns}
+
+
+def page_mocks(pages: dict[str, np.ndarray], geometry, seed: int):
+    """See every page through one lens, at each level of noise; the same deviates for all.
+
+    Args:
+        pages: Sources (n, n) by name, peak 1.
+        geometry: Grids, PSF side and supersampling; a RIMConfig is one.
+        seed: Of the noise.
+
+    Returns:
+        MockObservations, and an array that says of which page each is.
+    """
+    from keras import ops
+
+    from rim_lensing.lensing.forward_model import ForwardModel, total_magnification
+    from rim_lensing.lensing.psf import gaussian_kernel
+    from rim_lensing.simulation.mock_observations import observe
+
+    image_grid, source_grid = geometry.image_grid, geometry.source_grid
+    source = np.repeat(np.stack(list(pages.values())), len(PAGE_NOISE), axis=0)
+    count, scale = len(source), geometry.image_pixel_scale
+    lens = np.float32([[_PAGE_RADIUS * image_grid.width, *_PAGE_LENS]] * count)
+    psf = gaussian_kernel(np.full(count, scale / 2, "float32"), geometry.psf_side, scale)
+    model = ForwardModel(lens, psf, image_grid, source_grid, geometry.supersampling)
+    unblurred = model.ray_tracer.apply(source)
+    image = ops.convert_to_numpy(model.blur.apply(unblurred))
+    magnification = total_magnification(source, unblurred, source_grid, image_grid)
+    rendered = {
+        "source": source,
+        "image": image,
+        "psf": ops.convert_to_numpy(psf),
+        "lens": lens,
+        "noise_level": np.float32(PAGE_NOISE * len(pages)),
+        "magnification": ops.convert_to_numpy(magnification),
+    }
+    draws = np.random.default_rng(seed).standard_normal(image.shape[1:], dtype="float32")
+    labels = {"label": np.repeat(list(pages), len(PAGE_NOISE))}
+    return observe(rendered, np.broadcast_to(draws, image.shape), np.arange(count)), labels
+
+
+def reconstruct_both(model, mocks) -> dict[str, np.ndarray]:
+    """Reconstruct mock observations with the RIM and with the linear inversion.
+
+    Args:
+        model: A RIMReconstructor.
+        mocks: MockObservations on its grids.
+
+    Returns:
+        What the report needs, arrays (batch, ...): truths, images, noise, sources and model images.
+    """
+    from rim_lensing.evaluation import reconstruct
+    from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+
+    rim = reconstruct(model, mocks)
+    inversion = SemilinearInversion("gradient", engine="matrix-free", geometry=model.network.config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        # One by one, or it draws a progress bar of its own.
+        linear = [
+            inversion.reconstruct(*one, uncertainties=False)
+            for one in zip(mocks.image, mocks.noise, mocks.psf, mocks.lens, strict=True)
+        ]
+    return {
+        "true_source": mocks.source,
+        "image": mocks.image,
+        "noise_rms": mocks.noise[:, 0, 0],
+        "noise_level": mocks.noise_level,
+        "magnification": mocks.magnification,
+        "rim_source": rim.source.astype("float32"),
+        "rim_model": rim.model_image.astype("float32"),
+        "linear_source": np.array([one.source for one in linear], "float32"),
+        "linear_model": np.array([one.model_image for one in linear], "float32"),
+        "linear_strength": np.array([one.strength for one in linear]),
+    }
+
+
+def _report(options: argparse.Namespace) -> None:
+    """Measure and draw what the chunks hold."""
+    from out_of_distribution_report import draw, measure, report
+
+    arrays = read_arrays([path for path, _ in _chunks(options)])
+    pages = read_arrays([_page_path(options)])
+    measures, page_measures = measure(arrays), measure(pages)
+    write_arrays(options.output / "measures.npz", measures)
+    text = report(measures, page_measures)
+    (options.output / "table.md").write_text(text)
+    draw((arrays, measures), (pages, page_measures), options.output)
+    print(text)
+
+
+if __name__ == "__main__":
+    run(main)
