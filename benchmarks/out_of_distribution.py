@@ -92,69 +92,70 @@ _loaded: dict = {}
 
 def _reconstruct(job: tuple) -> None:
     """Reconstruct one chunk of systems, or the pages, and write the file."""
+    from rim_lensing.simulation.mock_observations import SystemRenderer
+    from rim_lensing.simulation.priors import Priors
     from rim_lensing.zoo import load_pretrained
 
     path, systems, options = job
     if not _loaded:
-        _loaded["model"], _loaded["sources"] = load_pretrained(options.model), _sources(options)
+        model = load_pretrained(options.model)
+        renderer = SystemRenderer(Priors(), model.network.config)
+        _loaded.update(model=model, renderer=renderer, sources=_sources(options))
     model, sources = _loaded["model"], _loaded["sources"]
     geometry = model.network.config
     if systems is None:
         mocks, labels = page_mocks(sources.pages(geometry.source_side), geometry, options.seed)
-    else:
-        mocks, labels = matched_mocks(sources, systems, geometry, options.seed)
-    write_arrays(path, labels | reconstruct_both(model, mocks))
+        write_arrays(path, labels | reconstruct_both(model, mocks))
+        return
+    rows = []
+    for system in systems:
+        mocks, labels = matched_mocks(sources, system, _loaded["renderer"], options.seed)
+        rows.append(labels | reconstruct_both(model, mocks))
+    write_arrays(path, {name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
 
 
-def matched_mocks(sources, systems: range, geometry, seed: int):
+def matched_mocks(sources, system: int, renderer, seed: int):
     """Make systems that differ in nothing but the class of the source.
 
     Args:
         sources: Of the stamps, see `out_of_distribution_sources.Sources`.
-        systems: Their numbers; each is the same whatever others are asked for.
-        geometry: Grids, PSF side and supersampling; a RIMConfig is one.
-        seed: Of lenses, placements and noise.
+        system: Its number.
+        renderer: SystemRenderer, whose priors are drawn from.
+        seed: Of lens, placement and noise.
 
     Returns:
-        MockObservations of all classes of the first system, then of the next; and arrays that say
-        of which class, system, source and kind each is.
+        MockObservations, one for each class; and arrays that say of which class, system, source
+        and kind each is.
 
     Raises:
         RuntimeError: Hardly any candidate meets the constraints in all classes.
     """
-    from rim_lensing.simulation.mock_observations import SystemRenderer, concatenate, observe
-    from rim_lensing.simulation.priors import Priors
+    from rim_lensing.simulation.mock_observations import observe
 
-    priors = Priors()
-    renderer = SystemRenderer(priors, geometry)
-    parts, rows = [], []
-    for system in systems:
-        stamps = sources.stamps(system)
-        pictures, numbers = np.stack([stamp.picture for stamp in stamps]), np.arange(len(stamps))
-        for candidate in range(_MAX_CANDIDATES):
-            generator = np.random.default_rng([seed, system, candidate])
-            drawn = priors.draw(generator, 1)
-            parameters = {
-                key: np.repeat(value, len(stamps), axis=0) for key, value in drawn.items()
-            }
-            rendered = renderer.render(pictures, parameters)
-            if renderer.meets_constraints(rendered).all():
-                break
-        else:
-            raise RuntimeError(
-                f"None of {_MAX_CANDIDATES} candidates of system {system} meets the constraints of "
-                f"{priors} with the sources of all classes, {sources.classes}"
-            )
-        draws = generator.standard_normal(rendered["image"].shape[1:], dtype="float32")
-        parts.append(observe(rendered, np.broadcast_to(draws, rendered["image"].shape), numbers))
-        rows += [
-            (name, system, stamp.source, stamp.kind)
-            for name, stamp in zip(sources.classes, stamps, strict=True)
-        ]
-    columns = zip(
-        ("label", "system", "source_number", "kind"), zip(*rows, strict=True), strict=True
-    )
-    return concatenate(parts), {name: np.array(values) for name, values in columns}
+    stamps = sources.stamps(system)
+    count = len(stamps)
+    pictures = np.stack([stamp.picture for stamp in stamps])
+    for candidate in range(_MAX_CANDIDATES):
+        generator = np.random.default_rng([seed, system, candidate])
+        drawn = renderer.priors.draw(generator, 1)
+        parameters = {name: np.repeat(value, count, axis=0) for name, value in drawn.items()}
+        rendered = renderer.render(pictures, parameters)
+        if renderer.meets_constraints(rendered).all():
+            break
+    else:
+        raise RuntimeError(
+            f"None of {_MAX_CANDIDATES} candidates of system {system} meets the constraints of "
+            f"{renderer.priors} with the sources of all classes: {', '.join(sources.classes)}"
+        )
+    shape = rendered["image"].shape
+    draws = generator.standard_normal(shape[1:], dtype="float32")
+    labels = {
+        "label": np.array(sources.classes),
+        "system": np.full(count, system),
+        "source_number": np.array([stamp.source for stamp in stamps]),
+        "kind": np.array([stamp.kind for stamp in stamps]),
+    }
+    return observe(rendered, np.broadcast_to(draws, shape), np.arange(count)), labels
 
 
 def page_mocks(pages: dict[str, np.ndarray], geometry, seed: int):

@@ -315,7 +315,7 @@ def rows_figure(arrays: dict, measures: dict, rows: np.ndarray, title: str) -> F
         line[0].set_ylabel(f"noise {arrays['noise_level'][i]:.1%}")
         for column, method in enumerate(METHODS):
             rms, inner = measures[f"{method}_rms_error"][i], measures[f"{method}_inner_error"][i]
-            line[2 + column].set_xlabel(f"rms {rms:.1%} of peak, inside {inner:.1%}", fontsize=9)
+            line[2 + column].set_xlabel(f"rms {rms:.1%} of peak\ninside: {inner:.1%}", fontsize=9)
             chi2 = measures[f"{method}_chi2"][i]
             line[4 + column].set_xlabel(f"$\\chi^2$/pixel {chi2:.2f}", fontsize=9)
     titles = ["observation", "true source", *METHODS.values()]
