@@ -278,7 +278,7 @@ def draw(systems: tuple[dict, dict], pages: tuple[dict, dict], directory: Path) 
         rows = np.flatnonzero(pages[0]["label"] == name)
         figures[f"page_{name}"] = rows_figure(*pages, rows, "text that fills the source grid")
     for name, figure in figures.items():
-        figure.savefig(Path(directory) / f"{name}.png", dpi=80)
+        figure.savefig(Path(directory) / f"{name}.png", dpi=72)
 
 
 def examples(measures: dict, name: str) -> np.ndarray:
