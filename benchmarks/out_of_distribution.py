@@ -24,7 +24,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from resumable import claim_run, in_processes, read_arrays, run, run_parser, write_arrays
+from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
+
+from rim_lensing.program import run
 
 CHUNK = 5
 PAGE_NOISE = (0.01, 0.03, 0.1)
@@ -248,4 +250,4 @@ def _report(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "interrupted; the same command goes on")
