@@ -23,8 +23,9 @@ class Reconstruction:
     """A source, or a batch of them, and how well it explains the data.
 
     Shapes are those of one system; for a batch every array has a leading batch axis, and
-    `result[3]` is the Reconstruction of its fourth system. Arrays of flux are float64, in the unit
-    of the image that was given: surface brightness in flux per image pixel, in the source too.
+    `result[3]` is the Reconstruction of its fourth system, `result[:2]` of the first two. Arrays of
+    flux are float64, in the unit of the image that was given: surface brightness in flux per image
+    pixel, in the source too.
 
     Args:
         source: (n, n).
@@ -117,15 +118,23 @@ class Reconstruction:
             raise TypeError("This is the reconstruction of one system: it has no length")
         return len(self.source)
 
-    def __getitem__(self, index: int) -> "Reconstruction":
-        """Return one system of a batch."""
+    def __getitem__(self, index: int | slice) -> "Reconstruction":
+        """Return one system of a batch, or a smaller batch.
+
+        Raises:
+            TypeError: This is one system.
+            IndexError: There is no such system, or the slice holds none.
+        """
         if not self.is_batch:
             raise TypeError("This is the reconstruction of one system: it has no parts")
+        if isinstance(index, slice) and not len(self.source[index]):
+            raise IndexError(f"{index} holds none of the {len(self)} systems")
         parts = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
-                parts[field.name] = float(value[index]) if value.ndim == 1 else value[index]
+                part = value[index]
+                parts[field.name] = float(part) if np.ndim(part) == 0 else part
         return replace(self, **parts)
 
     @property

@@ -1,6 +1,11 @@
 """What a PSF kernel is, without Keras: checks on kernel images, and the Gaussian's formula."""
 
+import warnings
+
 import numpy as np
+
+_LARGEST_OFFSET = 0.5
+_MOST_NEGATIVE = 0.05
 
 NORMALISATION_TOLERANCE = 0.01
 """A kernel's sum may be this far from 1; what is accepted is then normalised exactly."""
@@ -58,6 +63,10 @@ def check_kernel(kernel, image_side: int) -> np.ndarray:
     Raises:
         ValueError: Not square, even side, larger than the image, NaN, negative sum, or not
             normalised.
+
+    Warns:
+        UserWarning: Its centroid lies more than half a pixel off the middle, or its negative pixels
+            hold more than 5% of the flux: neither is what a telescope does.
     """
     kernel = np.asarray(kernel, dtype="float64")
     shape = kernel.shape
@@ -83,4 +92,28 @@ def check_kernel(kernel, image_side: int) -> np.ndarray:
         raise ValueError(
             f"`psf` must be normalised: divide it by its sum. Received: sum {worst:.6g}"
         )
-    return (kernel / sums[:, None, None]).astype("float32")
+    kernel = kernel / sums[:, None, None]
+    _warn_of_odd_kernels(kernel)
+    return kernel.astype("float32")
+
+
+def _warn_of_odd_kernels(kernel: np.ndarray) -> None:
+    offsets = np.arange(kernel.shape[1]) - kernel.shape[1] // 2
+    x, y = kernel.sum(axis=1) @ offsets, kernel.sum(axis=2) @ offsets
+    furthest = np.argmax(np.hypot(x, y))
+    if np.hypot(x, y)[furthest] > _LARGEST_OFFSET:
+        warnings.warn(
+            f"`psf` has its centroid ({x[furthest]:.1f}, {y[furthest]:.1f}) pixels (x, y) off the "
+            "middle: lens and source will seem to lie as far off, the other way. Centre it if that "
+            "is not meant.",
+            UserWarning,
+            stacklevel=3,
+        )
+    negative = -np.minimum(kernel, 0).sum(axis=(1, 2)).min()
+    if negative > _MOST_NEGATIVE:
+        warnings.warn(
+            f"`psf` has negative pixels that hold {negative:.0%} of its flux. Set them to 0 and "
+            "normalise it again if they are noise.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -85,6 +85,13 @@ def test_a_system_of_a_batch_is_a_result_of_its_own():
     assert [part.chi2 for part in result] == list(result.chi2)
     with pytest.raises(TypeError, match="one system"):
         first[0]
+    rest = result[1:]
+    assert rest.is_batch and len(rest) == 1
+    np.testing.assert_array_equal(rest.source, result.source[1:])
+    np.testing.assert_array_equal(rest[0].residuals, result[1].residuals)
+    assert rest[0].chi2 == result[1].chi2
+    with pytest.raises(IndexError, match="none of the 2"):
+        result[2:]
     with pytest.raises(TypeError, match="one system"):
         len(first)
 

@@ -1,5 +1,7 @@
 """PSF kernels and the blur against scipy."""
 
+import warnings
+
 import numpy as np
 import pytest
 from keras import ops
@@ -113,6 +115,23 @@ def test_float64_images_are_taken():
         ops.convert_to_numpy(blur.apply(image.astype("float64"))),
         ops.convert_to_numpy(blur.apply(image)),
     )
+
+
+def test_odd_kernels_are_taken_with_a_warning():
+    """A pixel off to the right, two up; then a ring that subtracts a tenth of the flux."""
+    off = np.zeros((1, 7, 7))
+    off[0, 5, 4] = 1
+    with pytest.warns(UserWarning, match=r"centroid \(1.0, 2.0\) pixels \(x, y\) off"):
+        check_kernel(off, 16)
+    negative = np.zeros((7, 7))
+    negative[3, 3], negative[3, 1] = 1.1, -0.05
+    negative[3, 5] = -0.05
+    with pytest.warns(UserWarning, match="negative pixels that hold 10% of its flux"):
+        check_kernel(negative, 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_kernel(ops.convert_to_numpy(gaussian_kernel([0.1], 7, 0.1)), 16)
+        check_kernel(np.where(negative < 0, -0.02, negative) / 1.06, 16)
 
 
 def test_check_kernel_normalises_what_is_nearly_normalised():
