@@ -29,6 +29,21 @@ def preconditioned_gradient(source_gradient, curvature):
 
 
 @keras.saving.register_keras_serializable(package="rim_lensing")
+class SameInBlock(keras.initializers.Initializer):
+    """Glorot's uniform kernel for one output, repeated for all pixels of a block.
+
+    With a kernel of its own every pixel of a block would start somewhere else, and the sigmoid of
+    those that start downwards hardly lets them come up again (Aitken et al. 2017 on sub-pixel
+    convolutions: checkerboards).
+    """
+
+    def __call__(self, shape, dtype=None):
+        """Return a kernel (k, k, channels, outputs)."""
+        one = keras.initializers.GlorotUniform()((*shape[:-1], 1), dtype=dtype)
+        return ops.repeat(one, shape[-1], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="rim_lensing")
 class RIMCell(keras.layers.Layer):
     """Five layers that turn state and likelihood gradient into an update of the state.
 
@@ -75,7 +90,13 @@ class RIMCell(keras.layers.Layer):
             name="upsampling",
         )
         self.gru2 = ConvGRU(channels[3], kernels[3], name="gru2")
-        self.output_layer = keras.layers.Conv2D(block**2, kernels[4], padding="same", name="output")
+        self.output_layer = keras.layers.Conv2D(
+            block**2,
+            kernels[4],
+            padding="same",
+            kernel_initializer=SameInBlock(),
+            name="output",
+        )
 
     def build(self, eta_shape=None, **kwargs):
         """Create all weights: they depend on the configuration alone."""

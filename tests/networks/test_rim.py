@@ -106,6 +106,38 @@ def test_paper_cell_is_the_five_equations():
     )
 
 
+@pytest.mark.parametrize("block", [2, 4])
+def test_a_new_network_treats_all_pixels_of_a_block_alike(block):
+    model = built(replace(TINY, block=block))
+    kernel = keras.ops.convert_to_numpy(model.cell.output_layer.kernel)
+    assert kernel.shape[-1] == block**2 and kernel.std() > 0.05
+    np.testing.assert_array_equal(kernel, np.repeat(kernel[..., :1], block**2, axis=-1))
+
+
+def test_blocks_keep_their_place():
+    """A residual in one corner of the source changes that corner first."""
+    model = built(replace(TINY, block=2, skip=True))
+    cell, eta = model.cell, np.full((1, 16, 16), -9.0, "float32")
+    states = cell.initial_state(1, 16)
+    flat = np.zeros((1, 16, 16), "float32")
+    spot = flat.copy()
+    spot[0, 12, 3] = 50.0
+
+    def update(slope):
+        moved, _ = cell(
+            eta,
+            states,
+            log_likelihood=lambda source: keras.ops.sum(slope * source),
+            curvature=np.ones_like(eta),
+        )
+        return keras.ops.convert_to_numpy(moved)
+
+    change = np.abs(update(spot) - update(flat))[0]
+    y, x = np.unravel_index(change.argmax(), change.shape)
+    assert abs(y - 12) <= 3 and abs(x - 3) <= 3
+    assert change[:4, 10:].max() < 0.01 * change.max()
+
+
 def test_curvature_brings_the_gradient_to_the_sources_scale():
     """A uniform residual of r gives a step of r, whatever the noise: a weighted mean."""
     inputs, _ = blob_inputs(batch=1)
