@@ -9,6 +9,7 @@ _CHOICES = {
     "state_input": ("logit", "source", "both"),
     "likelihood_input": ("raw", "variance", "asinh", "preconditioned"),
     "flux_scale": ("unit", "image"),
+    "first_update": ("random", "zero"),
     "loss_weights": ("equal", "later"),
 }
 
@@ -38,6 +39,10 @@ class RIMConfig(Geometry):
         skip: The second ConvGRU also sees the cell's inputs at full resolution.
         flux_scale: "unit": sources have peak 1 in the image's unit (the paper's). "image": the
             scale is estimated from the image, see `rim.estimate_flux_scale`.
+        first_update: What a network does before training. "random": its output layer is Keras's own
+            (the paper's). "zero": it leaves the source as it is. Some random ones, of wide networks
+            and of those with blocks, pushed all of the source, or some pixels of every block, to
+            where the sigmoid is flat, and never came back.
         loss_weights: Of the T outputs in the cost: "equal", or "later" (growing linearly).
         flux_weight: What |flux error| counts in the cost, against 1 of the rms error. The rms error
             hardly notices a faint haze over all of the sky, and the flux does. 0: the paper's.
@@ -55,6 +60,7 @@ class RIMConfig(Geometry):
     likelihood_input: str = "raw"
     skip: bool = False
     flux_scale: str = "unit"
+    first_update: str = "random"
     loss_weights: str = "equal"
     flux_weight: float = 0.0
 
@@ -116,6 +122,7 @@ _COMPACT = RIMConfig(
     likelihood_input="preconditioned",
     skip=True,
     flux_scale="image",
+    first_update="zero",
     loss_weights="later",
 )
 
@@ -146,6 +153,8 @@ PRESETS = {
         steps=3,
         channels=(4, 4, 4, 4),
         kernel_sizes=(3, 3, 3, 3, 3),
+        # Tests look at new networks, too.
+        first_update="random",
     ),
 }
 """By name: the paper's network; its grids with a compact one; Euclid VIS; one for tests."""

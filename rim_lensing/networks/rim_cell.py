@@ -7,6 +7,8 @@ from rim_lensing.backend import gradient
 from rim_lensing.networks.conv_gru import ConvGRU
 from rim_lensing.networks.presets import RIMConfig
 
+_FIRST_KERNELS = {"random": "glorot_uniform", "zero": "zeros"}
+
 
 def preconditioned_gradient(source_gradient, curvature):
     """Bring dE/dS, which runs over six decades with the noise, to the scale of the source.
@@ -26,21 +28,6 @@ def preconditioned_gradient(source_gradient, curvature):
         ops.arcsinh(source_gradient / ops.sqrt(bounded)),
         ops.log(bounded) / (3 * 2.302585),
     )
-
-
-@keras.saving.register_keras_serializable(package="rim_lensing")
-class SameInBlock(keras.initializers.Initializer):
-    """Glorot's uniform kernel for one output, repeated for all pixels of a block.
-
-    With a kernel of its own every pixel of a block would start somewhere else, and the sigmoid of
-    those that start downwards hardly lets them come up again (Aitken et al. 2017 on sub-pixel
-    convolutions: checkerboards).
-    """
-
-    def __call__(self, shape, dtype=None):
-        """Return a kernel (k, k, channels, outputs)."""
-        one = keras.initializers.GlorotUniform()((*shape[:-1], 1), dtype=dtype)
-        return ops.repeat(one, shape[-1], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="rim_lensing")
@@ -94,7 +81,7 @@ class RIMCell(keras.layers.Layer):
             block**2,
             kernels[4],
             padding="same",
-            kernel_initializer=SameInBlock(),
+            kernel_initializer=_FIRST_KERNELS[self.config.first_update],
             name="output",
         )
 
