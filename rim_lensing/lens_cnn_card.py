@@ -9,7 +9,6 @@ from rim_lensing.lens_cnn_evaluation import CONFIDENCES, LensEvaluation
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.model_card import (
     facts_table,
-    learning_curve,
     measurement_sections,
     picture_sections,
     ranges_table,
@@ -28,7 +27,7 @@ PICTURES = {
     "mends what is left, at 68% and 95%):",
     "learning_curve": "Development systems during training, before calibration:",
 }
-_LEARNING_CURVE = {
+LENS_CNN_LEARNING_CURVE = {
     "median_error": ("median |error|", "log"),
     "coverage_68": ("coverage of 68% intervals", "linear"),
     "coverage_95": ("coverage of 95% intervals", "linear"),
@@ -155,14 +154,13 @@ Gaussian has 1 and 1.96):
 
 
 def draw_lens_cnn_pictures(
-    model: LensPredictor, evaluations: list[LensEvaluation], log: list[dict[str, str]]
+    model: LensPredictor, evaluations: list[LensEvaluation]
 ) -> "dict[str, Figure]":
     """Return the figures of the card, by the names of PICTURES.
 
     Args:
         model: What was measured.
         evaluations: The first is drawn.
-        log: Rows of the training run's log.csv.
     """
     evaluation = evaluations[0]
     prediction = evaluation.prediction
@@ -178,5 +176,4 @@ def draw_lens_cnn_pictures(
             },
             PARAMETER_NAMES,
         ),
-        "learning_curve": learning_curve(log, _LEARNING_CURVE),
     }

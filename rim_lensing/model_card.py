@@ -64,10 +64,15 @@ def facts_table(metadata: dict, geometry: Geometry, network: str) -> str:
             ("trained with", trained_by),
             ("galaxies", f"{training['training_galaxies']}: {origin}"),
             ("made with", made_with),
-            ("published", f"{metadata['date']}, commit {metadata['git_commit'] or 'unknown'}"),
+            ("published", _when(metadata)),
+            ("measured", _when(metadata["measured"])),
             ("licence", metadata["licence"]),
         ]
     )
+
+
+def _when(facts: dict) -> str:
+    return f"{facts['date']}, commit {facts['git_commit'] or 'unknown'}"
 
 
 def ranges_table(priors: Priors) -> str:

@@ -19,14 +19,19 @@ from rim_lensing.evaluation import evaluate_model
 from rim_lensing.inference.lens_predictor import LensPredictor
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.lens_cnn_calibration import calibrate
-from rim_lensing.lens_cnn_card import draw_lens_cnn_pictures, lens_cnn_card
+from rim_lensing.lens_cnn_card import (
+    LENS_CNN_LEARNING_CURVE,
+    draw_lens_cnn_pictures,
+    lens_cnn_card,
+)
 from rim_lensing.lens_cnn_evaluation import evaluate_lens_predictor
+from rim_lensing.model_card import learning_curve
 from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.networks.rim import RIM
 from rim_lensing.provenance import git_commit
-from rim_lensing.rim_card import draw_rim_pictures, rim_card
+from rim_lensing.rim_card import RIM_LEARNING_CURVE, draw_rim_pictures, rim_card
 from rim_lensing.saved_model import export_lens_predictor, export_saved_model
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
@@ -124,20 +129,71 @@ def publish(
         model = zoo.load_pretrained(temporary)
         parts.export(model, temporary / "saved_model")
         write_golden(model, temporary / GOLDEN)
-        origins = [galaxies, None] if galaxies else [None]
-        evaluations = [parts.evaluate(model, origin, systems) for origin in origins]
-        measurements = [evaluation.metrics() for evaluation in evaluations]
-        card = parts.card(name, facts, config, measurements)
-        (temporary / "README.md").write_text(card)
-        (temporary / METRICS).write_text(json.dumps(measurements, indent=2) + "\n")
-        (temporary / "pictures").mkdir()
-        for key, figure in parts.draw_pictures(model, evaluations, log).items():
-            figure.savefig(temporary / "pictures" / f"{key}.png", dpi=80)
-        zoo.write_metadata(temporary, facts)
+        _save_pictures(temporary, {"learning_curve": learning_curve(log, parts.learning_curve)})
+        _write_card(temporary, name, model, config, facts, galaxies, systems)
         _move_into_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def update_card(
+    folder: str | Path, galaxies: str | Path | None = None, systems: int = SYSTEMS
+) -> None:
+    """Measure a published model again, and write its card, metrics.json and pictures anew.
+
+    Weights, SavedModel, golden outputs and learning curve stay what they are.
+
+    Args:
+        folder: Of the model, as `publish` wrote it.
+        galaxies: As in `publish`.
+        systems: As in `publish`.
+
+    Raises:
+        FileNotFoundError: A file of the model is missing.
+        ValueError: One is damaged.
+    """
+    folder = Path(folder)
+    zoo.verify(folder)
+    facts = zoo.read_metadata(folder)
+    del facts["files"]
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.copytree(folder, temporary)
+    try:
+        model, config = zoo.load_pretrained(temporary), zoo.read_config(temporary)
+        _write_card(temporary, folder.name, model, config, facts, galaxies, systems)
+        _move_into_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_card(
+    directory: Path,
+    name: str,
+    model: Model,
+    config: zoo.ModelConfig,
+    facts: dict,
+    galaxies: str | Path | None,
+    systems: int,
+) -> None:
+    """Measure the model, write what depends on it, and close the folder with its metadata."""
+    parts = _PARTS[config.kind]
+    origins = [galaxies, None] if galaxies else [None]
+    evaluations = [parts.evaluate(model, origin, systems) for origin in origins]
+    measurements = [evaluation.metrics() for evaluation in evaluations]
+    facts = facts | {
+        "measured": {"date": datetime.date.today().isoformat(), "git_commit": git_commit()}
+    }
+    (directory / "README.md").write_text(parts.card(name, facts, config, measurements))
+    (directory / METRICS).write_text(json.dumps(measurements, indent=2) + "\n")
+    _save_pictures(directory, parts.draw_pictures(model, evaluations))
+    zoo.write_metadata(directory, facts)
+
+
+def _save_pictures(directory: Path, figures: dict) -> None:
+    (directory / "pictures").mkdir(exist_ok=True)
+    for key, figure in figures.items():
+        figure.savefig(directory / "pictures" / f"{key}.png", dpi=80)
 
 
 @dataclass(frozen=True)
@@ -150,7 +206,8 @@ class _Parts:
         export: Takes the model and the directory of the SavedModel.
         evaluate: Takes the model, a galaxy file or None, and the number of systems.
         card: Takes name, metadata, configuration and measurements, returns Markdown.
-        draw_pictures: Takes the model, evaluations and the training's log, returns figures by name.
+        draw_pictures: Takes the model and evaluations, returns figures by name.
+        learning_curve: What is drawn of the training's log, see `model_card.learning_curve`.
     """
 
     network: type[RIM] | type[LensCNN]
@@ -159,6 +216,7 @@ class _Parts:
     evaluate: Callable
     card: Callable
     draw_pictures: Callable
+    learning_curve: dict[str, tuple[str, str]]
 
 
 def write_golden(model: Model, path: Path) -> None:
@@ -282,6 +340,7 @@ _PARTS = {
         evaluate=evaluate_model,
         card=rim_card,
         draw_pictures=draw_rim_pictures,
+        learning_curve=RIM_LEARNING_CURVE,
     ),
     "lens_cnn": _Parts(
         network=LensCNN,
@@ -290,6 +349,7 @@ _PARTS = {
         evaluate=evaluate_lens_predictor,
         card=lens_cnn_card,
         draw_pictures=draw_lens_cnn_pictures,
+        learning_curve=LENS_CNN_LEARNING_CURVE,
     ),
 }
 """By kind, see `zoo.KINDS`."""

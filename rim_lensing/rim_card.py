@@ -9,7 +9,6 @@ from rim_lensing.evaluation import Evaluation, reconstruct
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.model_card import (
     facts_table,
-    learning_curve,
     measurement_sections,
     picture_sections,
     ranges_table,
@@ -26,7 +25,7 @@ PICTURES = {
     "learning_curve": "Validation during training, on a small set of systems:",
 }
 _PICTURED_SYSTEMS = 3
-_LEARNING_CURVE = {
+RIM_LEARNING_CURVE = {
     "median_rms_error": ("median rms error / peak", "log"),
     "median_abs_flux_error": ("median |flux error|", "log"),
     "median_chi2_per_pixel": ("median chi$^2$ / pixel", "log"),
@@ -91,7 +90,7 @@ The network gives no uncertainty. Please cite Morningstar et al. 2019, ApJ 883, 
 
 
 def draw_rim_pictures(
-    model: RIMReconstructor, evaluations: list[Evaluation], log: list[dict[str, str]]
+    model: RIMReconstructor, evaluations: list[Evaluation]
 ) -> "dict[str, Figure]":
     """Return the figures of the card, by the names of PICTURES.
 
@@ -99,7 +98,6 @@ def draw_rim_pictures(
         model: What was measured.
         evaluations: The last is on procedural galaxies, and the one that is drawn: pictures of
             galaxies of a file are not ours to publish.
-        log: Rows of the training run's log.csv.
     """
     evaluation = evaluations[-1]
     order = np.argsort(evaluation.rms_error)
@@ -110,9 +108,7 @@ def draw_rim_pictures(
         "median": order[middle : middle + few],
         "worst": order[::-1][:few],
     }
-    return {name: _systems(model, evaluation, indices) for name, indices in chosen.items()} | {
-        "learning_curve": learning_curve(log, _LEARNING_CURVE)
-    }
+    return {name: _systems(model, evaluation, indices) for name, indices in chosen.items()}
 
 
 def _systems(model: RIMReconstructor, evaluation: Evaluation, indices: np.ndarray) -> "Figure":

@@ -140,13 +140,45 @@ def test_evaluate_measures_the_same_numbers(published, galaxies, capsys):
     assert rows == [line for line in after.splitlines() if line.startswith("|")]
 
 
+def test_card_is_made_anew_of_more_systems(published, galaxies, tmp_path, capsys):
+    folder = tmp_path / "rim_test"
+    shutil.copytree(published, folder)
+    kept = ["rim.weights.h5", "golden.npz", "config.json", "pictures/learning_curve.png"]
+    before = {name: (folder / name).read_bytes() for name in kept}
+    program = runpy.run_path(str(TRAIN / "evaluate.py"))
+    options = ["--galaxies", str(galaxies), "--systems", "4", "--update-card"]
+    assert program["main"]([str(folder), *options]) == 0
+    zoo.verify(folder)
+    assert {name: (folder / name).read_bytes() for name in kept} == before
+    assert [content["systems"] for content in measurements(folder)] == [4, 4]
+    card = (folder / "README.md").read_text()
+    assert card in capsys.readouterr().out
+    assert "--galaxies galaxies.h5 --systems 4\n" in card and "--systems 6" not in card
+    facts = zoo.read_metadata(folder)
+    assert facts["training"] == zoo.read_metadata(published)["training"]
+    assert [path.name for path in tmp_path.iterdir()] == ["rim_test"]
+    with pytest.raises(ValueError, match="--update-card: the card is about the model's own grid"):
+        program["main"]([str(folder), "--update-card", "--image-grid", "32", "0.15"])
+
+
+def test_card_of_a_damaged_model_is_left_alone(published, tmp_path):
+    folder = tmp_path / "rim_test"
+    shutil.copytree(published, folder)
+    (folder / "golden.npz").write_bytes(b"damaged")
+    before = (folder / "README.md").read_bytes()
+    with pytest.raises(ValueError, match="golden.npz"):
+        publishing.update_card(folder, systems=2)
+    assert (folder / "README.md").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["rim_test"]
+
+
 @pytest.fixture
 def quickly(monkeypatch):
     """Leave out what other tests look at."""
     parts = replace(
         publishing._PARTS["rim"],
         export=lambda model, directory: None,
-        draw_pictures=lambda model, evaluations, log: {},
+        draw_pictures=lambda model, evaluations: {},
     )
     monkeypatch.setitem(publishing._PARTS, "rim", parts)
     monkeypatch.setattr(publishing, "write_golden", lambda model, path: None)

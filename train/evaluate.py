@@ -27,7 +27,15 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
         metavar=("SIDE", "SCALE"),
         help="on images of SIDE pixels of SCALE arcsec instead of the model's own (a RIM)",
     )
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--update-card",
+        action="store_true",
+        help="write the model's card, metrics and pictures anew, of these systems",
+    )
+    options = parser.parse_args(arguments)
+    if options.update_card and options.image_grid:
+        raise ValueError("--update-card: the card is about the model's own grid, not --image-grid")
+    return options
 
 
 def main(arguments=None) -> int:
@@ -41,6 +49,13 @@ def main(arguments=None) -> int:
     found = find_pretrained(options.name, "rim" if options.image_grid else None)
     if options.galaxies and not options.galaxies.exists():
         raise FileNotFoundError(f"There is no {options.galaxies}")
+
+    if options.update_card:
+        from rim_lensing.publishing import update_card
+
+        update_card(found.directory, options.galaxies, options.systems)
+        print((found.directory / "README.md").read_text())
+        return 0
 
     from rim_lensing.evaluation import evaluate_model, markdown_table
     from rim_lensing.lens_cnn_evaluation import evaluate_lens_predictor
