@@ -74,3 +74,24 @@ def value_and_gradient(function: Callable, x):
         (_, value), slope = jax.value_and_grad(summed, has_aux=True)(jax.numpy.asarray(x))
         return value, slope
     raise RuntimeError(_BACKENDS.format(backend))
+
+
+def accelerator_names() -> list[str]:
+    """Return what the backend computes on beside the processor, such as "NVIDIA H100".
+
+    Raises:
+        RuntimeError: The backend is neither TensorFlow nor JAX.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        details = map(
+            tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU")
+        )
+        return [found.get("device_name", "GPU") for found in details]
+    if backend == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    raise RuntimeError(_BACKENDS.format(backend))

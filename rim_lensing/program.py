@@ -8,13 +8,16 @@ def run(main: Callable[[], int], interrupted: str = "interrupted") -> None:
     """Run a program and exit with its status.
 
     Args:
-        main: Returns the exit status. What it refuses (ValueError, RuntimeError, an OSError such as
-            FileNotFoundError) is told in one line, with status 1.
+        main: Returns the exit status. What it refuses (ValueError, RuntimeError itself, an OSError
+            such as FileNotFoundError) is told in one line, with status 1.
         interrupted: What is said after ctrl-C, with status 130.
     """
     try:
         sys.exit(main())
     except (ValueError, RuntimeError, OSError) as error:
+        # Subclasses of RuntimeError are crashes, such as JAX's: their traceback is needed.
+        if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
+            raise
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)

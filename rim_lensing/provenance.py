@@ -8,6 +8,8 @@ from pathlib import Path
 
 import keras
 
+from rim_lensing.backend import accelerator_names
+
 _PROCESSORS = Path("/proc/cpuinfo")
 
 
@@ -19,25 +21,31 @@ def machine() -> str:
         lines = _PROCESSORS.read_text().splitlines()
         models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         name += f" ({models[0]})" if models else ""
-    accelerators = [
-        device
-        for device in keras.distribution.list_devices()
-        if not device.lower().startswith("cpu")
-    ]
+    accelerators = accelerator_names()
     where = f"{', '.join(accelerators)} and " if accelerators else ""
     return f"{keras.backend.backend()} on {where}{os.cpu_count()} cores of {name}"
 
 
-@lru_cache(maxsize=1)
 def git_commit() -> str | None:
-    """Return the commit of this checkout, marked if it has changes; None outside of a checkout.
+    """Return the commit of the checkout that this file belongs to, marked if there are changes.
 
-    It is looked up once: what a process runs is what was there when it started.
+    None outside of a checkout: an installed copy may lie within somebody's repository, but git does
+    not know it.
     """
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says in this folder; None if it fails, or is not there."""
     try:
         done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -4,14 +4,17 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import h5py
 import keras
 
+from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.provenance import git_commit, machine
+
+_RUN = "run.json"
 
 Measure = Callable[[keras.Model, int], dict[str, dict[str, float]]]
 """Takes the model and the number of epochs done; returns measures by name, for every label."""
@@ -89,6 +92,8 @@ class TrainingRun(keras.callbacks.Callback):
         self.directory, self.data, self.measure = Path(directory), data, measure
         self.rows: list[dict] = []
         self.started = 0.0
+        # Now: a later commit is not what this process runs.
+        self.commit = git_commit() or ""
 
     @property
     def checkpoint(self) -> Path:
@@ -133,7 +138,7 @@ class TrainingRun(keras.callbacks.Callback):
         row |= {
             "seconds": round(time.monotonic() - self.started, 1),
             "machine": machine(),
-            "commit": git_commit() or "",
+            "commit": self.commit,
         }
         self.rows.append(row | measured)
         self._write_log()
@@ -184,8 +189,7 @@ def train(
         ValueError: The last checkpoint cannot be read.
     """
     finished = Path(finished)
-    description = description | {"recipe": asdict(recipe), "config": model.config.to_dict()}
-    _claim(finished.parent, description, finished)
+    _claim(finished, model.config, recipe, description)
     model.compile(optimizer=recipe.optimizer(), loss=loss, metrics=list(metrics))
     run = TrainingRun(finished.parent, data, measure)
     first = run.resume(model)
@@ -201,23 +205,76 @@ def train(
     _save_finished(model, finished)
 
 
-def _claim(directory: Path, description: dict, finished: Path):
+def other_settings(
+    directory: Path, config: Geometry, recipe: Recipe, description: dict
+) -> list[str]:
+    """Return in what the run in a directory differs from one of these settings.
+
+    A run of an older version lacks the newer options of the configuration: it had their defaults.
+
+    Args:
+        directory: Of the run.
+        config: Of the network.
+        recipe: As in `train`.
+        description: As in `train`.
+
+    Returns:
+        For each, such as "recipe.steps: 100 there, 200 here"; none if there is no run.
+
+    Raises:
+        ValueError: run.json cannot be read.
+    """
+    path = directory / _RUN
+    if not path.exists():
+        return []
+    try:
+        there = json.loads(path.read_text())
+        there["config"] = type(config).from_dict(there["config"]).to_dict()
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    here = json.loads(json.dumps(_settings(config, recipe, description)))
+    return [
+        f"{name}: {old} there, {new} here"
+        for name, old, new in _compared("", there, here)
+        if old != new
+    ]
+
+
+def _compared(prefix: str, there: dict, here: dict) -> Iterator[tuple]:
+    """Yield name and both values of every setting, those of dictionaries one by one."""
+    for name in sorted(there.keys() | here.keys()):
+        old, new = there.get(name), here.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _compared(f"{prefix}{name}.", old, new)
+        else:
+            yield f"{prefix}{name}", old, new
+
+
+def _settings(config: Geometry, recipe: Recipe, description: dict) -> dict:
+    return description | {"recipe": asdict(recipe), "config": config.to_dict()}
+
+
+def _claim(finished: Path, config: Geometry, recipe: Recipe, description: dict) -> None:
     """Make the directory ours, or make sure that it is."""
+    directory = finished.parent
     if finished.exists():
         raise FileExistsError(
             f"{directory} holds a finished run ({finished.name}). Choose another output directory."
         )
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "run.json"
-    text = json.dumps(description, indent=2, sort_keys=True)
-    foreign = (directory / "checkpoint.weights.h5").exists() and not path.exists()
-    if foreign or (path.exists() and path.read_text() != text):
+    path = directory / _RUN
+    different = other_settings(directory, config, recipe, description)
+    if (directory / "checkpoint.weights.h5").exists() and not path.exists():
+        different = [f"{_RUN} is missing"]
+    if different:
         raise FileExistsError(
-            f"{directory} holds a run with other settings ({path.name}). Choose another output "
-            "directory, or give the settings of that run to resume it."
+            f"{directory} holds a run with other settings ({'; '.join(different)}). Choose another "
+            "output directory, or give the settings of that run to resume it."
         )
-    temporary = directory / "run.json.tmp"
-    temporary.write_text(text)
+    temporary = path.with_suffix(".json.tmp")
+    temporary.write_text(
+        json.dumps(_settings(config, recipe, description), indent=2, sort_keys=True)
+    )
     os.replace(temporary, path)
 
 

@@ -29,6 +29,10 @@ def test_status_is_that_of_the_program():
     assert ended.value.code == 3
 
 
-def test_a_mistake_of_ours_is_not_hidden():
-    with pytest.raises(ZeroDivisionError):
-        run(lambda: 1 / 0)
+@pytest.mark.parametrize("error", [ZeroDivisionError, RecursionError, NotImplementedError])
+def test_a_mistake_of_ours_is_not_hidden(error):
+    def main():
+        raise error("crash")
+
+    with pytest.raises(error):
+        run(main)

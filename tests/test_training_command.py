@@ -15,6 +15,7 @@ from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.priors import Priors
+from rim_lensing.training import recipe_of, training_priors
 from rim_lensing.training_run import Recipe
 
 COMMAND = runpy.run_path(str(Path(__file__).parents[1] / "train" / "training_command.py"))
@@ -46,6 +47,16 @@ def test_training_speed_says_what_the_recipe_takes(capsys):
     for wrong in (["--batch", "0"], ["--steps", "-1"]):
         with pytest.raises(ValueError, match="must be positive"):
             SPEED["main"](["tiny16", *wrong])
+
+
+def test_paper_is_trained_as_in_the_paper():
+    """2e-5, times 0.96 every 5000 steps (section 2.4); batches of 5, of one noise level."""
+    recipe = recipe_of("paper192")
+    assert (recipe.learning_rate, recipe.schedule, recipe.batch) == (2e-5, "exponential", 5)
+    assert training_priors("paper192") == Priors(noise_per_batch=True)
+    for compact in ("hst192", "euclid64"):
+        assert recipe_of(compact).schedule == "cosine"
+        assert training_priors(compact) == Priors(log_noise_fraction=0.5)
 
 
 @pytest.fixture

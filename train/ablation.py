@@ -58,6 +58,7 @@ def main(arguments=None) -> int:
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData
     from rim_lensing.training import evaluate, recipe_of, train_rim, training_priors
+    from rim_lensing.training_run import other_settings
 
     baseline = get_preset(BASELINE)
     pool = training_galaxies(options.galaxies, None, options.seed)
@@ -77,6 +78,10 @@ def main(arguments=None) -> int:
         model.build()
         directory = options.output / f"{label}, seed {options.seed}".replace("/", "over")
         weights = directory / "rim.weights.h5"
+        description = {"ablation": label}
+        different = other_settings(directory, config, recipe, description)
+        if different:
+            raise ValueError(f"{directory} is of another ablation: {'; '.join(different)}")
         if weights.exists():
             model.load_weights(weights)
         else:
@@ -85,7 +90,7 @@ def main(arguments=None) -> int:
                 MockSimulator(pool, priors, config), recipe.batch, steps, options.seed
             )
             few = MockSimulator(pool, Priors(), config).draw(np.random.default_rng(1), 16)
-            train_rim(model, recipe, data, few, {"ablation": label}, directory)
+            train_rim(model, recipe, data, few, description, directory)
         summary, _, _ = evaluate(model, development)
         rows.append((label, model.count_params(), cost, steps, summary))
         _write(options.output / "table.md", _table(rows))

@@ -29,7 +29,7 @@ class RIMConfig(Geometry):
             strides over, and the transposed convolution makes up for.
         block: The second ConvGRU sees blocks of this many pixels squared as one pixel of more
             channels, and the output layer takes them apart again (sub-pixel convolution, Shi et
-            al. 2016): the same resolution for 1 / block^2 of the cost. 1: the paper's.
+            al. 2016): the same resolution for about 1 / block^2 of the cost. 1: the paper's.
         state_input: How the cell is told its state. "logit": eta (the paper's). "source": S =
             sigmoid(eta). "both".
         likelihood_input: What the cell is told about the likelihood E. "raw": the paper's dE/d eta.
@@ -137,8 +137,8 @@ PRESETS = {
         psf_side=49,
         channels=(32, 64, 32, 64),
         kernel_sizes=(11, 5, 5, 3, 3),
-        # Source pixels are 2.6 times smaller than image pixels: in blocks of 4 x 4 both ConvGRUs
-        # see the angles that they see in euclid64, and the cost stays within seconds.
+        # Source pixels are 2.6 times smaller than image pixels. In blocks of 4 x 4 the second
+        # ConvGRU sees about the angles that it sees in euclid64, and the cost stays within seconds.
         stride=8,
         block=4,
     ),
