@@ -36,7 +36,11 @@ from rim_lensing.saved_model import export_lens_predictor, export_saved_model
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
-from rim_lensing.simulation.validation_set import PROCEDURAL, SYSTEMS
+from rim_lensing.simulation.validation_set import (
+    PROCEDURAL,
+    SYSTEMS,
+    check_number_of_systems,
+)
 
 Model = RIMReconstructor | LensPredictor
 
@@ -151,15 +155,27 @@ def update_card(
 
     Raises:
         FileNotFoundError: A file of the model is missing.
-        ValueError: One is damaged.
+        ValueError: One is damaged; `systems` is not possible; or the card has measurements on a
+            galaxy file, and `galaxies` is None: they would be lost.
     """
     folder = Path(folder)
     zoo.verify(folder)
+    check_number_of_systems(systems)
+    on_files = {
+        content["galaxies"]
+        for content in json.loads((folder / METRICS).read_text())
+        if content["galaxies"] != PROCEDURAL
+    }
+    if on_files and not galaxies:
+        raise ValueError(
+            f"The card of {folder.name} has measurements on {', '.join(sorted(on_files))}, which "
+            "would be lost: give `galaxies` (--galaxies), too"
+        )
     facts = zoo.read_metadata(folder)
     del facts["files"]
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.copytree(folder, temporary)
     try:
+        shutil.copytree(folder, temporary)
         model, config = zoo.load_pretrained(temporary), zoo.read_config(temporary)
         _write_card(temporary, folder.name, model, config, facts, galaxies, systems)
         _move_into_place(temporary, folder)

@@ -1,3 +1,4 @@
+import csv
 import json
 import runpy
 import shutil
@@ -138,6 +139,26 @@ def test_evaluate_measures_the_same_numbers(published, galaxies, capsys):
     before, after = capsys.readouterr().out.split("published:")
     rows = [line for line in before.splitlines() if line.startswith("|")]
     assert rows == [line for line in after.splitlines() if line.startswith("|")]
+
+
+def test_card_says_by_what_the_model_was_trained(published, run):
+    with open(run / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    training = zoo.read_metadata(published)["training"]
+    assert training["machines"] == [rows[0]["machine"]]
+    assert training["git_commits"] == [rows[0]["commit"]] * bool(rows[0]["commit"])
+    assert f"| trained with | {rows[0]['machine']}" in (published / "README.md").read_text()
+
+
+def test_measurements_on_galaxies_are_not_lost_unasked(published, tmp_path):
+    folder = tmp_path / "rim_test"
+    shutil.copytree(published, folder)
+    before = (folder / "README.md").read_bytes()
+    with pytest.raises(ValueError, match="galaxies.h5, which would be lost: give `galaxies`"):
+        publishing.update_card(folder, systems=2)
+    with pytest.raises(ValueError, match="`systems` must be from 1"):
+        publishing.update_card(folder, systems=0)
+    assert (folder / "README.md").read_bytes() == before
 
 
 def test_card_is_made_anew_of_more_systems(published, galaxies, tmp_path, capsys):

@@ -236,6 +236,12 @@ class ValidationSet:
                         )
 
 
+def check_number_of_systems(systems: int) -> None:
+    """Raise ValueError unless a validation set has so many systems."""
+    if not 1 <= systems <= SYSTEMS:
+        raise ValueError(f"`systems` must be from 1 to {SYSTEMS}. Received: {systems}")
+
+
 def validation_set(
     geometry: Geometry, galaxies: str | Path | None = None, systems: int = SYSTEMS
 ) -> ValidationSet:
@@ -256,8 +262,7 @@ def validation_set(
         FileNotFoundError: There is no such galaxy file.
         RuntimeError: numpy draws other numbers on this machine than when the set was frozen.
     """
-    if not 1 <= systems <= SYSTEMS:
-        raise ValueError(f"`systems` must be from 1 to {SYSTEMS}. Received: {systems}")
+    check_number_of_systems(systems)
     pool = GalaxyPool(galaxies)
     for path in sorted(RECIPES.glob("*.json")):
         recipe = json.loads(path.read_text())
