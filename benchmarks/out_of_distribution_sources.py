@@ -36,6 +36,9 @@ PAGE = (
 )
 """What the picture of rendered text says."""
 
+RENDERED_PAGE = "rendered"
+"""Name of that picture among the pages."""
+
 _SIDE = 96  # of stamps, where no galaxy file says otherwise
 _IMAGES_MAGIC = 0x00000803  # unsigned bytes, three axes
 _OVERSAMPLING = 8
@@ -138,7 +141,7 @@ class Sources:
 
     def pages(self, side: int) -> dict[str, np.ndarray]:
         """Return text that fills the source grid, (side, side) by name."""
-        pages = {"rendered": render_text(PAGE, side)}
+        pages = {RENDERED_PAGE: render_text(PAGE, side)}
         return pages | {name: middle_of(ink, side) for name, ink in self._photographs.items()}
 
     def _galaxies_stamp(self, system: int) -> Stamp:
@@ -225,14 +228,32 @@ def read_photographs(folder: Path) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: There is no such folder, or no picture in it.
-        ValueError: A picture that cannot be read, is too small, or is blank.
+        ValueError: A picture that cannot be read, is too small, or is blank; or names that are
+            equal but for the suffix, or that of the rendered page.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _PICTURES)
     if not paths:
         raise FileNotFoundError(f"{folder} holds no picture ({', '.join(_PICTURES)})")
+    _check_names(paths)
     return {path.stem: _read_ink(path) for path in paths}
+
+
+def _check_names(paths: list[Path]) -> None:
+    """Make sure that no page takes the name, which is the file's without suffix, of another."""
+    names = [path.stem for path in paths]
+    same = [path.name for path in paths if names.count(path.stem) > 1]
+    if same:
+        raise ValueError(
+            "Photographs must have names of their own, whatever the suffix. "
+            f"Received: {', '.join(same)}"
+        )
+    if RENDERED_PAGE in names:
+        raise ValueError(
+            f"A photograph must not be called {RENDERED_PAGE}: that is the rendered page. "
+            f"Received: {paths[names.index(RENDERED_PAGE)]}"
+        )
 
 
 def _read_ink(path: Path) -> np.ndarray:
@@ -249,10 +270,10 @@ def _read_ink(path: Path) -> np.ndarray:
     window = min(grey.shape) // _PAPER_WINDOW
     paper = ndimage.gaussian_filter(ndimage.grey_closing(grey, size=window), window / 2)
     ink = np.maximum(paper - grey, 0)
-    if not ink.any():
-        raise ValueError(f"{path} is blank: there is no writing that is darker than its paper")
     # The texture of the paper is what most pixels have.
     ink = np.maximum(ink - 2 * np.median(ink), 0)
+    if not ink.any():
+        raise ValueError(f"{path} is blank: there is no writing that is darker than its paper")
     return np.minimum(ink / np.percentile(ink[ink > 0], 99), 1)[::-1]
 
 

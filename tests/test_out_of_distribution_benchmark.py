@@ -136,6 +136,28 @@ def test_a_blank_photograph_is_refused(modules, tmp_path):
         modules.sources.read_photographs(tmp_path)
 
 
+def test_a_blank_photograph_of_textured_paper_is_refused(modules, tmp_path):
+    texture = np.random.default_rng(0).integers(0, 5, (200, 200))
+    Image.fromarray((200 + texture).astype("uint8")).save(tmp_path / "blank.png")
+    with pytest.raises(ValueError, match="blank.png is blank"):
+        modules.sources.read_photographs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names, words",
+    [
+        (("a.png", "a.jpg"), "names of their own.*Received: a.jpg, a.png"),
+        (("a.jpeg", "a.png", "b.png"), "names of their own.*Received: a.jpeg, a.png$"),
+        (("b.png", "rendered.jpeg"), "must not be called rendered.*Received: .*rendered.jpeg"),
+    ],
+)
+def test_photographs_whose_names_collide_are_refused(modules, tmp_path, names, words):
+    for name in names:
+        (tmp_path / name).write_bytes(b"not read")
+    with pytest.raises(ValueError, match=words):
+        modules.sources.read_photographs(tmp_path)
+
+
 def test_surveys_are_kept_apart_from_the_yardstick(modules, galaxies):
     sources = modules.sources.Sources(galaxies, ("hubble", "ukidss"), None, None, seed=1)
     assert sources.classes == ("galaxies", "survey", "rendered")
@@ -279,9 +301,10 @@ def test_unknown_surveys_are_named(modules, galaxies, tmp_path):
 
 def test_errors_come_without_tensorflow_and_without_traceback(tmp_path):
     code = (
-        "import sys, out_of_distribution as o, resumable\n"
+        "import sys, out_of_distribution as o\n"
+        "from rim_lensing.program import run\n"
         "try:\n"
-        "    resumable.run(lambda: o.main(['--output', sys.argv[1], '--digits', 'nowhere']))\n"
+        "    run(lambda: o.main(['--output', sys.argv[1], '--digits', 'nowhere']))\n"
         "finally:\n"
         "    print('keras' in sys.modules, 'tensorflow' in sys.modules)\n"
     )
