@@ -15,7 +15,14 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
-from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
+from resumable import (
+    claim_run,
+    in_processes,
+    read_arrays,
+    run_parser,
+    write_arrays,
+    write_text,
+)
 
 from rim_lensing.program import run
 
@@ -68,7 +75,7 @@ def main(arguments=None) -> int:
     if missing and not options.draw_only:
         in_processes(_write_example, missing, options.workers, "example")
     text = table(read_arrays(paths))
-    (options.output / "table.md").write_text(text)
+    write_text(options.output / "table.md", text)
     print(text)
     return 0
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from resumable import claim_run, in_processes, run_parser, write_arrays
+from resumable import claim_run, in_processes, run_parser, write_arrays, write_figure, write_text
 
 from rim_lensing.program import run
 
@@ -273,7 +273,7 @@ def _both_of_first_system(directory: Path) -> list[dict] | None:
 
 def _report(directory: Path) -> None:
     """Measure and draw what the chains say."""
-    from coverage_report import draw, measure, table
+    from coverage_report import coverage_figure, measure, table
 
     from rim_lensing.figures import lens_contours
     from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
@@ -292,16 +292,19 @@ def _report(directory: Path) -> None:
     write_arrays(directory / "measures.npz", flat)
     titles = {name: KINDS[name].title for name in measures}
     text = table(measures, titles)
-    (directory / "table.md").write_text(text)
-    draw(measures, titles, directory / "coverage.png")
+    write_text(directory / "table.md", text)
+    figure = coverage_figure(measures, titles)
+    if figure:
+        write_figure(directory / "coverage.png", figure)
     pair = _both_of_first_system(directory)
     if pair:
-        lens_contours(
+        contours = lens_contours(
             [one["samples"] for one in pair],
             [KINDS[name].title for name in COMPARED],
             PARAMETER_NAMES,
             pair[0]["truth"],
-        ).savefig(directory / "corner.png", dpi=60)
+        )
+        write_figure(directory / "corner.png", contours, dpi=60)
     print(text)
 
 

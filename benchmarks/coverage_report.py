@@ -1,7 +1,5 @@
 """Measures, tables and figure of the coverage benchmark."""
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -234,11 +232,19 @@ def _with_error(inside: np.ndarray) -> str:
     return f"{inside.mean():.0%} ± {fractions[draws].mean(axis=1).std():.0%}"
 
 
-def draw(measures: dict[str, dict], titles: dict[str, str], path: Path) -> None:
-    """Draw the coverage against the level, and the ranks of the truth, of every posterior."""
+def coverage_figure(measures: dict[str, dict], titles: dict[str, str]) -> Figure | None:
+    """Draw the coverage against the level, and the ranks of the truth, of every posterior.
+
+    Args:
+        measures: By the posterior, see `measure`.
+        titles: Of the posteriors.
+
+    Returns:
+        The figure; None if no posterior has enough systems.
+    """
     shown = _with_coverage(measures)
     if not shown:
-        return
+        return None
     levels = np.linspace(0, 1, 101)
     figure = Figure(figsize=(4.2 * len(shown), 7.6), layout="constrained")
     axes = figure.subplots(2, len(shown), squeeze=False, sharey="row")
@@ -261,7 +267,7 @@ def draw(measures: dict[str, dict], titles: dict[str, str], path: Path) -> None:
     axes[0, 0].set_ylabel("fraction of truths inside")
     axes[1, 0].set_ylabel("density, all parameters")
     axes[0, 0].legend(fontsize=7, loc="upper left")
-    figure.savefig(path, dpi=100)
+    return figure
 
 
 def _below(values: np.ndarray, levels: np.ndarray) -> np.ndarray:

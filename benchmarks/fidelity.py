@@ -13,7 +13,14 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
+from resumable import (
+    claim_run,
+    in_processes,
+    read_arrays,
+    run_parser,
+    write_arrays,
+    write_text,
+)
 
 from rim_lensing.program import run
 
@@ -141,7 +148,7 @@ def _report(options: argparse.Namespace) -> None:
     measures = measure(arrays, METHODS, options.regularization)
     write_arrays(options.output / "measures.npz", measures)
     text = table(measures, METHODS)
-    (options.output / "table.md").write_text(text)
+    write_text(options.output / "table.md", text)
     draw(arrays, measures, METHODS, options.output)
     print(text)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from resumable import write_figure
 
 from rim_lensing import metrics
 from rim_lensing.evaluation import MAGNIFICATION_BINS
@@ -171,7 +172,7 @@ def draw(arrays: dict, measures: dict, methods: dict, directory: Path) -> None:
         "log_prior": log_prior_figure(measures),
     }
     for name, figure in figures.items():
-        figure.savefig(Path(directory) / f"{name}.png", dpi=100)
+        write_figure(Path(directory) / f"{name}.png", figure)
 
 
 def flux_figure(measures: dict, methods: dict) -> Figure:

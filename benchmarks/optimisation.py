@@ -13,7 +13,14 @@ import warnings
 
 import numpy as np
 from automated_fit import Scatter
-from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
+from resumable import (
+    claim_run,
+    in_processes,
+    read_arrays,
+    run_parser,
+    write_arrays,
+    write_text,
+)
 
 from rim_lensing.program import run
 
@@ -43,7 +50,7 @@ def main(arguments=None) -> int:
     text = table(
         {case: read_arrays([files[(*case, i)] for i in range(options.systems)]) for case in cases}
     )
-    (options.output / "table.md").write_text(text)
+    write_text(options.output / "table.md", text)
     print(text)
     return 0
 

@@ -24,7 +24,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from resumable import claim_run, in_processes, read_arrays, run_parser, write_arrays
+from resumable import (
+    claim_run,
+    in_processes,
+    read_arrays,
+    run_parser,
+    write_arrays,
+    write_text,
+)
 
 from rim_lensing.program import run
 
@@ -244,7 +251,7 @@ def _report(options: argparse.Namespace) -> None:
     measures, page_measures = measure(arrays), measure(pages)
     write_arrays(options.output / "measures.npz", measures)
     text = report(measures, page_measures)
-    (options.output / "table.md").write_text(text)
+    write_text(options.output / "table.md", text)
     draw((arrays, measures), (pages, page_measures), options.output)
     print(text)
 

@@ -6,6 +6,7 @@ import numpy as np
 from fidelity_report import galaxy_error
 from matplotlib.figure import Figure
 from out_of_distribution_sources import CLASSES
+from resumable import write_figure
 
 from rim_lensing import metrics
 from rim_lensing.simulation.priors import NOISE_BINS
@@ -278,7 +279,7 @@ def draw(systems: tuple[dict, dict], pages: tuple[dict, dict], directory: Path) 
         rows = np.flatnonzero(pages[0]["label"] == name)
         figures[f"page_{name}"] = rows_figure(*pages, rows, "text that fills the source grid")
     for name, figure in figures.items():
-        figure.savefig(Path(directory) / f"{name}.png", dpi=72)
+        write_figure(Path(directory) / f"{name}.png", figure, dpi=72)
 
 
 def examples(measures: dict, name: str) -> np.ndarray:

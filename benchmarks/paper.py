@@ -9,7 +9,6 @@ command that makes it.
 """
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from paper_arrays import (
 from paper_lens_rows import chain_rows, fit_rows
 from paper_source_rows import fidelity_rows, out_of_distribution_rows
 from paper_table import as_markdown
+from resumable import write_figure, write_text
 
 from rim_lensing.program import run
 
@@ -87,10 +87,9 @@ def main(arguments=None) -> int:
         raise FileExistsError(f"{existing[0]} exists; --overwrite replaces it")
     options.output.mkdir(parents=True, exist_ok=True)
     for path, draw in zip(targets, drawings.values(), strict=False):
-        figure = draw()
-        _write(path, lambda part, figure=figure: figure.savefig(part, format="png", dpi=100))
+        write_figure(path, draw())
     text = _table(runs)
-    _write(targets[-1], lambda part: part.write_text(text))
+    write_text(targets[-1], text)
     print(text)
     for line in skipped:
         print(line)
@@ -171,16 +170,6 @@ def _described(name: str, found) -> str:
             "192 x 192 both)"
         )
     return f"- {name.replace('_', ' ')}: {', '.join(words)}"
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file, whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

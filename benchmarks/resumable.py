@@ -10,11 +10,15 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from rim_lensing.zoo import PretrainedModel, find_pretrained, sha256
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LARGEST = 2000
 """Systems of a frozen validation set."""
@@ -79,15 +83,43 @@ def claim(directory: Path, description: dict) -> None:
         raise FileExistsError(
             f"{directory} holds a run with other settings ({path.name}): choose another directory"
         )
-    path.write_text(text)
+    write_text(path, text)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file, whole or not at all: under a temporary name beside it, which is then renamed.
+
+    Args:
+        path: Of the file, replaced if it exists. Its directory must exist.
+        write: Writes to the path that it is given, whose suffix says nothing of the format.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_arrays(path: Path, arrays: dict) -> None:
     """Write an .npz file, whole or not at all."""
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    with open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(temporary, path)
+
+    def write(part: Path) -> None:
+        # Given a name, numpy would append .npz to it.
+        with open(part, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    write_whole(path, write)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, whole or not at all."""
+    write_whole(path, lambda part: part.write_text(text))
+
+
+def write_figure(path: Path, figure: "Figure", dpi: int = 100) -> None:
+    """Write a matplotlib figure as PNG, whole or not at all."""
+    write_whole(path, lambda part: figure.savefig(part, format="png", dpi=dpi))
 
 
 def read_arrays(paths: Sequence[Path]) -> dict:

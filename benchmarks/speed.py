@@ -20,6 +20,8 @@ import sys
 import time
 from pathlib import Path
 
+from resumable import write_text
+
 from rim_lensing.program import run
 
 SIZES = (32, 64, 96, 128, 192, 256)
@@ -90,9 +92,7 @@ def _start(options: argparse.Namespace, *child) -> dict:
 
 def _save(path: Path, results: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(results, indent=1) + "\n")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(results, indent=1) + "\n")
 
 
 def _child(options: argparse.Namespace) -> dict:

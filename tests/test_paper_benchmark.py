@@ -19,6 +19,7 @@ import paper_figures  # noqa: E402
 import paper_lens_rows  # noqa: E402
 import paper_source_rows  # noqa: E402
 import paper_table  # noqa: E402
+import resumable  # noqa: E402
 
 GENERATOR = np.random.default_rng(0)
 SYSTEMS, IMAGE, SOURCE = 8, 12, 10
@@ -402,6 +403,27 @@ def test_numbers_out_of_distribution():
     )
     assert row.ours.startswith("0.50 ±") and row.ours.endswith("worst 1.25")
     assert row.verdict == "same" and row.systems == 3
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "table.md"
+    resumable.write_text(path, "old")
+
+    def interrupted(part: Path) -> None:
+        part.write_text("ha")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        resumable.write_whole(path, interrupted)
+    assert path.read_text() == "old"
+    resumable.write_text(path, "new")
+    resumable.write_figure(tmp_path / "figure.png", Figure(figsize=(1, 1)), dpi=72)
+    resumable.write_arrays(tmp_path / "arrays.npz", {"a": np.arange(3)})
+    assert path.read_text() == "new"
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert np.load(tmp_path / "arrays.npz")["a"].tolist() == [0, 1, 2]
+    # No temporary file stays.
+    assert {one.name for one in tmp_path.iterdir()} == {"table.md", "figure.png", "arrays.npz"}
 
 
 def test_near_is_a_factor_of_one_and_a_half():
