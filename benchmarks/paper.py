@@ -1,7 +1,8 @@
 """The paper's figures 3 to 10 with our models, and its numbers beside ours.
 
     python benchmarks/paper.py --fidelity runs/fidelity --automated-fit runs/automated_fit \\
-        --coverage runs/coverage --out-of-distribution runs/out_of_distribution --output runs/paper
+        --coverage runs/coverage --out-of-distribution runs/out_of_distribution_text \\
+        --output runs/paper
 
 reads what those programs have written, draws figure3.png to figure10.png and writes table.md.
 Nothing is computed again: seconds, and no TensorFlow. What was not given is left out, with the
@@ -50,7 +51,7 @@ _COMMANDS = {
     "coverage": "benchmarks/coverage.py --model runs/zoo/rim_tiny16 --galaxies galaxies.h5 "
     "--output runs/coverage",
     "out_of_distribution": "benchmarks/out_of_distribution.py --galaxies galaxies.h5 "
-    "--output runs/out_of_distribution",
+    "--output runs/out_of_distribution_text",
 }
 _NEEDS = {
     3: ("fidelity",),
