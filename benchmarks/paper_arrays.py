@@ -29,8 +29,9 @@ _FIT_EXAMPLES = [
     *(f"{name}_lens_{what}" for name in _LENSES[1:] for what in ("source", "model")),
     *(f"{name}_{curves}" for name in _LENSES for curves in ("critical_curves", "caustics")),
 ]
-_CHAIN = ["truth", "samples"]
-_OUT_OF_DISTRIBUTION = ["label", *_EXAMPLES]
+_CHAIN = ["truth", "samples", "pixels"]
+_PAGES = ["label", *_EXAMPLES]
+_PLACED = ["label", "system"]
 YARDSTICK = "galaxies"
 """The kind of source that is like those of the training set."""
 _KINDS = {
@@ -79,7 +80,8 @@ class Chains:
 
     Args:
         run: What its run.json says.
-        rim: Per system, `truth` (p,), `samples` (draws, p) and what else the chain's file holds.
+        rim: Per system, `truth` (p,), `samples` (draws, p), `pixels` of the image, and what else
+            the chain's file holds.
         linear: Likewise.
     """
 
@@ -144,10 +146,27 @@ def read_chains(directory: Path) -> Chains:
 
 
 def read_out_of_distribution(directory: Path) -> OutOfDistribution:
-    """Read a run of out_of_distribution.py; errors as `read_fidelity`."""
+    """Read a run of out_of_distribution.py, the systems of its measures; errors as `read_fidelity`.
+
+    A run that was told another number of systems later leaves chunks of both numbers, which share
+    systems; one that was interrupted then has chunks of systems that were not measured.
+    """
     run = _run(directory, "out_of_distribution.py")
-    pages = _by_label([directory / "pages.npz"])
-    classes = _by_label(_numbered(directory, "systems"))
+    path = directory / "measures.npz"
+    measures = _read(path, _PLACED)
+    _check_systems(path, measures, _PLACED)
+    pages = _by_label(_joined([directory / "pages.npz"], _PAGES))
+    chunks = _joined(_numbered(directory, "systems"), [*_PLACED, *_EXAMPLES])
+    first: dict[tuple, int] = {}
+    for row, key in enumerate(_places(chunks)):
+        first.setdefault(key, row)
+    measured = _places(measures)
+    missing = [key for key in measured if key not in first]
+    if missing:
+        label, system = missing[0]
+        raise ValueError(f"{path} has system {system} of {label}, which no systems_*.npz holds")
+    rows = [first[key] for key in measured]
+    classes = _by_label({name: array[rows] for name, array in chunks.items()})
     return OutOfDistribution(
         run, {f"page of {name}": arrays for name, arrays in pages.items()} | classes
     )
@@ -171,12 +190,21 @@ def check_same_systems(fidelity: Fidelity, fits: Fits) -> None:
         raise ValueError("--fidelity and --automated-fit do not hold the same systems: other noise")
 
 
-def _by_label(paths: list[Path]) -> dict[str, dict[str, np.ndarray]]:
-    """Return the arrays of several files by their labels, (systems, ...)."""
-    parts = [_read(path, _OUT_OF_DISTRIBUTION) for path in paths]
+def _places(arrays: dict[str, np.ndarray]) -> list[tuple]:
+    """Return class and number of every system."""
+    return list(zip(arrays["label"].tolist(), arrays["system"].tolist(), strict=True))
+
+
+def _joined(paths: list[Path], names: list[str]) -> dict[str, np.ndarray]:
+    """Return the arrays of several files, one after the other, (systems, ...)."""
+    parts = [_read(path, names) for path in paths]
     for path, part in zip(paths, parts, strict=True):
-        _check_systems(path, part, _OUT_OF_DISTRIBUTION)
-    arrays = {key: np.concatenate([part[key] for part in parts]) for key in _OUT_OF_DISTRIBUTION}
+        _check_systems(path, part, names)
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def _by_label(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Return _EXAMPLES by the kind of source, (systems, ...)."""
     return {
         _KINDS.get(str(name), str(name)): {
             key: arrays[key][arrays["label"] == name] for key in _EXAMPLES

@@ -109,7 +109,7 @@ def chain(width: float, truth: float) -> dict:
     generator = np.random.default_rng(1)
     draws = generator.permuted(np.tile(np.linspace(-width, width, 2001), (7, 1)), axis=1).T
     draws[:, 5], draws[:, 6] = draws[:, 1], draws[:, 2]
-    return {"samples": draws, "truth": np.full(7, truth)}
+    return {"samples": draws, "truth": np.full(7, truth), "pixels": 256}
 
 
 def out_of_distribution(label: str = "text") -> dict:
@@ -117,6 +117,7 @@ def out_of_distribution(label: str = "text") -> dict:
     truth /= truth.max(axis=(1, 2), keepdims=True)
     return {
         "label": np.array([label] * 3),
+        "system": np.arange(3),
         "image": images(3, IMAGE, IMAGE),
         "noise_rms": np.full(3, 0.1),
         "true_source": truth,
@@ -125,6 +126,11 @@ def out_of_distribution(label: str = "text") -> dict:
         "rim_model": images(3, IMAGE, IMAGE),
         "linear_model": images(3, IMAGE, IMAGE),
     }
+
+
+def places(*chunks: dict) -> dict:
+    """What measures.npz says of systems: which they are."""
+    return {key: np.concatenate([one[key] for one in chunks]) for key in ("label", "system")}
 
 
 @pytest.fixture
@@ -151,7 +157,11 @@ def runs(tmp_path) -> dict[str, Path]:
         "coverage": write(tmp_path / "coverage", chains, {"model": "rim_small"}),
         "out-of-distribution": write(
             tmp_path / "odd",
-            {"systems_0000_0003": out_of_distribution(), "pages": out_of_distribution()},
+            {
+                "systems_0000_0003": out_of_distribution(),
+                "pages": out_of_distribution(),
+                "measures": places(out_of_distribution()),
+            },
             {"model": "rim_a"},
         ),
     }
@@ -253,6 +263,7 @@ def test_nothing_given(tmp_path):
         ("coverage", "rim_0001.npz"),
         ("out-of-distribution", "systems_0000_0003.npz"),
         ("out-of-distribution", "pages.npz"),
+        ("out-of-distribution", "measures.npz"),
     ],
 )
 @pytest.mark.parametrize("kept", [0, 0.5, 0.999])
@@ -304,14 +315,42 @@ def test_runs_of_other_systems_are_not_compared(runs, tmp_path):
 
 def test_out_of_distribution_is_sorted_by_label(tmp_path):
     first, second, pages = (out_of_distribution() for _ in range(3))
-    first["label"] = np.array(["text", "rendered", "text"])
-    second["label"] = np.array(["rendered", "rendered", "text"])
-    files = {"systems_0000_0003": first, "systems_0003_0006": second, "pages": pages}
+    first |= {"label": np.array(["text", "rendered", "text"]), "system": np.array([0, 0, 1])}
+    second |= {"label": np.array(["rendered", "rendered", "text"]), "system": np.array([1, 2, 2])}
+    files = {"systems_0000_0002": first, "systems_0002_0003": second, "pages": pages}
+    files["measures"] = places(first, second)
     found = paper_arrays.read_out_of_distribution(write(tmp_path / "odd", files, {}))
     assert list(found.classes) == ["page of text", "rendered text", "text"]
     np.testing.assert_array_equal(found.classes["page of text"]["image"], pages["image"])
     text = [first["rim_source"][0], first["rim_source"][2], second["rim_source"][2]]
     np.testing.assert_array_equal(found.classes["text"]["rim_source"], text)
+
+
+def test_out_of_distribution_counts_every_system_of_its_measures_once(tmp_path):
+    small, grown, pages = (out_of_distribution() for _ in range(3))
+    small |= {"system": np.array([5, 6, 7])}
+    grown |= {"system": np.array([6, 7, 8])}
+    files = {"systems_0005_0008": small, "systems_0005_0010": grown, "pages": pages}
+    directory = write(tmp_path / "odd", files | {"measures": places(small)}, {})
+
+    def sources() -> np.ndarray:
+        return paper_arrays.read_out_of_distribution(directory).classes["text"]["rim_source"]
+
+    # The larger run was interrupted before it measured: the smaller one is what there is.
+    np.testing.assert_array_equal(sources(), small["rim_source"])
+    four = {"label": np.array(["text"] * 4), "system": np.arange(5, 9)}
+    write(directory, {"measures": four})
+    expected = [*small["rim_source"], grown["rim_source"][2]]
+    np.testing.assert_array_equal(sources(), expected)
+    write(directory, {"measures": {"label": np.array(["text"]), "system": np.array([9])}})
+    with pytest.raises(ValueError, match="measures.npz has system 9 of text, which no systems_"):
+        sources()
+
+
+def test_an_interrupted_out_of_distribution_run_is_refused(runs):
+    (runs["out-of-distribution"] / "measures.npz").unlink()
+    with pytest.raises(FileNotFoundError, match="measures.npz: let the program"):
+        paper_arrays.read_out_of_distribution(runs["out-of-distribution"])
 
 
 def test_numbers_behind_the_true_lens():
@@ -343,6 +382,17 @@ def test_a_linear_source_below_the_truth_is_not_the_papers():
     found = paper_arrays.Fidelity(RUN, measures, fidelity_examples())
     row = by_measure(paper_source_rows.fidelity_rows(found))["log-prior, linear above truth"]
     assert row.ours == "-72 ± 0 (-12.0 sigma)" and row.verdict == "no, other sign"
+
+
+@pytest.mark.parametrize(
+    "difference, words", [(3.0, "smoother than"), (-3.0, "rougher than"), (0.0, "as smooth as")]
+)
+def test_the_reasons_say_of_the_log_prior_what_the_numbers_say(difference, words):
+    log_priors = {f"{name}_log_prior": np.full(SYSTEMS, difference) for name in ("rim", "linear")}
+    found = paper_arrays.Fidelity(RUN, fidelity_measures() | log_priors, fidelity_examples())
+    table = by_measure(paper_source_rows.fidelity_rows(found))
+    for measure in ("log-prior, linear above truth", "log-prior, RIM from truth, in sigma"):
+        assert table[measure].why.endswith(f"ours: {words} the truth")
 
 
 def test_noise_where_there_is_no_flux():
@@ -383,11 +433,14 @@ def test_numbers_with_the_predicted_lens():
 
 def test_numbers_of_the_posteriors():
     chains = paper_arrays.Chains(
-        {}, [chain(1.0, 0.5), chain(1.0, 0.97)], [chain(2.0, 0.5), chain(2.0, 0.97)]
+        {"model": "rim_small"},
+        [chain(1.0, 0.5), chain(1.0, 0.97)],
+        [chain(2.0, 0.5), chain(2.0, 0.97)],
     )
     table = by_measure(paper_lens_rows.chain_rows(chains))
     rim = table["truths inside of the 95% intervals, RIM (90% or more)"]
     assert rim.ours.startswith("50.0% ±") and rim.verdict == "no"
+    assert rim.why == "rim_small, 256 pixels of the image"
     linear = table["truths inside of the 95% intervals, linear (90% or more)"]
     assert linear.ours.startswith("100.0% ±") and linear.verdict == "same"
     assert table["width of the 68% intervals, RIM over linear (below 1)"].ours.startswith("0.50 ±")
