@@ -1,6 +1,6 @@
 """Sources far from the training set: RIM against semilinear inversion (paper figure 10).
 
-    python benchmarks/out_of_distribution.py --output runs/out_of_distribution
+    python benchmarks/out_of_distribution.py --output runs/out_of_distribution_text
 
 needs no download: rendered text beside procedural galaxies, the yardstick. More classes of sources
 come with `--digits` (MNIST's file of images), `--photographs` (a folder of photographed text) and
