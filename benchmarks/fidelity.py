@@ -85,7 +85,18 @@ def _reconstruct(job: tuple) -> None:
     mocks = _loaded["set"].mocks(range(start, stop))
     rim = reconstruct(model, mocks)
     linear = _linear_sources(mocks, model.network.config, options)
-    arrays = {
+    arrays = arrays_of_systems(mocks, rim) | linear
+    write_arrays(_chunk_path(options.output, start, stop), arrays)
+
+
+def arrays_of_systems(mocks, rim) -> dict[str, np.ndarray]:
+    """Return what is kept of mock observations and of the RIM's reconstructions of them.
+
+    Args:
+        mocks: MockObservations.
+        rim: Reconstruction, a batch.
+    """
+    return {
         "true_source": mocks.source,
         "image": mocks.image,
         "noise_rms": mocks.noise[:, 0, 0],
@@ -93,8 +104,7 @@ def _reconstruct(job: tuple) -> None:
         "magnification": mocks.magnification,
         "rim_source": rim.source.astype("float32"),
         "rim_model": rim.model_image.astype("float32"),
-    } | linear
-    write_arrays(_chunk_path(options.output, start, stop), arrays)
+    }
 
 
 def _linear_sources(mocks, geometry, options: argparse.Namespace) -> dict:

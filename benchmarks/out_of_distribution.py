@@ -24,6 +24,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from fidelity import arrays_of_systems
 from resumable import (
     claim_run,
     in_processes,
@@ -228,14 +229,7 @@ def reconstruct_both(model, mocks) -> dict[str, np.ndarray]:
             inversion.reconstruct(*one, uncertainties=False)
             for one in zip(mocks.image, mocks.noise, mocks.psf, mocks.lens, strict=True)
         ]
-    return {
-        "true_source": mocks.source,
-        "image": mocks.image,
-        "noise_rms": mocks.noise[:, 0, 0],
-        "noise_level": mocks.noise_level,
-        "magnification": mocks.magnification,
-        "rim_source": rim.source.astype("float32"),
-        "rim_model": rim.model_image.astype("float32"),
+    return arrays_of_systems(mocks, rim) | {
         "linear_source": np.array([one.source for one in linear], "float32"),
         "linear_model": np.array([one.model_image for one in linear], "float32"),
         "linear_strength": np.array([one.strength for one in linear]),
