@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from rim_lensing.whole_files import whole_file
 from rim_lensing.zoo import PretrainedModel, find_pretrained, sha256
 
 if TYPE_CHECKING:
@@ -86,40 +87,22 @@ def claim(directory: Path, description: dict) -> None:
     write_text(path, text)
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file, whole or not at all: under a temporary name beside it, which is then renamed.
-
-    Args:
-        path: Of the file, replaced if it exists. Its directory must exist.
-        write: Writes to the path that it is given, whose suffix says nothing of the format.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_arrays(path: Path, arrays: dict) -> None:
     """Write an .npz file, whole or not at all."""
-
-    def write(part: Path) -> None:
-        # Given a name, numpy would append .npz to it.
-        with open(part, "wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    write_whole(path, write)
+    with whole_file(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text, whole or not at all."""
-    write_whole(path, lambda part: part.write_text(text))
+    with whole_file(path) as temporary:
+        temporary.write_text(text)
 
 
 def write_figure(path: Path, figure: "Figure", dpi: int = 100) -> None:
     """Write a matplotlib figure as PNG, whole or not at all."""
-    write_whole(path, lambda part: figure.savefig(part, format="png", dpi=dpi))
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi)
 
 
 def read_arrays(paths: Sequence[Path]) -> dict:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing.whole_files import whole_file
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -163,12 +164,8 @@ def write_reconstruction(
     units.append(fits.ImageHDU(result.history, name="SOURCE_HISTORY"))
     units.append(fits.ImageHDU(np.asarray(result.chi2_history), name="CHI2_HISTORY"))
     units.append(fits.ImageHDU(result.psf, name="PSF"))
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with whole_file(path) as temporary:
         fits.HDUList(units).writeto(temporary, overwrite=True)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _choose(file, path: Path, extension: int | str | None):

@@ -13,6 +13,7 @@ import keras
 
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.provenance import git_commit, machine
+from rim_lensing.whole_files import whole_file
 
 _RUN = "run.json"
 
@@ -145,19 +146,17 @@ class TrainingRun(keras.callbacks.Callback):
         self._save_checkpoint(epoch + 1)
 
     def _write_log(self):
-        temporary = self.directory / "log.csv.tmp"
-        with open(temporary, "w", newline="") as file:
+        path = self.directory / "log.csv"
+        with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(self.rows[-1]))
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(temporary, self.directory / "log.csv")
 
     def _save_checkpoint(self, epochs_done: int):
-        temporary = self.directory / "checkpoint_tmp.weights.h5"
-        self.model.save_weights(temporary)
-        with h5py.File(temporary, "a") as file:
-            file.attrs["epochs_done"] = epochs_done
-        os.replace(temporary, self.checkpoint)
+        with whole_file(self.checkpoint) as temporary:
+            self.model.save_weights(temporary)
+            with h5py.File(temporary, "a") as file:
+                file.attrs["epochs_done"] = epochs_done
 
 
 def train(
@@ -271,11 +270,9 @@ def _claim(finished: Path, config: Geometry, recipe: Recipe, description: dict) 
             f"{directory} holds a run with other settings ({'; '.join(different)}). Choose another "
             "output directory, or give the settings of that run to resume it."
         )
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(
-        json.dumps(_settings(config, recipe, description), indent=2, sort_keys=True)
-    )
-    os.replace(temporary, path)
+    settings = _settings(config, recipe, description)
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2, sort_keys=True))
 
 
 def _save_finished(model: keras.Model, path: Path):
@@ -283,6 +280,5 @@ def _save_finished(model: keras.Model, path: Path):
     bare = type(model).from_config(model.get_config())
     bare.build()
     bare.set_weights(model.get_weights())
-    temporary = path.with_name(f"tmp_{path.name}")
-    bare.save_weights(temporary)
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        bare.save_weights(temporary)

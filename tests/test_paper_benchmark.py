@@ -462,12 +462,13 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "table.md"
     resumable.write_text(path, "old")
 
-    def interrupted(part: Path) -> None:
-        part.write_text("ha")
-        raise KeyboardInterrupt
+    class Interrupted(Figure):
+        def savefig(self, part, **options):
+            Path(part).write_text("ha")
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        resumable.write_whole(path, interrupted)
+        resumable.write_figure(path, Interrupted())
     assert path.read_text() == "old"
     resumable.write_text(path, "new")
     resumable.write_figure(tmp_path / "figure.png", Figure(figsize=(1, 1)), dpi=72)

@@ -6,12 +6,12 @@ on where it was. The table is printed and written to DIR/table.md.
 """
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.program import run
+from rim_lensing.whole_files import whole_file
 
 BASELINE = "euclid64"
 VARIANTS = {
@@ -93,7 +93,8 @@ def main(arguments=None) -> int:
             train_rim(model, recipe, data, few, description, directory)
         summary, _, _ = evaluate(model, development)
         rows.append((label, model.count_params(), cost, steps, summary))
-        _write(options.output / "table.md", _table(rows))
+        with whole_file(options.output / "table.md") as temporary:
+            temporary.write_text(_table(rows))
     print(_table(rows))
     return 0
 
@@ -111,12 +112,6 @@ def _table(rows: list) -> str:
             + [f"{summary['all']['flux_bias']:+.2%}"]
         )
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

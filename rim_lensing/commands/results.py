@@ -2,10 +2,11 @@
 
 import argparse
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rim_lensing.whole_files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,22 +77,14 @@ def verify_files(model: "PretrainedModel") -> None:
 
 def write_picture(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG."""
-    temporary = _temporary(path)
-    try:
+    with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(facts: dict, path: Path) -> None:
     """Write numbers and words."""
-    temporary = _temporary(path)
-    try:
+    with whole_file(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_reconstruction(
@@ -119,7 +112,3 @@ def write_reconstruction(
     print(f"chi^2 per pixel: {result.chi2:.3f}")
     print(f"total magnification: {facts['total_magnification']:.1f}")
     print(f"time: {numbers['seconds']:.1f} s")
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{os.getpid()}.part")

@@ -11,6 +11,8 @@ from pathlib import Path
 import h5py
 from emcee.backends import HDFBackend
 
+from rim_lensing.whole_files import whole_file
+
 _DESCRIPTION = "description"
 
 
@@ -61,13 +63,8 @@ class ChainFile:
             file.attrs.update(numbers)
 
     def _create(self, description: dict) -> None:
-        temporary = self.path.with_name(f".{os.getpid()}.{self.path.name}")
-        try:
-            with h5py.File(temporary, "w") as file:
-                file.attrs[_DESCRIPTION] = json.dumps(description)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(self.path) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs[_DESCRIPTION] = json.dumps(description)
 
     def _read_description(self) -> dict:
         try:

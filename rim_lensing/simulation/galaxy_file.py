@@ -5,12 +5,13 @@ side) float16, `name` (n,) and `kind` (n,) strings. Attributes of the file: `for
 `side`, `seed`, `made_by`.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
+
+from rim_lensing.whole_files import whole_file
 
 FORMAT = "rim_lensing galaxies"
 VERSION = 1
@@ -88,18 +89,11 @@ def write_galaxy_file(
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no such folder for the galaxy file: {path.parent}")
     _check_splits(train, validation)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs.update(
-                {"format": FORMAT, "version": VERSION, "side": train.side, "seed": seed}
-            )
-            file.attrs["made_by"] = made_by
-            for split, galaxies in zip(SPLITS, (train, validation), strict=True):
-                _write_split(file.create_group(split), galaxies)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({"format": FORMAT, "version": VERSION, "side": train.side, "seed": seed})
+        file.attrs["made_by"] = made_by
+        for split, galaxies in zip(SPLITS, (train, validation), strict=True):
+            _write_split(file.create_group(split), galaxies)
     return path
 
 

@@ -23,7 +23,6 @@ looks.
 import copy
 import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -43,6 +42,7 @@ from rim_lensing.simulation.mock_observations import (
 )
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
+from rim_lensing.whole_files import whole_file
 
 SYSTEMS, QUICK_SYSTEMS = 2000, 200
 SEED = 2_019_883_014  # of the paper, ApJ 883, 14 (2019); no training is likely to use it
@@ -304,13 +304,9 @@ def freeze(
         "galaxy_means": drawn.galaxies.means(),
     }
     RECIPES.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in recipe.items())
-    try:
+    with whole_file(path) as temporary:
         temporary.write_text("{\n" + lines + "\n}\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -159,7 +159,7 @@ def test_interrupted_freezing_leaves_nothing(galaxies, recipes, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.os, "replace", interrupt)
+    monkeypatch.setattr("os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         freeze("tiny16_galaxies", TINY, galaxies)
     assert list(recipes.iterdir()) == []
