@@ -8,7 +8,7 @@ from scipy.ndimage import uniform_filter
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import as_lens_array, axis_ratio_from_ellipticity
-from rim_lensing.lensing.psf_kernels import check_kernel, gaussian_on_pixels
+from rim_lensing.lensing.psf_kernels import check_kernel, gaussian_on_pixels, largest_side
 from rim_lensing.simulation.priors import Priors
 
 PIXEL_SCALE_TOLERANCE = 0.01
@@ -371,8 +371,9 @@ def _check_psf(psf, batch: int, grid: PixelGrid, psf_side: int) -> tuple[np.ndar
             )
         pixels = sigma / grid.pixel_scale
         needed = 2 * int(np.ceil(_GAUSSIAN_REACH * pixels.max(initial=0))) + 1
-        largest = grid.side - 1 + grid.side % 2
-        kernel = gaussian_on_pixels(pixels, min(max(psf_side, needed), largest)).astype("float32")
+        kernel = gaussian_on_pixels(
+            pixels, min(max(psf_side, needed), largest_side(grid.side))
+        ).astype("float32")
     else:
         kernel = check_kernel(psf, grid.side)
         # The sum of squares of a Gaussian is 1 / (4 pi sigma^2); wings hardly matter to it.

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Self
 
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.psf_kernels import largest_side
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,11 @@ class Geometry:
                 f"{self.image_side} image pixels that belong to {self.source_side} source pixels"
             )
         image_side = self.image_side * source_side // self.source_side
-        largest_psf = image_side - 1 + image_side % 2
         return replace(
             self,
             source_side=source_side,
             image_side=image_side,
-            psf_side=min(self.psf_side, largest_psf),
+            psf_side=min(self.psf_side, largest_side(image_side)),
         )
 
     def to_dict(self) -> dict:

@@ -43,6 +43,11 @@ def check_odd_side(side: int) -> None:
         )
 
 
+def largest_side(image_side: int) -> int:
+    """Return the side of the largest kernel with a central pixel that fits an image."""
+    return image_side - 1 + image_side % 2
+
+
 def check_side(side: int, image_side: int) -> None:
     """Raise ValueError unless a kernel of this side has a centre and fits the image."""
     check_odd_side(side)

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.psf_kernels import largest_side
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.networks.rim_cell import RIMCell
 
@@ -123,7 +124,7 @@ class RIM(keras.Model):
             self.config,
             image_side=image_side,
             image_pixel_scale=image_pixel_scale,
-            psf_side=min(self.config.psf_side, image_side - 1 + image_side % 2),
+            psf_side=min(self.config.psf_side, largest_side(image_side)),
         )
         other = RIM(config)
         other.build()
