@@ -40,6 +40,8 @@ def facts_table(metadata: dict, geometry: Geometry, network: str) -> str:
         f'of {geometry.source_pixel_scale:.4g}"'
     )
     steps = f"{training['steps']} steps of {training['batch']} systems, seed {training['seed']}"
+    if training.get("precision") == "mixed_bfloat16":
+        steps += ", layers in bfloat16"
     if training["initial_weights"]:
         steps += f", continued from {training['initial_weights']}"
     if training["hours"] is not None:

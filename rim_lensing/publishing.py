@@ -285,6 +285,7 @@ def _read_run(run: Path, from_checkpoint: bool) -> tuple[zoo.ModelConfig, RIM | 
         "epochs": epochs,
         "steps": epochs * recipe["steps_per_epoch"],
         **{key: recipe[key] for key in ("batch", "seed", "learning_rate", "schedule", "clip")},
+        "precision": recipe.get("precision", "float32"),
         **{key: description[key] for key in ("preset", "galaxies", "training_galaxies")},
         **{
             key: description.get(key)

@@ -17,6 +17,8 @@ from rim_lensing.whole_files import whole_file
 
 _RUN = "run.json"
 
+PRECISIONS = ("float32", "mixed_bfloat16")
+
 Measure = Callable[[keras.Model, int], dict[str, dict[str, float]]]
 """Takes the model and the number of epochs done; returns measures by name, for every label."""
 
@@ -34,9 +36,12 @@ class Recipe:
         clip: The gradient's global norm is clipped here.
         steps_per_epoch: Steps between two measurements and checkpoints.
         seed: Of the weights and of all that is drawn.
+        precision: Keras's dtype policy of the layers, in training alone: the weights are float32
+            under either, and so are physics and cost. "mixed_bfloat16" is faster where the
+            processor multiplies bfloat16 (AVX512-BF16, AMX; GPUs), and slower where it does not.
 
     Raises:
-        ValueError: An unknown schedule, or a number that is not positive.
+        ValueError: An unknown schedule or precision, or a number that is not positive.
     """
 
     steps: int = 200_000
@@ -46,12 +51,17 @@ class Recipe:
     clip: float = 5.0
     steps_per_epoch: int = 1000
     seed: int = 0
+    precision: str = "float32"
 
     def __post_init__(self):
         """Refuse what cannot be trained with."""
         if self.schedule not in ("exponential", "cosine"):
             raise ValueError(
                 f"`schedule` must be 'exponential' or 'cosine'. Received: {self.schedule!r}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"`precision` must be one of {PRECISIONS}. Received: {self.precision!r}"
             )
         for name in ("steps", "batch", "learning_rate", "clip", "steps_per_epoch"):
             if getattr(self, name) <= 0:
@@ -209,7 +219,8 @@ def other_settings(
 ) -> list[str]:
     """Return in what the run in a directory differs from one of these settings.
 
-    A run of an older version lacks the newer options of the configuration: it had their defaults.
+    A run of an older version lacks the newer options of configuration and recipe: it had their
+    defaults.
 
     Args:
         directory: Of the run.
@@ -228,6 +239,7 @@ def other_settings(
         return []
     try:
         there = json.loads(path.read_text())
+        there["recipe"] = asdict(Recipe(**there["recipe"]))
         there["config"] = type(config).from_dict(there["config"]).to_dict()
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error

@@ -127,6 +127,7 @@ def test_a_run_of_before_an_option_existed_is_resumed(uninterrupted, tmp_path):
     description = json.loads((output / "run.json").read_text())
     for option in ("block", "flux_weight", "first_update"):
         del description["config"][option]
+    del description["recipe"]["precision"]
     (output / "run.json").write_text(json.dumps(description))
     code, text = finished(start(output))
     assert code == 0, text
@@ -172,8 +173,22 @@ def test_unknown_preset_and_missing_galaxies(tmp_path):
     assert code != 0 and "damaged.weights.h5 does not hold" in text and "Traceback" not in text
     code, text = finished(start(tmp_path / "d", "--development-systems", "0"))
     assert code != 0 and "--development-systems must be positive" in text
+    code, text = finished(start(tmp_path / "e", "--precision", "float16"))
+    assert code != 0 and "`precision` must be one of" in text and "Traceback" not in text
     code, text = finished(start(tmp_path / "b", "--galaxies", str(tmp_path / "none.h5")))
     assert code != 0 and "none.h5" in text and "Traceback" not in text
+
+
+def test_layers_are_trained_in_bfloat16_and_their_weights_kept_in_float32(tmp_path):
+    output = tmp_path / "bfloat16"
+    code, text = finished(start(output, "--precision", "mixed_bfloat16", "--steps", "4"))
+    assert code == 0, text
+    assert json.loads((output / "run.json").read_text())["recipe"]["precision"] == "mixed_bfloat16"
+    weights = weights_in(output / "rim.weights.h5")
+    assert {value.dtype for value in weights.values()} == {np.dtype("float32")}
+    # Numbers of 8 bits would all be bfloat16's, whose float32 ends in 16 bits of zero.
+    bits = np.concatenate([value.ravel() for value in weights.values()]).view("uint32")
+    assert np.mean(bits & 0xFFFF != 0) > 0.5
 
 
 WITHOUT_TENSORFLOW = """

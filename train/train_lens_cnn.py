@@ -40,6 +40,7 @@ def main(arguments=None) -> int:
     priors = replace(paper_priors, log_noise_fraction=0.5)
 
     keras.utils.set_random_seed(recipe.seed)
+    keras.config.set_dtype_policy(recipe.precision)
     pool = training_galaxies(options.galaxies, options.procedural, recipe.seed)
     data = LensTrainingData(
         pool,

@@ -46,6 +46,7 @@ def main(arguments=None) -> int:
     priors = training_priors(options.preset).on_field(field)
 
     keras.utils.set_random_seed(recipe.seed)
+    keras.config.set_dtype_policy(recipe.precision)
     pool = training_galaxies(options.galaxies, options.procedural, recipe.seed)
     data = TrainingData(
         MockSimulator(pool, priors, config), recipe.batch, recipe.steps_per_epoch, recipe.seed

@@ -39,6 +39,11 @@ def training_parser(
     parser.add_argument("--batch", type=int, help=f"{examples} per step")
     parser.add_argument("--learning-rate", type=float, help="of Adam, at the start")
     parser.add_argument("--steps-per-epoch", type=int, help="between checkpoints")
+    parser.add_argument(
+        "--precision",
+        help="of the layers: float32 (default), or mixed_bfloat16, which is faster on processors "
+        "that multiply bfloat16",
+    )
     parser.add_argument("--seed", type=int, help="of weights and draws (default 0)")
     parser.add_argument("--development-systems", type=int, default=development_systems)
     parser.add_argument("--initial-weights", type=Path, help="start from these weights")
@@ -64,7 +69,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 def chosen_recipe(options: argparse.Namespace, default: "Recipe") -> "Recipe":
     """Return the default recipe with what the user said instead."""
-    names = ("steps", "batch", "learning_rate", "steps_per_epoch", "seed")
+    names = ("steps", "batch", "learning_rate", "steps_per_epoch", "seed", "precision")
     said = {name: getattr(options, name) for name in names}
     return replace(default, **{name: value for name, value in said.items() if value is not None})
 

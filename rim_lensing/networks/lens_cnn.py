@@ -108,7 +108,7 @@ class LensCNN(keras.Model):
 
     def __init__(self, config: LensCNNConfig | dict, **kwargs):
         """Create the layers."""
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.config = (
             config if isinstance(config, LensCNNConfig) else LensCNNConfig.from_dict(config)
         )
@@ -123,9 +123,10 @@ class LensCNN(keras.Model):
             [_Block(channels) for _ in range(count)]
             for channels, count in zip(config.channels, config.blocks, strict=True)
         ]
-        self.dense = keras.layers.Dense(config.dense, activation="relu")
-        self.mean = keras.layers.Dense(7)
-        self.log_variance = keras.layers.Dense(7, kernel_initializer="zeros")
+        # Of any dtype policy: bfloat16's 8 bits are enough for features, not for what is predicted.
+        self.dense = keras.layers.Dense(config.dense, activation="relu", dtype="float32")
+        self.mean = keras.layers.Dense(7, dtype="float32")
+        self.log_variance = keras.layers.Dense(7, kernel_initializer="zeros", dtype="float32")
 
     def build(self, input_shape=None):
         """Create all weights: they depend on the configuration alone."""

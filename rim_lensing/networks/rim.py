@@ -61,7 +61,7 @@ class RIM(keras.Model):
 
     def __init__(self, config: RIMConfig | dict, **kwargs):
         """Create the cell."""
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.config = config if isinstance(config, RIMConfig) else RIMConfig.from_dict(config)
         self.cell = RIMCell(self.config, name="cell")
 

@@ -42,6 +42,8 @@ class RIMCell(keras.layers.Layer):
 
     The paper's `block` b is 1: one source pixel is a block.
 
+    The layers follow Keras's dtype policy; state, source and likelihood are float32 under any.
+
     Args:
         config: RIMConfig, or its dictionary.
 
@@ -55,7 +57,7 @@ class RIMCell(keras.layers.Layer):
 
     def __init__(self, config: RIMConfig | dict, **kwargs):
         """Create the layers."""
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.config = config if isinstance(config, RIMConfig) else RIMConfig.from_dict(config)
         channels, kernels = self.config.channels, self.config.kernel_sizes
         stride, block = self.config.stride, self.config.block
@@ -114,6 +116,7 @@ class RIMCell(keras.layers.Layer):
         """Return the next (eta, states)."""
         likelihood = self._likelihood_maps(eta, log_likelihood, curvature, mean_variance)
         inputs = ops.stack([*self._state_maps(eta), *likelihood], axis=-1)
+        inputs = ops.cast(inputs, self.embedding.compute_dtype)
         h1 = self.gru1(self.embedding(inputs), states[0])
         u = self.upsampling(h1)
         block = self.config.block
@@ -124,7 +127,7 @@ class RIMCell(keras.layers.Layer):
         update = self.output_layer(h2)
         if block > 1:
             update = ops.depth_to_space(update, block)
-        return eta + update[..., 0], (h1, h2)
+        return eta + ops.cast(update[..., 0], eta.dtype), (h1, h2)
 
     def _state_maps(self, eta) -> tuple:
         maps = {"logit": (eta,), "source": (ops.sigmoid(eta),), "both": (eta, ops.sigmoid(eta))}

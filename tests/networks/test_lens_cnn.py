@@ -58,6 +58,17 @@ def test_output_does_not_depend_on_the_unit_of_the_flux(inputs):
     np.testing.assert_allclose(numpy(network(scaled)), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_under_a_mixed_policy_the_parameters_are_not_rounded(inputs, mixed_bfloat16):
+    layers = made()
+    keras.config.set_dtype_policy("float32")
+    exact = made()
+    rough, expected = numpy(layers(inputs)), numpy(exact(inputs))
+    assert rough.dtype == "float32" and np.any(rough.view("uint32") & 0xFFFF)
+    spread = np.array(CONFIG.spread)
+    difference = np.abs((rough - expected)[:, 0] / spread).max()
+    assert 1e-6 < difference < 0.1
+
+
 def test_masked_pixels_are_not_seen(inputs):
     network = made()
     inputs["noise"][:, 3:6, 8:] = np.inf

@@ -252,6 +252,22 @@ def test_jax_gives_and_trains_the_same_network(tmp_path):
     np.testing.assert_allclose(jax_result["after"], after, atol=5e-4)
 
 
+def test_under_a_mixed_policy_only_the_layers_are_in_bfloat16(mixed_bfloat16):
+    """What they get and give has 8 bits; state, likelihood and flux scale have all of theirs."""
+    inputs, source = blob_inputs()
+    layers = built(TINY)
+    keras.config.set_dtype_policy("float32")
+    exact = built(TINY)
+    exact.set_weights(layers.get_weights())
+    rough, expected = (keras.ops.convert_to_numpy(model(inputs)) for model in (layers, exact))
+    assert rough.dtype == "float32"
+    difference = np.abs(rough - expected).max() / source.max()
+    assert 1e-6 < difference < 0.02
+    assert {variable.dtype for variable in layers.weights} == {"float32"}
+    bright = inputs | {"image": 1e6 * inputs["image"], "noise": 1e6 * inputs["noise"]}
+    np.testing.assert_allclose(1e-6 * layers(bright), rough, rtol=0.02, atol=1e-4)
+
+
 def test_other_image_grids_share_the_weights():
     inputs, _ = blob_inputs()
     model = built(TINY)
