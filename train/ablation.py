@@ -33,6 +33,8 @@ VARIANTS = {
     "blocks of 2 x 2, second ConvGRU of 64": {"block": 2, "channels": (32, 48, 16, 64)},
     "blocks of 2 x 2, widths x 1.5, then 64": {"block": 2, "channels": (48, 72, 32, 64)},
 }
+TRAINED_OTHERWISE = {"layers trained in bfloat16": {"precision": "mixed_bfloat16"}}
+"""The preset's own network; what differs is the recipe."""
 
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
@@ -67,30 +69,34 @@ def main(arguments=None) -> int:
         np.random.default_rng(0), options.systems
     )
     rows = []
-    for label, changes in VARIANTS.items():
-        config = replace(baseline, **changes)
+    for label in [*VARIANTS, *TRAINED_OTHERWISE]:
+        config = replace(baseline, **VARIANTS.get(label, {}))
         cost = config.multiply_adds / baseline.multiply_adds
         steps = round(options.steps / cost)
         recipe = replace(recipe_of(BASELINE), steps=steps, steps_per_epoch=steps, seed=options.seed)
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(options.seed)
-        model = RIM(config)
-        model.build()
+        recipe = replace(recipe, **TRAINED_OTHERWISE.get(label, {}))
         directory = options.output / f"{label}, seed {options.seed}".replace("/", "over")
         weights = directory / "rim.weights.h5"
         description = {"ablation": label}
         different = other_settings(directory, config, recipe, description)
         if different:
             raise ValueError(f"{directory} is of another ablation: {'; '.join(different)}")
-        if weights.exists():
-            model.load_weights(weights)
-        else:
+        if not weights.exists():
             print(f"\n{label}: {steps} steps", flush=True)
             data = TrainingData(
                 MockSimulator(pool, priors, config), recipe.batch, steps, options.seed
             )
             few = MockSimulator(pool, Priors(), config).draw(np.random.default_rng(1), 16)
+            keras.utils.set_random_seed(options.seed)
+            keras.config.set_dtype_policy(recipe.precision)
+            model = RIM(config)
+            model.build()
             train_rim(model, recipe, data, few, description, directory)
+        keras.backend.clear_session()
+        keras.config.set_dtype_policy("float32")
+        model = RIM(config)
+        model.build()
+        model.load_weights(weights)
         summary, _, _ = evaluate(model, development)
         rows.append((label, model.count_params(), cost, steps, summary))
         with whole_file(options.output / "table.md") as temporary:
