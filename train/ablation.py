@@ -1,6 +1,6 @@
 """Which options win, at equal compute: python train/ablation.py --galaxies FILE --output DIR.
 
-Trains every variant of the preset euclid64 for as many multiply-adds as the preset itself takes in
+Trains every variant of the preset euclid64 for as many multiply-adds as the baseline takes in
 `--steps` steps, and measures all on the same systems of development galaxies. Interrupted, it goes
 on where it was. The table is printed and written to DIR/table.md.
 """
@@ -13,9 +13,12 @@ from rim_lensing.networks.presets import get_preset
 from rim_lensing.program import run
 from rim_lensing.whole_files import whole_file
 
-BASELINE = "euclid64"
+PRESET = "euclid64"
+BASELINE = {"flux_weight": 0.0}
+"""The preset as it was before the ablation put the flux error into its cost."""
+
 VARIANTS = {
-    BASELINE: {},
+    "baseline": {},
     "input: variance-scaled gradient": {"likelihood_input": "variance"},
     "input: asinh of the gradient": {"likelihood_input": "asinh"},
     "input: raw gradient (paper)": {"likelihood_input": "raw"},
@@ -62,9 +65,9 @@ def main(arguments=None) -> int:
     from rim_lensing.training import evaluate, recipe_of, train_rim, training_priors
     from rim_lensing.training_run import other_settings
 
-    baseline = get_preset(BASELINE)
+    baseline = replace(get_preset(PRESET), **BASELINE)
     pool = training_galaxies(options.galaxies, None, options.seed)
-    priors = training_priors(BASELINE)
+    priors = training_priors(PRESET)
     development = MockSimulator(development_galaxies(options.galaxies), Priors(), baseline).draw(
         np.random.default_rng(0), options.systems
     )
@@ -73,7 +76,7 @@ def main(arguments=None) -> int:
         config = replace(baseline, **VARIANTS.get(label, {}))
         cost = config.multiply_adds / baseline.multiply_adds
         steps = round(options.steps / cost)
-        recipe = replace(recipe_of(BASELINE), steps=steps, steps_per_epoch=steps, seed=options.seed)
+        recipe = replace(recipe_of(PRESET), steps=steps, steps_per_epoch=steps, seed=options.seed)
         recipe = replace(recipe, **TRAINED_OTHERWISE.get(label, {}))
         directory = options.output / f"{label}, seed {options.seed}".replace("/", "over")
         weights = directory / "rim.weights.h5"

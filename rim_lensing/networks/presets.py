@@ -124,6 +124,7 @@ _COMPACT = RIMConfig(
     flux_scale="image",
     first_update="zero",
     loss_weights="later",
+    flux_weight=0.1,
 )
 
 PRESETS = {
