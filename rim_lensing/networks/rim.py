@@ -94,7 +94,7 @@ class RIM(keras.Model):
         batch, n = ops.shape(image)[0], self.config.source_side
         eta = ops.full((batch, n, n), math.log(INITIAL_SOURCE / (1 - INITIAL_SOURCE)))
         states = self.cell.initial_state(batch, n)
-        extra = self._likelihood_scale(model, noise, batch)
+        extra = self._likelihood_scale(model, noise, batch) | {"spectra": self.cell.spectra()}
         sources = []
         for _ in range(self.config.steps):
             eta, states = self.cell(eta, states, log_likelihood=log_likelihood, **extra)

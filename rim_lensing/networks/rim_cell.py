@@ -51,6 +51,7 @@ class RIMCell(keras.layers.Layer):
         eta: (batch, n, n), logit of the source.
         states: Hidden states (h1, h2), see `initial_state`.
         log_likelihood: Maps a source (batch, n, n) to the summed log-likelihood E, a scalar.
+        spectra: Of the two ConvGRUs' kernels, see `spectra`.
         curvature: (batch, n, n), used by likelihood_input="preconditioned".
         mean_variance: (batch, 1, 1), used by likelihood_input="variance".
     """
@@ -103,6 +104,10 @@ class RIMCell(keras.layers.Layer):
                 layer.build((None, None, None, width))
         self.built = True
 
+    def spectra(self) -> tuple:
+        """Return the two ConvGRUs' `ConvGRU.spectra`, once for all steps of a reconstruction."""
+        return self.gru1.spectra(), self.gru2.spectra()
+
     def initial_state(self, batch, side: int) -> tuple:
         """Return zero hidden states (h1, h2) for a source of `side` pixels."""
         low, high = side // self.config.stride, side // self.config.block
@@ -112,18 +117,26 @@ class RIMCell(keras.layers.Layer):
             ops.zeros((batch, high, high, channels[3])),
         )
 
-    def call(self, eta, states, log_likelihood, curvature=None, mean_variance=None):
+    def call(
+        self,
+        eta,
+        states,
+        log_likelihood,
+        spectra=(None, None),
+        curvature=None,
+        mean_variance=None,
+    ):
         """Return the next (eta, states)."""
         likelihood = self._likelihood_maps(eta, log_likelihood, curvature, mean_variance)
         inputs = ops.stack([*self._state_maps(eta), *likelihood], axis=-1)
         inputs = ops.cast(inputs, self.embedding.compute_dtype)
-        h1 = self.gru1(self.embedding(inputs), states[0])
+        h1 = self.gru1(self.embedding(inputs), states[0], spectra=spectra[0])
         u = self.upsampling(h1)
         block = self.config.block
         if self.config.skip:
             blocks = inputs if block == 1 else ops.space_to_depth(inputs, block)
             u = ops.concatenate([u, blocks], axis=-1)
-        h2 = self.gru2(u, states[1])
+        h2 = self.gru2(u, states[1], spectra=spectra[1])
         update = self.output_layer(h2)
         if block > 1:
             update = ops.depth_to_space(update, block)

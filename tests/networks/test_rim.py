@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.networks import conv_gru
+from rim_lensing.networks.conv_gru import ConvGRU
 from rim_lensing.networks.losses import UnrolledRMSError
 from rim_lensing.networks.presets import RIMConfig, get_preset
 from rim_lensing.networks.rim import INITIAL_SOURCE, RIM, estimate_flux_scale
@@ -24,9 +27,11 @@ PAPER_TINY = RIMConfig(
     channels=(4, 6, 4, 6),
     kernel_sizes=(3, 3, 3, 3, 3),
 )
+LARGE_KERNELS = replace(PAPER_TINY, kernel_sizes=(11, 11, 11, 11, 11))
 VARIANTS = {
     "compact": TINY,
     "paper": PAPER_TINY,
+    "paper, large kernels": LARGE_KERNELS,
     "variance": replace(PAPER_TINY, likelihood_input="variance"),
     "asinh": replace(PAPER_TINY, likelihood_input="asinh", skip=True),
     "blocks": replace(TINY, block=2),
@@ -211,15 +216,17 @@ def test_weights_and_model_survive_saving(tmp_path):
 
 
 JAX_SCRIPT = """
-import sys, numpy as np
-from rim_lensing.networks.presets import get_preset
+import json, sys, numpy as np
+from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.networks.rim import RIM
+from rim_lensing.networks import conv_gru
+from rim_lensing.networks.conv_gru import ConvGRU
 from rim_lensing.networks.losses import UnrolledRMSError
 import keras
 assert keras.backend.backend() == "jax"
 data = np.load(sys.argv[1])
 inputs = {key: data[key] for key in ("image", "noise", "psf", "lens")}
-model = RIM(get_preset("tiny16"))
+model = RIM(RIMConfig.from_dict(json.loads(sys.argv[4])))
 model.build()
 model.load_weights(sys.argv[2])
 before = model.predict(inputs, verbose=0)
@@ -233,11 +240,13 @@ def test_jax_gives_and_trains_the_same_network(tmp_path):
     """One set of weights: the same output, and the same two steps of training, on both."""
     pytest.importorskip("jax", reason="jax is an optional backend")
     inputs, source = blob_inputs()
-    model = built(TINY)
+    config = replace(TINY, kernel_sizes=(3, 9, 3, 3, 3))  # one in tiles, one not
+    model = built(config)
     model.save_weights(tmp_path / "rim.weights.h5")
+    settings = json.dumps(config.to_dict())
     np.savez(tmp_path / "data.npz", source=source, **inputs)
     subprocess.run(
-        [sys.executable, "-c", JAX_SCRIPT, "data.npz", "rim.weights.h5", "out.npz"],
+        [sys.executable, "-c", JAX_SCRIPT, "data.npz", "rim.weights.h5", "out.npz", settings],
         cwd=tmp_path,
         env=os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
         check=True,
@@ -266,6 +275,26 @@ def test_under_a_mixed_policy_only_the_layers_are_in_bfloat16(mixed_bfloat16):
     assert {variable.dtype for variable in layers.weights} == {"float32"}
     bright = inputs | {"image": 1e6 * inputs["image"], "noise": 1e6 * inputs["noise"]}
     np.testing.assert_allclose(1e-6 * layers(bright), rough, rtol=0.02, atol=1e-4)
+
+
+def test_large_kernels_in_tiles_give_the_same(monkeypatch):
+    inputs, _ = blob_inputs()
+    model = built(LARGE_KERNELS)
+    assert None not in model.cell.spectra()
+    in_tiles = keras.ops.convert_to_numpy(model(inputs))
+    monkeypatch.setattr(ConvGRU, "spectra", lambda self: None)
+    np.testing.assert_allclose(in_tiles, keras.ops.convert_to_numpy(model(inputs)), atol=1e-5)
+
+
+def test_only_large_kernels_on_a_processor_are_convolved_in_tiles(monkeypatch):
+    assert built(PAPER_TINY).cell.spectra() == (None, None)
+    monkeypatch.setattr(conv_gru, "accelerator_names", lambda: ["NVIDIA H100"])
+    assert built(LARGE_KERNELS).cell.spectra() == (None, None)
+
+
+def test_layers_in_bfloat16_are_not_convolved_in_tiles(mixed_bfloat16):
+    """8 bits do not carry a Fourier transform."""
+    assert built(LARGE_KERNELS).cell.spectra() == (None, None)
 
 
 def test_other_image_grids_share_the_weights():
