@@ -1,16 +1,18 @@
 """Seconds per training step of a RIM, and what its recipe takes.
 
     python benchmarks/training_speed.py paper192 --batch 1
+    python benchmarks/training_speed.py hst192 --batch 4 --precision mixed_bfloat16
     KERAS_BACKEND=jax python benchmarks/training_speed.py euclid64
 
 Trains a new network of the preset on one batch of mock systems of procedural galaxies over and
 over, on whatever device the backend finds. The first step compiles and is timed apart. Floating
-point operations are those of the convolutions: a training step has three times the forward ones.
+point operations are those of direct convolutions: a training step has three times the forward ones.
 """
 
 import argparse
 import resource
 import time
+from dataclasses import replace
 
 from rim_lensing.program import run
 
@@ -24,6 +26,7 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
     parser.add_argument("preset", metavar="PRESET", help="of the RIM, such as paper192")
     parser.add_argument("--batch", type=int, help="systems per step; default: its recipe's")
     parser.add_argument("--steps", type=int, default=3, help="that are timed")
+    parser.add_argument("--precision", default="float32", help="or mixed_bfloat16")
     options = parser.parse_args(arguments)
     for name in ("batch", "steps"):
         value = getattr(options, name)
@@ -48,10 +51,11 @@ def main(arguments=None) -> int:
     from rim_lensing.simulation.procedural import draw_procedural_galaxies
     from rim_lensing.training import recipe_of
 
-    recipe = recipe_of(options.preset)
+    recipe = replace(recipe_of(options.preset), precision=options.precision)
     batch = options.batch or recipe.batch
     galaxies = draw_procedural_galaxies(batch, 0, side=96)
     mocks = MockSimulator(galaxies, Priors(), config).draw(np.random.default_rng(0), batch)
+    keras.config.set_dtype_policy(recipe.precision)
     model = RIM(config)
     model.build()
     model.compile(optimizer=recipe.optimizer(), loss=UnrolledRMSError.from_rim_config(config))
@@ -66,6 +70,7 @@ def main(arguments=None) -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
         f"{options.preset} ({model.count_params():,} weights), {keras.backend.backend()}, "
+        f"{recipe.precision}, "
         f"batch {batch}\n"
         f"  first step      {first:.1f} s\n"
         f"  a step          {step:.2f} s (median of {options.steps}; "

@@ -91,7 +91,7 @@ def tiny_mocks():
 
 @pytest.fixture
 def mixed_bfloat16():
-    """Keras's dtype policy, put back afterwards."""
+    """Keras's dtype policy, which is put back afterwards."""
     import keras
 
     keras.config.set_dtype_policy("mixed_bfloat16")

@@ -37,13 +37,18 @@ def options(**values):
 SPEED = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "training_speed.py"))
 
 
-def test_training_speed_says_what_the_recipe_takes(capsys):
+def test_training_speed_says_what_the_recipe_takes(capsys, mixed_bfloat16):
     assert SPEED["main"](["tiny16", "--batch", "2", "--steps", "1"]) == 0
     text = capsys.readouterr().out
     step = 6 * CONFIGS[RIM].multiply_adds
-    assert "tiny16 (2,661 weights)" in text and "batch 2" in text
+    assert "tiny16 (2,661 weights)" in text and "float32, batch 2" in text
     assert f"per system      {step / 1e12:.3g} TFLOP" in text
     assert f"4000 steps of 8: {step * 32000 / 1e18:.3g} EFLOP" in text
+    rough = ["tiny16", "--batch", "2", "--steps", "1", "--precision", "mixed_bfloat16"]
+    assert SPEED["main"](rough) == 0
+    assert "mixed_bfloat16, batch 2" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="`precision` must be one of"):
+        SPEED["main"](["tiny16", "--precision", "half"])
     for wrong in (["--batch", "0"], ["--steps", "-1"]):
         with pytest.raises(ValueError, match="must be positive"):
             SPEED["main"](["tiny16", *wrong])
