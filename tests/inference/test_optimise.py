@@ -71,6 +71,17 @@ def test_an_edge_of_the_priors_is_named(ridge_model, mock):
     assert "theta_E" in found.edges and found.lens[0] == 1.0
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_start_on_upper_edges_leaves_them(ridge_model, mock, method):
+    start = LENS + ERROR
+    start[[0, 3, 4]] = 1.2, 0.05, 0.05
+    priors = Priors(theta_E=(0.3, 1.2), psf_sigma=(0, 0.5), min_magnification=2.0)
+    arguments = mock(LENS) | {"source_model": ridge_model, "priors": priors}
+    found = optimise_lens(start=start, method=method, **arguments)
+    assert found.edges == ()
+    assert np.all(np.abs(found.lens - LENS)[[0, 3, 4]] < 0.03)
+
+
 def test_a_lens_that_is_switched_off_is_no_answer(ridge_model, mock):
     """Where only lenses that do not magnify are allowed, the fit says that it has found none."""
     off = Priors(theta_E=(0.0, 0.05), psf_sigma=(0, 0.5), shear=(0, 0.01), axis_ratio=(0.9, 1))
