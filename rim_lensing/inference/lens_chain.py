@@ -9,7 +9,9 @@ from emcee.autocorr import integrated_time
 
 from rim_lensing.inference.chain_file import ChainFile
 from rim_lensing.inference.intervals import LEVELS
+from rim_lensing.inference.lens_support import LensSupport
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing.simulation.priors import Priors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +41,7 @@ class LensChain:
         seconds: Of wall-clock time, interrupted runs included.
         source_model: Which reconstructed the sources.
         method: "emcee" or "nuts".
+        cut_off: Parameters that run against an edge of the priors, see `LensSupport.pile_ups`.
     """
 
     walkers: np.ndarray
@@ -48,6 +51,7 @@ class LensChain:
     seconds: float
     source_model: str
     method: str
+    cut_off: tuple[str, ...] = ()
 
     @classmethod
     def from_hdf5(cls, path: str | PathLike) -> "LensChain":
@@ -66,14 +70,21 @@ class LensChain:
         if not steps:
             raise ValueError(f"{file.path} holds no step yet")
         burn_in = max(int(BURN_IN * steps), min(int(file.note("warm_up")), steps - 1))
+        walkers = file.backend.get_chain(discard=burn_in)
+        priors = file.description.get("priors")
+        cut_off = ()
+        if priors:
+            support = LensSupport.from_priors(Priors.from_dict(priors), walkers.shape[-1])
+            cut_off = support.pile_ups(walkers.reshape(-1, walkers.shape[-1]))
         return cls(
-            walkers=file.backend.get_chain(discard=burn_in),
+            walkers=walkers,
             log_posteriors=file.backend.get_log_prob(discard=burn_in),
             burn_in=burn_in,
             acceptance=float(np.mean(file.backend.accepted) / steps),
             seconds=file.note("seconds"),
             source_model=file.description["source_model"]["name"],
             method=file.description["method"],
+            cut_off=cut_off,
         )
 
     @property
@@ -154,6 +165,8 @@ class LensChain:
             )
         else:
             found += f"never moved {self.names[slowest]}"
+        if self.cut_off:
+            found += f"; cut off by an edge of the priors in {', '.join(self.cut_off)}: widen them"
         if self.converged:
             return f"converged: {found}"
         return (
@@ -178,6 +191,7 @@ class LensChain:
             "method": self.method,
             "converged": self.converged,
             "verdict": self.verdict,
+            "cut_off": list(self.cut_off),
             "draws": len(self.samples),
             "acceptance": self.acceptance,
             "seconds": self.seconds,

@@ -20,19 +20,19 @@ _EDGE = 1e-3
 
 @dataclass(frozen=True)
 class LensSupport:
-    """The lenses that the priors allow: a box, cut to discs in ellipticity and shear.
+    """The lenses that the priors allow: a box, cut to discs or rings in ellipticity and shear.
 
     Args:
         lower: Smallest value of each parameter, (7,) or (8,).
         upper: Largest value of each.
-        max_ellipticity: Largest |e|.
-        max_shear: Largest modulus of the external shear.
+        ellipticity: Smallest and largest |e|.
+        shear: Smallest and largest modulus of the external shear.
     """
 
     lower: np.ndarray
     upper: np.ndarray
-    max_ellipticity: float
-    max_shear: float
+    ellipticity: tuple[float, float]
+    shear: tuple[float, float]
 
     @classmethod
     def from_priors(cls, priors: Priors, parameters: int) -> "LensSupport":
@@ -41,37 +41,55 @@ class LensSupport:
         Args:
             priors: Whose theta_E, axis_ratio, centre and shear are used.
             parameters: 7 (SIE + shear) or 8 (EPL + shear).
+
+        Raises:
+            ValueError: A range without a width: no sampler and no optimiser moves in it.
         """
-        smallest_q = priors.axis_ratio[0]
-        ellipticity, shear = (1 - smallest_q) / (1 + smallest_q), priors.shear[1]
+        for name in ("theta_E", "axis_ratio", "centre", "shear"):
+            low, high = getattr(priors, name)
+            if not low < high:
+                raise ValueError(
+                    f"`priors.{name}` must be a range with a width: a parameter cannot be held. "
+                    f"Received: {low:g} to {high:g}"
+                )
+        largest, smallest = ((1 - q) / (1 + q) for q in priors.axis_ratio)
         ranges = [
             priors.theta_E,
-            *[(-ellipticity, ellipticity)] * 2,
+            *[(-largest, largest)] * 2,
             *[priors.centre] * 2,
-            *[(-shear, shear)] * 2,
+            *[(-priors.shear[1], priors.shear[1])] * 2,
             SLOPE,
         ]
         lower, upper = np.array(ranges[:parameters], "float64").T
-        return cls(lower, upper, ellipticity, shear)
+        return cls(lower, upper, (smallest, largest), tuple(priors.shear))
 
     def contains(self, lenses: np.ndarray) -> np.ndarray:
         """Return which lenses (k, 7 or 8) are allowed, (k,)."""
-        return (
-            np.all((lenses >= self.lower) & (lenses <= self.upper), axis=1)
-            & (np.hypot(lenses[:, 1], lenses[:, 2]) <= self.max_ellipticity)
-            & (np.hypot(lenses[:, 5], lenses[:, 6]) <= self.max_shear)
-        )
+        inside = np.all((lenses >= self.lower) & (lenses <= self.upper), axis=1)
+        for first, (smallest, largest) in self._moduli():
+            modulus = np.hypot(lenses[:, first], lenses[:, first + 1])
+            inside &= (modulus >= smallest) & (modulus <= largest)
+        return inside
 
     def nearest(self, lenses: np.ndarray) -> np.ndarray:
         """Return the allowed lenses next to some (k, 7 or 8): ellipticity and shear keep angle."""
         lenses = np.array(lenses, "float64")
-        for first, largest in ((1, self.max_ellipticity), (5, self.max_shear)):
+        for first, (smallest, largest) in self._moduli():
             pair = lenses[:, first : first + 2]
+            if smallest > 0:
+                # What has no angle is moved along the first component.
+                pair[:, 0] = np.where(np.hypot(*pair.T) > 0, pair[:, 0], np.finfo("float64").tiny)
             modulus = np.hypot(*pair.T)[:, None]
             # A hair inside, so that the rounding of the product is not outside.
-            factor = largest / np.where(modulus > 0, modulus, 1) * (1 - 1e-12)
-            lenses[:, first : first + 2] = np.where(modulus > largest, pair * factor, pair)
+            wanted = np.clip(modulus, smallest * (1 + 1e-12), largest * (1 - 1e-12))
+            outside = (modulus < smallest) | (modulus > largest)
+            factor = np.where(outside, wanted / np.where(modulus > 0, modulus, 1), 1)
+            lenses[:, first : first + 2] = pair * factor
         return np.clip(lenses, self.lower, self.upper)
+
+    def _moduli(self) -> tuple:
+        """Return where ellipticity and shear begin in a lens, and the range of their moduli."""
+        return (1, self.ellipticity), (5, self.shear)
 
     def edges(self, lens: np.ndarray) -> tuple[str, ...]:
         """Return the names of the parameters of a lens (7 or 8,) that lie on an edge."""
@@ -80,8 +98,35 @@ class LensSupport:
         single = (lens <= self.lower + width) | (lens >= self.upper - width)
         single[[1, 2, 5, 6]] = False
         found = [name for name, hit in zip(names, single, strict=True) if hit]
-        if np.hypot(lens[1], lens[2]) >= self.max_ellipticity * (1 - _EDGE):
-            found.append("ellipticity")
-        if np.hypot(lens[5], lens[6]) >= self.max_shear * (1 - _EDGE):
-            found.append("shear")
+        for name, (first, (smallest, largest)) in zip(
+            ("ellipticity", "shear"), self._moduli(), strict=True
+        ):
+            modulus = np.hypot(lens[first], lens[first + 1])
+            # Round, and without shear, is where the plane has its middle, and no edge.
+            at_smallest = smallest > 0 and modulus <= smallest * (1 + _EDGE)
+            if at_smallest or modulus >= largest * (1 - _EDGE):
+                found.append(name)
         return tuple(found)
+
+    def pile_ups(self, lenses: np.ndarray) -> tuple[str, ...]:
+        """Return the names of the parameters whose draws (k, 7 or 8) an edge cuts off.
+
+        Those of which more than 2% lie within a tenth of their standard deviation of an edge: as
+        many as of a Gaussian that is cut off 1.2 standard deviations from its middle.
+        """
+        names = [*PARAMETER_NAMES, "slope"][: lenses.shape[1]]
+        measured = {
+            name: (lenses[:, i], (self.lower[i], self.upper[i]))
+            for i, name in enumerate(names)
+            if i not in (1, 2, 5, 6)
+        }
+        for name, (first, (smallest, largest)) in zip(
+            ("ellipticity", "shear"), self._moduli(), strict=True
+        ):
+            modulus = np.hypot(lenses[:, first], lenses[:, first + 1])
+            measured[name] = modulus, (smallest if smallest > 0 else -np.inf, largest)
+        return tuple(
+            name
+            for name, (values, (low, high)) in measured.items()
+            if np.mean(np.minimum(values - low, high - values) < 0.1 * values.std()) > 0.02
+        )

@@ -70,6 +70,14 @@ def test_a_parameter_that_never_moved_is_not_converged():
     assert "never moved e2" in chain.verdict
 
 
+def test_a_chain_that_runs_against_an_edge_says_so():
+    chain = chain_of(autoregressive(0.5, 4000, 16, 7), cut_off=("x", "shear"))
+    assert chain.converged and chain.verdict.startswith("converged")
+    assert "cut off by an edge of the priors in x, shear: widen them" in chain.verdict
+    assert chain.summary()["cut_off"] == ["x", "shear"]
+    assert "cut off" not in chain_of(autoregressive(0.5, 4000, 16, 7)).verdict
+
+
 def test_numbers_of_a_summary():
     chain = chain_of(autoregressive(0.5, 4000, 16, 8))
     summary = chain.summary()

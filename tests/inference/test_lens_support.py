@@ -52,6 +52,52 @@ def test_edges_are_named(changes, edges):
     assert SUPPORT.edges(lens) == edges
 
 
+def test_rings_have_an_inner_edge():
+    ring = LensSupport.from_priors(Priors(axis_ratio=(0.3, 0.9), shear=(0.02, 0.15)), 7)
+    round_one = LENS.copy()
+    round_one[[1, 2, 5, 6]] = 0
+    tilted = LENS.copy()
+    tilted[[1, 2, 5, 6]] = 0.003, -0.004, -0.006, 0.008
+    assert not ring.contains(np.stack([round_one, tilted])).any()
+    nearest = ring.nearest(np.stack([round_one, tilted, LENS]))
+    assert ring.contains(nearest).all()
+    for lens in nearest[:2]:
+        assert np.hypot(*lens[1:3]) == pytest.approx(0.1 / 1.9)
+        assert np.hypot(*lens[5:7]) == pytest.approx(0.02)
+        assert ring.edges(lens) == ("ellipticity", "shear")
+    np.testing.assert_allclose(nearest[1, 1:3] / np.hypot(*nearest[1, 1:3]), [0.6, -0.8])
+    np.testing.assert_array_equal(nearest[2], LENS)
+    assert SUPPORT.edges(round_one) == ()
+
+
+@pytest.mark.parametrize("name", ["theta_E", "axis_ratio", "centre", "shear"])
+def test_a_range_without_width_is_refused(name):
+    held = {"theta_E": 1.0, "axis_ratio": 0.7, "centre": 0.01, "shear": 0.0}[name]
+    with pytest.raises(ValueError, match=f"`priors.{name}` must be a range with a width"):
+        LensSupport.from_priors(Priors(**{name: (held, held)}), 7)
+
+
+@pytest.mark.parametrize("sigma, named", [(3.0, False), (2.0, False), (0.5, True), (-0.5, True)])
+def test_draws_that_an_edge_cuts_off_are_named(sigma, named):
+    """x: Gaussian, with the edge so many standard deviations above its middle."""
+    draws = np.tile(LENS, (20_000, 1))
+    draws += 1e-3 * np.random.default_rng(0).standard_normal(draws.shape)
+    width = 0.004
+    x = 0.05 - sigma * width + width * np.random.default_rng(1).standard_normal(100_000)
+    draws[:, 3] = x[x <= 0.05][:20_000]
+    assert SUPPORT.pile_ups(draws) == (("x",) if named else ())
+
+
+def test_shear_that_an_edge_cuts_off_is_named_and_no_shear_is_not():
+    draws = np.tile(LENS, (20_000, 1))
+    draws += 1e-3 * np.random.default_rng(0).standard_normal(draws.shape)
+    pair = 0.02 * np.random.default_rng(1).standard_normal((20_000, 2))
+    draws[:, 5:7] = pair
+    assert SUPPORT.pile_ups(draws) == ()
+    draws[:, 5:7] = SUPPORT.nearest(draws + np.array([0] * 5 + [0.15, 0]))[:, 5:7]
+    assert SUPPORT.pile_ups(draws) == ("shear",)
+
+
 def test_the_slope_has_a_range_of_its_own():
     support = LensSupport.from_priors(PRIORS, 8)
     lens = np.append(LENS, 5.0)
