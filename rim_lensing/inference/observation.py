@@ -18,7 +18,8 @@ MIN_SIGNIFICANCE = 5.0
 """In sigma: the brightest 3x3 block of pixels must reach it, or there is nothing to reconstruct."""
 
 HUGE_NOISE = 1e4
-"""A pixel whose noise is this many times the smallest of its system is as good as masked."""
+"""A pixel whose noise is this many times that of the quietest of its system is as good as masked.
+The quietest: the lowest hundredth of the pixels."""
 
 _GAUSSIAN_REACH = 4
 _RANGE_TOLERANCE = 1.05
@@ -137,7 +138,7 @@ def check_image(
             anything, NaN too, where `mask` is False.
         noise: rms of the noise in the image's unit: a number, one per system (batch,), a map
             (m, m) or maps (batch, m, m). A pixel of infinite noise is masked, and so is one of more
-            than HUGE_NOISE times the smallest: so PyAutoLens marks pixels that are not to be used.
+            than HUGE_NOISE times the quietest: so PyAutoLens marks pixels that are not to be used.
         psf: Width (standard deviation) of a Gaussian in arcsec, a number or (batch,); or kernels
             (k, k) or (batch, k, k) on the image's pixels, k odd, normalised to a sum of 1.
         mask: True (or 1) where a pixel is USED, (m, m) or (batch, m, m). This is lenstronomy's
@@ -162,8 +163,8 @@ def check_image(
     empty = ~used.any(axis=(1, 2))
     if empty.any():
         raise ValueError(
-            f"All pixels are masked{_which(empty)}: at least one pixel must be used and have "
-            f"finite noise. {_MASK_CONVENTION}."
+            f"All pixels are masked{which_systems(empty)}: at least one pixel must be used and "
+            f"have finite noise. {_MASK_CONVENTION}."
         )
     _check_finite("image", image, used)
     _check_finite("noise", noise, used)
@@ -173,9 +174,18 @@ def check_image(
             f"pixels that have none. Received: {np.sum(noise[used] <= 0)} pixels that are not, the "
             f"smallest {noise[used].min():.6g}"
         )
-    used &= noise <= HUGE_NOISE * np.min(
-        noise, axis=(1, 2), keepdims=True, where=used, initial=np.inf
+    quietest = np.nanquantile(
+        np.where(used, noise, np.nan), 0.01, axis=(1, 2), keepdims=True, method="higher"
     )
+    absurd = used & (noise < quietest / HUGE_NOISE)
+    if absurd.any():
+        raise ValueError(
+            f"`noise` must be an rms in every used pixel{which_systems(absurd.any(axis=(1, 2)))}: "
+            f"mask those that have less than {1 / HUGE_NOISE:g} of the others' noise, such as the "
+            f"edges of a mosaic. Received: {absurd.sum()} such pixels, the smallest "
+            f"{noise[absurd].min():.6g}"
+        )
+    used &= noise <= HUGE_NOISE * quietest
     # A small number squared underflows even in double precision: bring the image to 1 first.
     unit = np.max(np.where(used, np.abs(image), 0), axis=(1, 2))
     unit = np.where(unit > 0, unit, 1.0)[:, None, None]
@@ -215,7 +225,7 @@ def warn_outside_training(observation: Observation, priors: Priors) -> None:
         if outside.any():
             warnings.warn(
                 f"The {name} is outside the range that the model was trained on, {low:g} to "
-                f"{high:g}{_which(outside)}: expect {worse}, and look at the residuals. "
+                f"{high:g}{which_systems(outside)}: expect {worse}, and look at the residuals. "
                 f"Received: {values[outside][0]:.4g}",
                 UserWarning,
                 stacklevel=3,
@@ -239,7 +249,7 @@ def _lens_ranges(lens: np.ndarray, priors: Priors) -> dict[str, tuple]:
     }
 
 
-def _which(bad: np.ndarray) -> str:
+def which_systems(bad: np.ndarray) -> str:
     """Name the systems of a batch that an error or a warning is about."""
     if len(bad) == 1:
         return ""
@@ -273,10 +283,8 @@ def _check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
         raise ValueError(
             f"`pixel_scale` must be the model's, {grid.pixel_scale:g}\", to within 1%. Received: "
             f'{pixel_scale:g}". Choose a model with that scale (rim_lensing.list_pretrained()), or '
-            f"resample image, noise map and PSF by the factor {ratio:.4g}: "
-            f'scipy.ndimage.zoom(image, {ratio:.4g}, grid_mode=True, mode="nearest") for an image '
-            "in surface brightness (before that, bin or smooth it if the factor is below 1), and "
-            "divide the PSF by its sum again."
+            f"have one take these pixels: model.with_image_grid(side, {pixel_scale:g}), and on the "
+            "command line --own-pixels"
         )
 
 
@@ -291,12 +299,14 @@ def _check_image_shape(image: np.ndarray, side: int) -> np.ndarray:
         return image
     advice = []
     if max(rows, columns) > side:
-        advice.append(f"crop it around the lens: rim_lensing.io.cutout(image, {side}, centre)")
+        advice.append(f"crop it around the lens: rim_lensing.io's cutout(image, {side}, centre)")
     if min(rows, columns) < side:
         advice.append("pad it around the lens with zeros, and set the mask to False there: np.pad")
     raise ValueError(
         f"`image` must have the model's size, {side} x {side} pixels, with the lens near the "
-        f"centre: {'; '.join(advice)} (and noise map and mask likewise). Received: shape {shape}"
+        f"centre: {'; '.join(advice)} (and noise map and mask likewise); or have the model take "
+        "other pixels, model.with_image_grid(side, pixel_scale), on the command line --own-pixels. "
+        f"Received: shape {shape}"
     )
 
 
@@ -350,9 +360,10 @@ def _check_signal(image: np.ndarray, noise: np.ndarray) -> None:
     some = uniform_filter(used.astype("float64"), window, mode="constant") > 0.1
     significance = 3 * np.where(some, flux, 0) / np.sqrt(np.where(some, variance, 1))
     brightest = significance.max(axis=(1, 2))
-    if np.any(brightest < MIN_SIGNIFICANCE):
+    faint = brightest < MIN_SIGNIFICANCE
+    if faint.any():
         raise ValueError(
-            f"`image` shows no signal{_which(brightest < MIN_SIGNIFICANCE)}: the brightest 3x3 "
+            f"`image` shows no signal{which_systems(faint)}: the brightest 3x3 "
             f"pixels must stand out by {MIN_SIGNIFICANCE:g} sigma. Received: {brightest.min():.2g} "
             "sigma. Is the noise in the image's unit, and an rms, not a variance? "
             f"{_MASK_CONVENTION}."

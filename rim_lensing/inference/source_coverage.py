@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from keras import ops
 
-from rim_lensing.inference.observation import Observation
+from rim_lensing.inference.observation import Observation, which_systems
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_profiles import deflection
 
@@ -63,12 +63,16 @@ def check_source_coverage(
     worst = int(np.argmax(fraction))
     if fraction[worst] <= WARN_OUTSIDE:
         return
-    which = f" (system {worst} of {len(fraction)}, the worst)" if len(fraction) > 1 else ""
+    refused = fraction[worst] > MAX_OUTSIDE
+    bad = fraction > (MAX_OUTSIDE if refused else WARN_OUTSIDE)
     found = (
         f"this lens maps {fraction[worst]:.0%} of the flux of the arcs to outside of the source "
-        f'grid, {source_grid.width:.3g}" wide around the origin{which}.'
+        f'grid, {source_grid.width:.3g}" wide around the origin'
     )
-    if fraction[worst] > MAX_OUTSIDE:
+    if len(fraction) > 1:
+        found += f" (system {worst}, the worst; too much{which_systems(bad)})"
+    found += "."
+    if refused:
         raise ValueError(
             f"`lens` must map the arcs onto the source grid. Received: {found} Look at theta_E "
             f'({observation.lens[worst, 0]:.4g}"), the lens centre (arcsec from the middle of the '

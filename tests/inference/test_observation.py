@@ -108,6 +108,13 @@ def test_huge_noise_masks_as_pyautolens_does():
     np.testing.assert_array_equal(observation.noise, reference.noise)
 
 
+def test_a_mask_of_huge_noise_may_leave_a_few_pixels():
+    noise = np.full((16, 16), 1e8)
+    noise[ring() > 0.9] = 0.02
+    np.testing.assert_array_equal(check(noise=noise).mask[0], noise < 1)
+    assert 3 <= (noise < 1).sum() < 40
+
+
 def test_gaussians_are_those_of_the_training():
     sigma = np.array([0.0, 0.05, 0.1])
     mine = check(image=ring(3), psf=sigma, psf_side=7).psf
@@ -148,7 +155,10 @@ KERNEL = np.full((5, 5), 1 / 25)
 REFUSED = {
     "one row": ({"image": np.ones(16)}, r"`image` must be \(y, x\).*shape \(16,\)"),
     "no system": ({"image": np.ones((0, 16, 16))}, r"`image` must be .*\(0, 16, 16\)"),
-    "too large": ({"image": np.ones((20, 20))}, r"16 x 16.*crop it.*cutout\(image, 16.*\(20, 20\)"),
+    "too large": (
+        {"image": np.ones((20, 20))},
+        r"crop it.*cutout\(image, 16.*own-pixels.*\(20, 20\)",
+    ),
     "too small": ({"image": np.ones((8, 8))}, r"16 x 16.*pad it.*mask.*\(8, 8\)"),
     "crop and pad": ({"image": np.ones((8, 20))}, r"crop it.*pad it"),
     "words": ({"image": np.full((16, 16), "a")}, r"`image` must hold real numbers"),
@@ -160,6 +170,7 @@ REFUSED = {
     "negative noise": ({"noise": bad_noise(-1)}, r"`noise` must be positive.*3 pixels.*-1"),
     "NaN noise": ({"noise": bad_noise(np.nan)}, r"`noise` must be finite.*3 NaN"),
     "noise shape": ({"noise": np.ones((4, 4))}, r"`noise` must be a number.*\(4, 4\)"),
+    "mosaic": ({"noise": bad_noise(1e-8)}, r"`noise` must be an rms.*3 such pixels.*1e-08"),
     "noise count": ({"noise": np.ones(2)}, r"`noise` must be a number.*\(2,\)"),
     "psf NaN": ({"psf": KERNEL * [1, 1, 1, 1, np.nan]}, r"`psf` must be finite.*5 NaN"),
     "psf negative": ({"psf": -KERNEL}, r"`psf` must have a positive sum.*-1"),
@@ -177,7 +188,7 @@ REFUSED = {
     "mask shape": ({"mask": np.ones((4, 4), bool)}, r"`mask` must have the image's shape"),
     "mask values": ({"mask": np.full((16, 16), 2)}, r"`mask` must hold True and False.*USED"),
     "all masked": ({"mask": np.zeros((16, 16), bool)}, r"All pixels are masked.*USED.*~mask"),
-    "pixel scale": ({"pixel_scale": 0.2}, r"`pixel_scale`.*0\.3.*0\.2.*zoom\(image, 0\.6667"),
+    "pixel scale": ({"pixel_scale": 0.2}, r"`pixel_scale`.*0\.3.*with_image_grid\(side, 0\.2\)"),
     "pixel scale NaN": ({"pixel_scale": np.nan}, r"`pixel_scale`"),
     "zeros": ({"image": np.zeros((16, 16))}, r"no signal.*5 sigma.*Received: 0 sigma"),
     "negative": ({"image": -ring()}, r"no signal"),

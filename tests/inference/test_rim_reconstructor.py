@@ -170,6 +170,14 @@ def test_warns_of_flux_that_comes_from_elsewhere(reconstructor):
         reconstructor.reconstruct(**data)
 
 
+def test_all_lenses_that_miss_the_arcs_are_named(reconstructor):
+    data = systems(12)
+    lens = np.array(data["lens"])
+    lens[[2, 9], 0] = 4.0
+    with pytest.raises(ValueError, match=r"the worst; too much in 2 of 12 systems \(index 2, 9\)"):
+        reconstructor.reconstruct(**data | {"lens": lens})
+
+
 def test_flux_outside_is_what_a_slow_loop_finds():
     data = systems(2)
     grid = PixelGrid(16, 0.08)
