@@ -9,15 +9,18 @@ import numpy as np
 from rim_lensing.inference.correlated_noise import check_noise_correlation
 from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, lens_posterior
 from rim_lensing.inference.lens_search import default_method, maximise
+from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
 from rim_lensing.inference.optimise import (
     check_single,
     choose,
     is_demagnified,
     misses_arcs,
     reconstruct,
+    warn_of_optimum,
 )
 from rim_lensing.inference.residual_test import FALSE_ALARM, ResidualTest, check_residuals
 from rim_lensing.inference.result import Reconstruction
+from rim_lensing.inference.semilinear_inversion import LinearReconstruction
 from rim_lensing.simulation.priors import Priors
 
 _DRAWS, _STARTS = 16, 3
@@ -39,7 +42,8 @@ class Round:
 
     Args:
         lens: (7,).
-        reconstruction: Behind this lens; None if the arcs do not fall on the source grid.
+        reconstruction: Behind this lens; None if the arcs do not fall on the source grid, or the
+            evidence of a linear inversion has no maximum.
         test: Of the residuals; None without a reconstruction.
         starts: Lenses that the optimiser started from; 0 for the predicted lens.
         evaluations: Sources that it reconstructed.
@@ -56,6 +60,19 @@ class Round:
     edges: tuple[str, ...]
 
     @property
+    def log_posterior(self) -> float:
+        """Of this lens, up to a constant; -inf without a reconstruction.
+
+        -chi^2 / 2 of a RIM's source; of a linear one the log evidence: chi^2 falls as long as the
+        prior is allowed to weaken.
+        """
+        if self.reconstruction is None:
+            return -np.inf
+        if isinstance(self.reconstruction, LinearReconstruction):
+            return float(self.reconstruction.log_evidence)
+        return -0.5 * float(self.reconstruction.chi2) * int(self.reconstruction.mask.sum())
+
+    @property
     def succeeded(self) -> bool:
         """The residuals are consistent with noise, and the lens is one."""
         return self.test is not None and self.test.consistent and not self.demagnified
@@ -64,7 +81,7 @@ class Round:
     def findings(self) -> str:
         """What speaks against the lens, or for it."""
         if self.reconstruction is None:
-            return "the lens leads the arcs to outside of the source grid"
+            return "the lens leads nothing of the arcs to the source grid"
         said = [str(self.test)]
         if self.demagnified:
             said.append("the lens hardly magnifies: the source is the arcs, shrunk")
@@ -78,7 +95,7 @@ class AutomatedFit:
     """What Algorithm 1 ends with.
 
     Args:
-        lens: Of the last round if it converged, else of the round with the smallest chi^2, (7,).
+        lens: Of the last round if it converged, else of the most probable round, (7,).
         reconstruction: Behind this lens.
         rounds: All of them, in order.
         converged: The residuals are consistent with noise.
@@ -128,9 +145,15 @@ def automated_fit(
             residuals, see `check_residuals`. The search takes pixels for independent, still.
 
     Raises:
-        ValueError: Bad input (see `check_observation`, `check_noise_correlation`), a prediction
-            that is not finite, or no round whose arcs fall on the source grid.
+        ValueError: Bad input (see `check_observation`, `check_noise_correlation`), a lens model
+            for other pixels, a prediction that is not finite, or no round whose arcs fall on the
+            source grid.
         TypeError: `source_model` is neither of the two.
+
+    Warns:
+        UserWarning: The system is unlike those that a network was trained on; part of the arcs'
+            flux comes from outside of the source grid; or the evidence is that of a matrix-free
+            engine, too rough to be optimised.
     """
     if int(max_rounds) != max_rounds or max_rounds < 0:
         raise ValueError(f"`max_rounds` must be an integer, 0 or more. Received: {max_rounds}")
@@ -139,6 +162,7 @@ def automated_fit(
     observation = check_single(image, noise, psf, np.zeros(7), mask, source_model)
     if noise_correlation is not None:
         check_noise_correlation(noise_correlation, observation.image.shape[-2:])
+    _check_same_pixels(lens_model, source_model)
     posterior = lens_posterior(source_model, observation, priors)
     predicted, spread = (
         np.asarray(value, "float64").reshape(-1)
@@ -188,7 +212,23 @@ def automated_fit(
         )
         if rounds[-1].succeeded or _nothing_better(rounds):
             break
-    return _conclude(rounds)
+    found = _conclude(rounds)
+    warn_of_optimum(posterior, source_model, found.lens)
+    return found
+
+
+def _check_same_pixels(lens_model: LensModel, source_model: SourceModel) -> None:
+    """Refuse a lens model that knows its pixels and takes others than the source model."""
+    taken, wanted = getattr(lens_model, "image_grid", None), source_model.image_grid
+    if taken is None:
+        return
+    same_scale = abs(taken.pixel_scale / wanted.pixel_scale - 1) <= PIXEL_SCALE_TOLERANCE
+    if taken.side != wanted.side or not same_scale:
+        raise ValueError(
+            f"`lens_model` must take the images of `source_model`, {wanted}: "
+            f"lens_model.with_image_grid({wanted.side}, {wanted.pixel_scale:g}) averages such "
+            f"images to its own pixels. Received: {taken}"
+        )
 
 
 def _starts(
@@ -205,26 +245,20 @@ def _starts(
 
 
 def _best(rounds: list[Round]) -> Round:
-    """Return the round with the smallest chi^2 of those that magnify, or else of all."""
-
-    def rank(one: Round) -> tuple[bool, float]:
-        chi2 = np.inf if one.reconstruction is None else one.reconstruction.chi2
-        return one.demagnified, chi2
-
-    return min(rounds, key=rank)
+    """Return the most probable round of those that magnify, or else of all."""
+    return min(rounds, key=lambda one: (one.demagnified, -one.log_posterior))
 
 
 def _nothing_better(rounds: list[Round]) -> bool:
     """Return whether starts from several places have led to no better lens than was known.
 
-    Better: chi^2 falls by more than 1. Then the residuals hold what no lens explains, or the test
-    has raised a false alarm, and more rounds would say the same.
+    Better: the log-posterior rises by more than 1/2 (chi^2 falls by 1). Without, the residuals hold
+    what no lens explains, or the test has raised a false alarm: more rounds would say the same.
     """
-    best = _best(rounds[:-1]).reconstruction if len(rounds) > 2 else None
-    if best is None:
+    best = _best(rounds[:-1]) if len(rounds) > 2 else None
+    if best is None or best.reconstruction is None:
         return False
-    last = rounds[-1].reconstruction
-    return last is None or (best.chi2 - last.chi2) * best.mask.sum() < 1
+    return rounds[-1].log_posterior - best.log_posterior < 0.5
 
 
 def _conclude(rounds: list[Round]) -> AutomatedFit:

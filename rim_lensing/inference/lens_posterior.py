@@ -8,6 +8,7 @@ as long as the source is allowed to follow the noise, whatever the lens.
 """
 
 import copy
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from rim_lensing.inference.lens_support import LensSupport
 from rim_lensing.inference.observation import Observation
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.inference.semilinear_inversion import ENGINES, SemilinearInversion
-from rim_lensing.inversion.evidence import log_evidence, maximise_evidence
+from rim_lensing.inversion.evidence import NoMaximumError, log_evidence, maximise_evidence
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.ray_tracing import lensing_matrices
@@ -155,11 +156,21 @@ class LinearLensPosterior(LensPosterior):
     """The log evidence of the linear inversion; arguments as in `LensPosterior`, and the inversion.
 
     Where the inversion has no strength of its own, every lens is judged at the strength of its own
-    largest evidence. The gradient is by central differences.
+    largest evidence. The gradient is by central differences. A matrix-free engine's evidence is
+    too rough for a posterior, and is warned of (UserWarning).
     """
 
     def __init__(self, inversion: SemilinearInversion, observation: Observation, priors: Priors):
         """Keep the inversion."""
+        if inversion.engine != "exact":
+            warnings.warn(
+                "The log evidence of the matrix-free engine is known to some units, at little "
+                "noise to tens, and the posterior of a lens is about one unit wide: expect rough "
+                "optima, and no trustworthy chain. engine='exact' is right to the last digit, and "
+                "takes seconds a lens from 96 source pixels a side on.",
+                UserWarning,
+                stacklevel=4,
+            )
         super().__init__(observation, priors, inversion.geometry.source_pixel_scale)
         self._inversion, self._system = inversion, None
 
@@ -186,8 +197,8 @@ class LinearLensPosterior(LensPosterior):
             return log_evidence(engine, engine.held_terms(strength))[0]
         try:
             strength = maximise_evidence(engine)
-        except ValueError:
-            # It grows up to an infinite strength: a lens that leads no data to the source.
+        except NoMaximumError:
+            # A lens that leads no data to the source: the evidence is that of no source.
             constants = system.n_data * np.log(2 * np.pi) / 2 + system.log_noise
             return float(-0.5 * system.data @ system.data - constants)
         return log_evidence(engine, engine.terms(strength))[0]

@@ -8,9 +8,19 @@ import numpy as np
 
 from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, lens_posterior
 from rim_lensing.inference.lens_search import METHODS, default_method, maximise
-from rim_lensing.inference.observation import Observation, check_observation
+from rim_lensing.inference.observation import (
+    Observation,
+    check_observation,
+    warn_outside_training,
+)
 from rim_lensing.inference.result import Reconstruction
-from rim_lensing.inference.source_coverage import MAX_OUTSIDE, flux_outside
+from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+from rim_lensing.inference.source_coverage import (
+    MAX_OUTSIDE,
+    check_source_coverage,
+    flux_outside,
+)
+from rim_lensing.inversion.evidence import NoMaximumError
 from rim_lensing.lensing.lens_parameters import as_lens_array
 from rim_lensing.simulation.priors import Priors
 
@@ -82,7 +92,9 @@ def optimise_lens(
         TypeError: `source_model` is neither of the two.
 
     Warns:
-        UserWarning: Every start ends at a lens that does not magnify.
+        UserWarning: Every start ends at a lens that does not magnify; the system is unlike those
+            that the RIM was trained on; part of the arcs' flux comes from outside of the source
+            grid; or the evidence is that of a matrix-free engine, too rough to be optimised.
     """
     began = time.perf_counter()
     starts = as_lens_array(start)
@@ -108,6 +120,7 @@ def optimise_lens(
             UserWarning,
             stacklevel=2,
         )
+    warn_of_optimum(posterior, source_model, lenses[best])
     return LensOptimum(
         lens=lenses[best],
         log_posterior=float(values[best]),
@@ -146,8 +159,8 @@ def choose(
     """Return the first lens that magnifies, and its reconstruction.
 
     A source shrunk onto the arcs can fit as well as the truth, so that no likelihood refuses it.
-    If no lens magnifies it is the first that leads the arcs to the source grid; if none does that
-    either, the first, and None.
+    If no lens magnifies it is the first that leads the arcs to the source grid and explains
+    something of the data; if none does that either, the first, and None.
 
     Args:
         posterior: Of the lens.
@@ -159,6 +172,8 @@ def choose(
         if misses_arcs(posterior, source_model, lens):
             continue
         result = reconstruct(posterior, source_model, lens)
+        if result is None:
+            continue
         if not is_demagnified(result, posterior):
             return index, result
         if second_best[1] is None:
@@ -175,18 +190,29 @@ def misses_arcs(posterior: LensPosterior, source_model: SourceModel, lens: np.nd
 
 def reconstruct(
     posterior: LensPosterior, source_model: SourceModel, lens: np.ndarray
-) -> Reconstruction:
-    """Reconstruct the source of the posterior's observation behind a lens (7 or 8,)."""
-    observation, unit = posterior.observation, posterior.observation.flux_unit[0]
-    with warnings.catch_warnings():
-        # On the way to the lens, those about the lens say nothing.
-        warnings.simplefilter("ignore", UserWarning)
-        return source_model.reconstruct(
-            observation.image[0] * unit,
-            noise=observation.noise[0] * unit,
-            psf=observation.psf[0],
-            lens=lens,
-        )
+) -> Reconstruction | None:
+    """Reconstruct the source of the posterior's observation behind a lens (7 or 8,).
+
+    None if the evidence of a linear inversion has no maximum: the lens explains nothing.
+    """
+    try:
+        return source_model.reconstruct_checked(posterior.at(lens))
+    except NoMaximumError:
+        return None
+
+
+def warn_of_optimum(posterior: LensPosterior, source_model: SourceModel, lens: np.ndarray) -> None:
+    """Warn of what `reconstruct` warns of, once and of the lens that is found.
+
+    Args:
+        posterior: Of the lens.
+        source_model: Which reconstructed.
+        lens: One that `misses_arcs` does not speak against, (7 or 8,).
+    """
+    observation = posterior.at(lens)
+    if isinstance(source_model, RIMReconstructor):
+        warn_outside_training(observation, source_model.priors)
+    check_source_coverage(observation, source_model.image_grid, source_model.source_grid)
 
 
 def is_demagnified(result: Reconstruction, posterior: LensPosterior) -> bool:

@@ -11,7 +11,6 @@ does not. Two statistics are compared with their simulated values: chi^2 of the 
 the residuals smoothed over one pixel.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from scipy.stats import t as student
 
 from rim_lensing.inference.correlated_noise import correlate_noise
 from rim_lensing.inference.lens_posterior import SourceModel
+from rim_lensing.inference.observation import Observation
 from rim_lensing.inference.result import Reconstruction
 from rim_lensing.inference.semilinear_inversion import LinearReconstruction, SemilinearInversion
 
@@ -106,13 +106,18 @@ def check_residuals(
             noise of a drizzled image is told from it, whatever the lens.
 
     Raises:
-        ValueError: A batch, an argument out of range, or no correlation (see
+        ValueError: A batch, a result without lens, an argument out of range, or no correlation (see
             `check_noise_correlation`).
     """
     if result.is_batch:
         raise ValueError(
             "`result` must be that of one system: test result[0], result[1], ... Received: a "
             f"batch of {len(result)}"
+        )
+    if np.isnan(result.lens).any():
+        raise ValueError(
+            "`result` must have been made with a `lens`: the copies are reconstructed behind it. "
+            "Received: one made with a `lensing_matrix`"
         )
     if int(copies) != copies or copies < 3:
         raise ValueError(f"`copies` must be an integer, 3 or more. Received: {copies}")
@@ -145,17 +150,30 @@ def check_residuals(
 
 
 def _reconstruct(images, result: Reconstruction, source_model: SourceModel) -> Reconstruction:
-    """Reconstruct simulated images as the result was."""
-    data = {"noise": result.noise, "psf": result.psf, "lens": result.lens, "mask": result.mask}
-    with warnings.catch_warnings():
-        # The user has been warned of the same lens, noise and PSF.
-        warnings.simplefilter("ignore", UserWarning)
-        if isinstance(result, LinearReconstruction):
-            at_its_strength = SemilinearInversion(
-                source_model.regularization,
-                strength=result.strength,
-                engine=source_model.engine,
-                geometry=source_model.geometry,
-            )
-            return at_its_strength.reconstruct(images, uncertainties=False, **data)
-        return source_model.reconstruct(images, **data)
+    """Reconstruct simulated images as the result was.
+
+    Not by `reconstruct`: it would refuse copies of a faint image whose noise hides the arcs.
+    """
+    unit, copies = float(np.nanmax(result.image)), len(images)
+
+    def repeated(array):
+        return np.repeat(np.asarray(array, "float32")[None], copies, axis=0)
+
+    observation = Observation(
+        image=(images / unit).astype("float32"),
+        noise=repeated(result.noise / unit),
+        psf=repeated(result.psf),
+        lens=repeated(result.lens),
+        flux_unit=np.full(copies, unit),
+        psf_sigma=np.full(copies, np.nan),
+        single=False,
+    )
+    if isinstance(result, LinearReconstruction):
+        at_its_strength = SemilinearInversion(
+            source_model.regularization,
+            strength=result.strength,
+            engine=source_model.engine,
+            geometry=source_model.geometry,
+        )
+        return at_its_strength.reconstruct_checked(observation, uncertainties=False)
+    return source_model.reconstruct_checked(observation)

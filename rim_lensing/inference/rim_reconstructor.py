@@ -127,7 +127,11 @@ class RIMReconstructor:
         )
         warn_outside_training(observation, self.priors)
         check_source_coverage(observation, self.image_grid, self.source_grid)
-        history = self._run_in_chunks(observation, int(batch_size))
+        return self.reconstruct_checked(observation, int(batch_size))
+
+    def reconstruct_checked(self, observation: Observation, batch_size: int = 16) -> Reconstruction:
+        """Do what `reconstruct` does after its checks; neither raises nor warns of anything."""
+        history = self._run_in_chunks(observation, batch_size)
         return Reconstruction.from_history(
             observation, history, self.network.config, model=self.name
         )

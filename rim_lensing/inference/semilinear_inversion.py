@@ -175,8 +175,25 @@ class SemilinearInversion:
             matrices = self._check_matrices(lensing_matrix, len(observation))
             observation = replace(observation, lens=np.full_like(observation.lens, np.nan))
         else:
-            matrices = [None] * len(observation)
+            matrices = None
             check_source_coverage(observation, self.image_grid, self.source_grid)
+        return self.reconstruct_checked(observation, matrices, uncertainties)
+
+    def reconstruct_checked(
+        self, observation: Observation, matrices: list | None = None, uncertainties: bool = True
+    ) -> LinearReconstruction:
+        """Do what `reconstruct` does after its checks of the input.
+
+        Args:
+            observation: The systems.
+            matrices: One lensing matrix per system; by default those of the observation's lenses.
+            uncertainties: As in `reconstruct`.
+
+        Raises:
+            NoMaximumError: The data say nothing about the source, see `maximise_evidence`.
+            numpy.linalg.LinAlgError: The prior is too weak for double precision.
+        """
+        matrices = matrices or [None] * len(observation)
         rows = [
             self._invert(observation[i : i + 1], matrix, uncertainties)
             for i, matrix in enumerate(

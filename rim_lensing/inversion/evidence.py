@@ -86,6 +86,10 @@ def log_evidence(engine: Engine, terms: EvidenceTerms) -> tuple[float, float]:
     return float(value), 0.5 * terms.log_det_error
 
 
+class NoMaximumError(ValueError):
+    """The evidence grows up to an infinite strength of the prior."""
+
+
 def maximise_evidence(engine: Engine) -> float:
     """Return the strength at which the evidence is largest.
 
@@ -95,7 +99,7 @@ def maximise_evidence(engine: Engine) -> float:
     guess to the nearest maximum and then solves this equation to ten digits of log lambda.
 
     Raises:
-        ValueError: The evidence grows until there is less than a hundredth of an effective
+        NoMaximumError: The evidence grows until there is less than a hundredth of an effective
             parameter: the lens leads nothing of the data to the source, or the data are noise.
     """
 
@@ -103,7 +107,7 @@ def maximise_evidence(engine: Engine) -> float:
         """Twice the derivative of the log evidence with respect to the log of the strength."""
         terms = engine.terms(float(np.exp(log_strength)))
         if terms.effective_parameters < _NO_PARAMETERS:
-            raise ValueError(
+            raise NoMaximumError(
                 "The evidence has no maximum: it grows until the prior leaves nothing to the data "
                 f"(strength {terms.strength:.3g}). No part of the data looks like an image of a "
                 "source behind this lens: look at the lens, the noise and the mask, or give "

@@ -1,12 +1,16 @@
 """Algorithm 1 from end to end, with a lens model that errs on purpose."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rim_lensing.inference.automated_fit import automated_fit
 from rim_lensing.inference.residual_test import check_residuals
+from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+from rim_lensing.lensing.grids import PixelGrid
 
 LENS = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])
 STD = np.array([0.05, 0.05, 0.05, 0.02, 0.02, 0.02, 0.02])
@@ -72,8 +76,41 @@ def test_a_prediction_that_misses_the_arcs_is_a_start_like_others(ridge_model, m
         automated_fit(**arguments, max_rounds=0)
     fit = automated_fit(**arguments, max_rounds=1)
     assert fit.rounds[0].reconstruction is None and not fit.rounds[0].succeeded
-    assert "outside of the source grid" in fit.rounds[0].findings
+    assert "leads nothing of the arcs to the source grid" in fit.rounds[0].findings
     assert fit.lens[0] > 1.0 and fit.reconstruction is fit.rounds[1].reconstruction
+
+
+def test_of_linear_reconstructions_the_evidence_decides(linear_model, mock):
+    """A weak prior lets chi^2 fall, at a lens that is less probable."""
+    from rim_lensing.inference.automated_fit import Round, _best
+
+    data, wrong = mock(LENS), LENS + 0.01 * ERROR
+    right = linear_model.reconstruct(lens=LENS, **data)
+    weak = SemilinearInversion(strength=right.strength / 1000, geometry=linear_model.geometry)
+    rough = weak.reconstruct(lens=wrong, **data)
+    assert rough.chi2 < right.chi2
+    rest = {"test": None, "starts": 0, "evaluations": 0, "demagnified": False, "edges": ()}
+    rounds = [
+        Round(lens=lens, reconstruction=result, **rest)
+        for lens, result in ((wrong, rough), (LENS, right), (LENS, None))
+    ]
+    assert _best(rounds) is rounds[1]
+    assert rounds[2].log_posterior == -np.inf
+
+
+def test_a_lens_model_for_other_pixels_is_refused(ridge_model, mock):
+    model = Guess(LENS)
+    model.image_grid = PixelGrid(16, 0.1)
+    with pytest.raises(ValueError, match=r"`lens_model` must take.*with_image_grid\(16, 0.3\)"):
+        automated_fit(**mock(LENS), source_model=ridge_model, lens_model=model)
+
+
+def test_the_last_lens_is_warned_of(ridge_model, mock):
+    strange = RIMReconstructor(
+        ridge_model.network, "ridge", replace(ridge_model.priors, psf_sigma=(0.0, 0.01))
+    )
+    with pytest.warns(UserWarning, match="width sigma of the PSF"):
+        automated_fit(**mock(LENS), source_model=strange, lens_model=Guess(LENS), max_rounds=0)
 
 
 def test_the_test_is_told_of_correlated_noise(ridge_model, mock):

@@ -1,5 +1,7 @@
 """The bootstrap of the residuals: rate of false alarms, power, masks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -78,6 +80,24 @@ def test_what_is_masked_does_not_speak(ridge_model, mock):
         for image in (data["image"], dirty)
     ]
     assert results[0].p_value == results[1].p_value
+
+
+def test_copies_of_a_faint_image_are_not_refused(ridge_model, mock):
+    """The image stands out of the noise by a little more than is asked for, its copies do not."""
+    data = mock(LENS)
+    result = ridge_model.reconstruct(lens=LENS, **data)
+    faint = replace(result, noise=np.full((16, 16), result.model_image.max()))
+    test = check_residuals(faint, ridge_model)
+    assert np.all(np.isfinite(test.significance))
+
+
+def test_a_result_without_a_lens_is_refused(linear_model, mock):
+    from rim_lensing.lensing.ray_tracing import lensing_matrices
+
+    matrix = lensing_matrices(LENS[None], linear_model.geometry)[0]
+    result = linear_model.reconstruct(lensing_matrix=matrix, **mock(LENS))
+    with pytest.raises(ValueError, match="must have been made with a `lens`"):
+        check_residuals(result, linear_model)
 
 
 def test_the_unit_does_not_matter(ridge_model, mock):
