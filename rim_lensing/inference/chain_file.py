@@ -22,6 +22,7 @@ class ChainFile:
     Args:
         path: Where it is, or is to be made; in an existing folder.
         description: What is sampled, and how: values of JSON. None reads a chain that is there.
+            A file without a step becomes that of this description.
 
     Attributes:
         description: What is sampled.
@@ -43,9 +44,13 @@ class ChainFile:
                 raise FileNotFoundError(f"There is no file {self.path}")
             self._create(description)
         self.description = self._read_description()
-        if description is not None:
-            self._compare(json.loads(json.dumps(description)))
         self.backend = HDFBackend(os.fspath(self.path))
+        if description is not None and not self.steps:
+            # Left by a run that failed, or was stopped, before its first step.
+            self._create(description)
+            self.description = self._read_description()
+        elif description is not None:
+            self._compare(json.loads(json.dumps(description)))
 
     @property
     def steps(self) -> int:

@@ -37,17 +37,10 @@ def nuts_sampler(
         positions: Of the chains if there is no step yet, (chains, p).
         seed: Of the random numbers.
         watch: Called after every step.
-
-    Raises:
-        ImportError: TensorFlow Probability is not installed.
     """
-    try:
-        import tensorflow as tf
-        import tensorflow_probability as tfp
-    except ImportError as error:
-        raise ImportError(
-            "`method` 'nuts' needs TensorFlow Probability: pip install rim_lensing[nuts]"
-        ) from error
+    import tensorflow as tf
+    import tensorflow_probability as tfp
+
     middle = positions.mean(axis=0)
     root = np.linalg.cholesky(gauss_newton_covariance(posterior, middle))
 

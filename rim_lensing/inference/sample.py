@@ -90,8 +90,9 @@ def sample_lens_posterior(
         ImportError: NUTS without TensorFlow Probability.
 
     Warns:
-        UserWarning: The chain has not converged after `max_steps`; or the system is unlike those
-            that the RIM was trained on.
+        UserWarning: The chain has not converged after `max_steps`; the system is unlike those
+            that the RIM was trained on; the start lies outside of the priors; or the evidence is
+            that of a matrix-free engine, too rough to be sampled.
     """
     lens = as_lens_array(start)
     if len(lens) != 1:
@@ -108,6 +109,14 @@ def sample_lens_posterior(
     if is_rim:
         warn_outside_training(observation, source_model.priors)
     nearest = posterior.support.nearest(lens)[0]
+    if not posterior.support.contains(lens)[0]:
+        warnings.warn(
+            "`start` lies outside of the priors, and is moved to their edge: widen `priors` if the "
+            f"lens may lie there. Received: {lens[0].round(4).tolist()}, moved to "
+            f"{nearest.round(4).tolist()}",
+            UserWarning,
+            stacklevel=2,
+        )
     check_source_coverage(posterior.at(nearest), source_model.image_grid, source_model.source_grid)
     description = _describe(source_model, posterior)
     return sample_posterior(posterior, nearest, description, method, walkers, max_steps, seed, path)

@@ -1,6 +1,7 @@
 """Settings of the samplers, and their check. No Keras: errors come fast."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 MAX_STEPS = 5000
 """By default; a well-behaved posterior of seven parameters takes emcee some 1500."""
@@ -43,9 +44,14 @@ def check_settings(method: str, walkers: int | None, max_steps: int, parameters:
 
     Raises:
         ValueError: An unknown method, too few walkers or too few steps.
+        ImportError: TensorFlow Probability, which NUTS needs, is not installed.
     """
     if method not in SAMPLERS:
         raise ValueError(f"`method` must be one of {tuple(SAMPLERS)}. Received: {method!r}")
+    if method == "nuts" and find_spec("tensorflow_probability") is None:
+        raise ImportError(
+            "`method` 'nuts' needs TensorFlow Probability: pip install rim_lensing[nuts]"
+        )
     settings = SAMPLERS[method]
     walkers = settings.walkers if walkers is None else walkers
     fewest = max(2, settings.walkers_per_parameter * parameters)

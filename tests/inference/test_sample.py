@@ -18,6 +18,7 @@ from rim_lensing.inference.nuts_sampler import gauss_newton_covariance, nuts_sam
 from rim_lensing.inference.observation import check_observation
 from rim_lensing.inference.sample import sample_lens_posterior, sample_posterior
 from rim_lensing.inference.sampling_settings import SAMPLERS
+from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.zoo import load_pretrained
 
@@ -157,6 +158,55 @@ def test_a_chain_of_something_else_is_not_continued(observation, tmp_path):
         sample_posterior(posterior, LENS, DESCRIPTION, path=path)
     with pytest.raises(FileNotFoundError, match="no folder"):
         sample_posterior(posterior, LENS, DESCRIPTION, path=tmp_path / "none" / "chain.h5")
+
+
+def test_a_file_that_was_left_without_a_step_is_used_again(observation, tmp_path):
+    posterior, path = Gaussian(observation), tmp_path / "chain.h5"
+    ChainFile(path, DESCRIPTION | {"method": "nuts"})
+    with pytest.warns(UserWarning, match="NOT converged"):
+        sample_posterior(posterior, LENS, DESCRIPTION, max_steps=10, path=path)
+    assert ChainFile(path).description["method"] == "emcee"
+
+
+def test_a_chain_at_an_edge_says_so(ridge_model, mock):
+    """x may be 0.002" around its true value, which is known to 0.01" or so."""
+    narrow = Priors(theta_E=(0.3, 2.2), centre=(-0.021, 0.019), psf_sigma=(0.0, 0.5))
+    start = LENS.copy()
+    start[3] = 0.018
+    with pytest.warns(UserWarning, match="NOT converged"):
+        chain = sample_lens_posterior(
+            **mock(LENS), source_model=ridge_model, start=start, priors=narrow, max_steps=200
+        )
+    assert {"x", "y"} & set(chain.cut_off) and "widen them" in chain.verdict
+
+
+def test_a_start_beyond_the_priors_is_warned_of(ridge_model, mock):
+    start = LENS.copy()
+    start[3] = 0.07
+    with pytest.warns(UserWarning) as caught:
+        sample_lens_posterior(
+            **mock(LENS), source_model=ridge_model, start=start, walkers=14, max_steps=10
+        )
+    said = [str(one.message) for one in caught if "outside of the priors" in str(one.message)]
+    assert len(said) == 1 and "0.07" in said[0] and "moved to" in said[0]
+
+
+def test_the_evidence_of_probes_is_warned_of(linear_model, mock):
+    rough = SemilinearInversion(engine="matrix-free", geometry=linear_model.geometry)
+    observation = check_observation(lens=LENS, image_grid=rough.image_grid, **mock(LENS))
+    with pytest.warns(UserWarning, match="engine='exact'"):
+        lens_posterior(rough, observation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lens_posterior(linear_model, observation)
+
+
+def test_nuts_needs_its_package_before_anything_is_written(observation, tmp_path, monkeypatch):
+    monkeypatch.setattr("rim_lensing.inference.sampling_settings.find_spec", lambda name: None)
+    path = tmp_path / "chain.h5"
+    with pytest.raises(ImportError, match=r"pip install rim_lensing\[nuts\]"):
+        sample_posterior(Gaussian(observation), LENS, DESCRIPTION, method="nuts", path=path)
+    assert not path.exists()
 
 
 def test_a_short_chain_says_what_is_missing(observation):
