@@ -32,7 +32,7 @@ from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.networks.rim import RIM
 from rim_lensing.provenance import git_commit
 from rim_lensing.rim_card import RIM_LEARNING_CURVE, draw_rim_pictures, rim_card
-from rim_lensing.saved_model import export_lens_predictor, export_saved_model
+from rim_lensing.saved_model import check_backend, export_lens_predictor, export_saved_model
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
@@ -81,7 +81,8 @@ def publish(
     Raises:
         FileNotFoundError: The run or one of its files is missing.
         FileExistsError: There is a model of this name and `overwrite` is False.
-        ValueError: A bad name, or a damaged file of the run.
+        ValueError: A bad name, a number of systems that is not possible, or a damaged file of the
+            run.
         RuntimeError: Keras does not run under TensorFlow.
     """
     run, folder = Path(run_directory), Path(output) / name
@@ -92,6 +93,8 @@ def publish(
         )
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists. Say overwrite (--overwrite) to replace it.")
+    check_number_of_systems(systems)
+    check_backend()
     config, network, facts = _read_run(run, from_checkpoint)
     parts = _PARTS[config.kind]
     log = _read_log(run)[: facts["epochs"]]

@@ -45,7 +45,7 @@ def export_saved_model(network: RIM, directory: str | Path) -> None:
     Raises:
         RuntimeError: Keras does not run under TensorFlow.
     """
-    _check_backend()
+    check_backend()
     _save(_rim_function(network), [*_signature(network), _spec("lens_parameters", 7)], directory)
 
 
@@ -69,11 +69,12 @@ def export_lens_predictor(model: LensPredictor, directory: str | Path) -> None:
     Raises:
         RuntimeError: Keras does not run under TensorFlow.
     """
-    _check_backend()
+    check_backend()
     _save(_lens_function(model), _signature(model.network), directory)
 
 
-def _check_backend() -> None:
+def check_backend() -> None:
+    """Raise RuntimeError unless Keras runs under TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
             "A SavedModel is exported under KERAS_BACKEND=tensorflow (load the weights there). "

@@ -318,7 +318,9 @@ def _names() -> list[str]:
     return sorted(
         path.name
         for path in directory.iterdir()
-        if (path / CONFIG).is_file() or (path / METADATA).is_file()
+        # A dot: left by a publication that was killed.
+        if not path.name.startswith(".")
+        and ((path / CONFIG).is_file() or (path / METADATA).is_file())
     )
 
 

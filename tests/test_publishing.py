@@ -250,6 +250,13 @@ def test_names_are_plain(run, tmp_path, name):
         publishing.publish(run, name, output=tmp_path)
 
 
+def test_too_many_systems_are_refused_before_any_work(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("rim_lensing.publishing._read_run", None)
+    with pytest.raises(ValueError, match="`systems` must be from 1 to 2000. Received: 2001"):
+        publishing.publish(run, "rim_tiny", output=tmp_path, systems=2001)
+    assert not list(tmp_path.iterdir())
+
+
 def test_damaged_run_is_named(run, tmp_path):
     (tmp_path / "run.json").write_text("{")
     (tmp_path / "log.csv").touch()

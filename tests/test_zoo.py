@@ -121,6 +121,12 @@ def test_both_kinds_are_listed_and_loaded(small_zoo, tiny_cnn_folder, tiny_mocks
     assert lens.shape == std.shape == (4, 7)
 
 
+def test_what_a_killed_publication_left_is_no_model(small_zoo, tiny_folder):
+    names = [model.name for model in zoo.list_pretrained()]
+    shutil.copytree(tiny_folder, small_zoo / ".rim_new.123.part")
+    assert [model.name for model in zoo.list_pretrained()] == names
+
+
 def test_the_wrong_kind_is_named(tiny_folder, tiny_cnn_folder):
     message = "must be a RIM, which .*Received: cnn_untrained, a lens CNN, which predicts"
     with pytest.raises(ValueError, match=message):
