@@ -2,8 +2,16 @@
 
 import argparse
 import time
+from typing import TYPE_CHECKING
 
-from rim_lensing.commands.inputs import LENS_NAMES, add_image_options, parse_lens, read_user_image
+from rim_lensing.commands.inputs import (
+    LENS_NAMES,
+    add_centre_range,
+    add_image_options,
+    check_centre_range,
+    parse_lens,
+    read_user_image,
+)
 from rim_lensing.commands.results import (
     METRICS,
     RESULT,
@@ -16,6 +24,10 @@ from rim_lensing.commands.results import (
     write_picture,
     write_reconstruction,
 )
+
+if TYPE_CHECKING:
+    from rim_lensing.lensing.grids import PixelGrid
+    from rim_lensing.zoo import PretrainedModel
 
 DEFAULT_LENS_MODEL = "lens_cnn_euclid64"
 ROUNDS = "rounds.png"
@@ -60,6 +72,7 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--rounds", type=int, default=4, help="largest number of optimisations (default 4)"
     )
+    add_centre_range(command)
     add_model_option(command)
     add_output_options(command)
     command.set_defaults(run=fit)
@@ -77,20 +90,20 @@ def fit(options: argparse.Namespace) -> None:
         )
     if options.rounds < 0:
         raise ValueError(f"--rounds must be 0 or more. Received: {options.rounds}")
+    check_centre_range(options.centre_range)
     check_output(options, (SUMMARY, RESULT, METRICS, ROUNDS))
     model = find_pretrained(options.model, "rim")
     predictor = None if start else find_pretrained(options.lens_model, "lens_cnn")
-    if predictor and predictor.image_grid != model.image_grid:
-        raise ValueError(
-            f"--lens-model must take the images of {model.name}, {model.image_grid}. "
-            f"Received: {predictor.name}, {predictor.image_grid}"
-        )
-    image = read_user_image(options, model.image_grid.side)
-    image.check(model.image_grid)
+    image = read_user_image(options, model.image_grid)
+    image.check()
+    if predictor:
+        _check_pixels(predictor, image.grid)
     for one in filter(None, (model, predictor)):
         verify_files(one)
-    source_model = load(model)
-    lens_model = load(predictor) if predictor else GivenLens(_array(image.in_field(start)))
+    source_model = load(model, image.grid)
+    lens_model = (
+        load(predictor, image.grid) if predictor else GivenLens(_array(image.in_field(start)))
+    )
 
     from rim_lensing.figures import lens_fit
     from rim_lensing.inference.automated_fit import automated_fit
@@ -98,7 +111,11 @@ def fit(options: argparse.Namespace) -> None:
     arguments = {name: image.arguments[name] for name in ("image", "noise", "psf", "mask")}
     began = time.perf_counter()
     found = automated_fit(
-        **arguments, source_model=source_model, lens_model=lens_model, max_rounds=options.rounds
+        **arguments,
+        source_model=source_model,
+        lens_model=lens_model,
+        priors=image.search_ranges(source_model.priors, options.centre_range),
+        max_rounds=options.rounds,
     )
     seconds = round(time.perf_counter() - began, 3)
     for number, one in enumerate(found.rounds):
@@ -108,6 +125,7 @@ def fit(options: argparse.Namespace) -> None:
         "seconds": seconds,
         "converged": found.converged,
         "verdict": found.verdict,
+        "crop_centre": image.offset,
         "rounds": [
             {
                 "lens": one.lens.tolist(),
@@ -127,6 +145,19 @@ def fit(options: argparse.Namespace) -> None:
     ]
     write_picture(lens_fit(rows), options.output / ROUNDS)
     print(f"lens: --lens {image.as_option(found.lens)}")
+
+
+def _check_pixels(predictor: "PretrainedModel", grid: "PixelGrid") -> None:
+    """Refuse pixels larger than those that a lens model takes: averaging cannot sharpen."""
+    from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
+
+    largest = predictor.image_grid.pixel_scale
+    if grid.pixel_scale > largest * (1 + PIXEL_SCALE_TOLERANCE):
+        raise ValueError(
+            f'--lens-model {predictor.name} takes pixels of {largest:g}" and smaller ones: choose '
+            "another, or say where to start, --start theta_E=... "
+            f'Received: pixels of {grid.pixel_scale:g}"'
+        )
 
 
 def _array(lens):

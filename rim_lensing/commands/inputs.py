@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rim_lensing.io import FitsImage
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.lensing.lens_parameters import LensParameters
+    from rim_lensing.simulation.priors import Priors
 
 _FILE = "FITS file, or one of its extensions: 'FILE.fits[NAME]'"
 LENS_NAMES = "theta_E, and of e1, e2, x, y, gamma1, gamma2, slope those that are not the default"
@@ -25,11 +26,13 @@ class UserImage:
 
     Args:
         arguments: image, noise, psf, mask and pixel_scale, as `reconstruct` takes them.
+        grid: Pixels that it is to have: the model's, or its own.
         header: Of the image.
         offset: Where the crop centre lies off the middle of the field, (x, y) in arcsec.
     """
 
     arguments: dict
+    grid: "PixelGrid"
     header: "Header"
     offset: tuple[float, float]
 
@@ -48,11 +51,23 @@ class UserImage:
             del values["slope"]
         return ",".join(f"{name}={value:.6g}" for name, value in values.items())
 
-    def check(self, image_grid: "PixelGrid") -> None:
-        """Raise the errors that a model with this grid would raise; loads no Keras."""
+    def search_ranges(self, priors: "Priors", centre_range: float | None) -> "Priors":
+        """Return priors that hold all lens centres close enough to the crop centre.
+
+        Args:
+            priors: Of the model.
+            centre_range: How far off the crop centre, in x and in y, arcsec; by default as far as
+                `priors` has it off the middle of the field.
+        """
+        reach = max(map(abs, priors.centre)) if centre_range is None else centre_range
+        reach += max(map(abs, self.offset))
+        return replace(priors, centre=(-reach, reach))
+
+    def check(self) -> None:
+        """Raise the errors that a model would raise; loads no Keras."""
         from rim_lensing.inference.observation import check_image
 
-        check_image(**self.arguments, image_grid=image_grid)
+        check_image(**self.arguments, image_grid=self.grid)
 
 
 def add_image_options(command: argparse.ArgumentParser) -> None:
@@ -77,16 +92,41 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
         "--crop-centre",
         metavar="X,Y",
         help="pixel of the lens in the image (and in noise map and mask), counted from 1 as in "
-        "DS9, around which the model's field is cut out; the lens's x and y are relative to it",
+        "DS9, around which the model's field is cut out. The lens's x and y on the command line "
+        "are relative to it; those in the files are relative to the middle of the field, from "
+        "which it lies `crop_centre` arcsec, half a pixel or less",
+    )
+    command.add_argument(
+        "--own-pixels",
+        action="store_true",
+        help="take the image's own pixels instead of the model's, as many as cover the model's "
+        "field; the source's pixels stay the model's",
     )
 
 
-def read_user_image(options: argparse.Namespace, side: int) -> UserImage:
+def add_centre_range(command: argparse.ArgumentParser) -> None:
+    """Add --centre-range, which `check_centre_range` checks."""
+    command.add_argument(
+        "--centre-range",
+        type=float,
+        metavar="ARCSEC",
+        help="how far off the crop centre (or the image's middle) the lens may lie, in x and in y; "
+        "by default as far as in the model's training",
+    )
+
+
+def check_centre_range(centre_range: float | None) -> None:
+    """Raise ValueError if it is no positive number."""
+    if centre_range is not None and not 0 < centre_range < math.inf:
+        raise ValueError(f"--centre-range must be positive. Received: {centre_range}")
+
+
+def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> UserImage:
     """Read the files that the options name, and cut the model's field out of them.
 
     Args:
         options: Of `add_image_options`.
-        side: Pixels along a side of the field.
+        model_grid: Pixels of the model's images.
 
     Raises:
         ValueError: A file or a number breaks a rule.
@@ -109,7 +149,10 @@ def read_user_image(options: argparse.Namespace, side: int) -> UserImage:
             raise ValueError(
                 f"--{name} must have the image's shape {image.array.shape}. Received: {array.shape}"
             )
-    offset = (0.0, 0.0)
+    grid = model_grid
+    if options.own_pixels:
+        grid = _own_grid(image, centre, model_grid)
+    offset, side = (0.0, 0.0), grid.side
     if centre is not None:
         rows, columns = offset_in_cutout(image.array.shape, side, centre)
         offset = (columns * image.pixel_scale, rows * image.pixel_scale)
@@ -119,7 +162,24 @@ def read_user_image(options: argparse.Namespace, side: int) -> UserImage:
         "psf": _read_psf(options.psf, image.pixel_scale, options.normalise_psf),
         "pixel_scale": image.pixel_scale,
     }
-    return UserImage(arguments, image.header, offset)
+    return UserImage(arguments, grid, image.header, offset)
+
+
+def _own_grid(
+    image: "FitsImage", centre: tuple[float, float] | None, model_grid: "PixelGrid"
+) -> "PixelGrid":
+    """Return the image's own pixels: all of them, or those that cover the model's field."""
+    from rim_lensing.lensing.grids import PixelGrid
+
+    if centre is not None:
+        return PixelGrid(round(model_grid.width / image.pixel_scale), image.pixel_scale)
+    rows, columns = image.array.shape
+    if rows != columns:
+        raise ValueError(
+            "--own-pixels needs a square image, or --crop-centre X,Y, around which one is cut out. "
+            f"Received: {columns} x {rows} pixels"
+        )
+    return PixelGrid(rows, image.pixel_scale)
 
 
 def parse_lens(text: str, option: str = "--lens") -> "LensParameters":

@@ -19,6 +19,7 @@ from rim_lensing.commands.results import (
 
 if TYPE_CHECKING:
     from rim_lensing.inference.result import Reconstruction
+    from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.zoo import PretrainedModel
 
 _FILES = (SUMMARY, RESULT, METRICS)
@@ -63,7 +64,7 @@ def demo(options: argparse.Namespace) -> None:
         "lens": mock.lens,
         "pixel_scale": mock.image_pixel_scale,
     }
-    result, seconds = _run(model, arguments)
+    result, seconds = _run(model, arguments, model.image_grid)
     truth = {}
     if result.source.shape == mock.source.shape:
         source, true_source = result.source[None], mock.source[None]
@@ -84,19 +85,22 @@ def reconstruct(options: argparse.Namespace) -> None:
     lens = parse_lens(options.lens)
     check_output(options, _FILES)
     model = find_pretrained(options.model, "rim")
-    image = read_user_image(options, model.image_grid.side)
-    result, seconds = _run(model, image.arguments | {"lens": image.in_field(lens)})
-    write_reconstruction(result, options.output, {"seconds": seconds}, header=image.header)
+    image = read_user_image(options, model.image_grid)
+    result, seconds = _run(model, image.arguments | {"lens": image.in_field(lens)}, image.grid)
+    numbers = {"seconds": seconds, "crop_centre": image.offset}
+    write_reconstruction(result, options.output, numbers, header=image.header)
 
 
-def _run(model: "PretrainedModel", arguments: dict) -> tuple["Reconstruction", float]:
+def _run(
+    model: "PretrainedModel", arguments: dict, grid: "PixelGrid"
+) -> tuple["Reconstruction", float]:
     """Return the reconstruction and the seconds that it took, without the loading."""
     from rim_lensing.inference.observation import check_observation
 
     # Whatever is wrong is said before TensorFlow loads.
-    check_observation(**arguments, image_grid=model.image_grid)
+    check_observation(**arguments, image_grid=grid)
     verify_files(model)
-    reconstructor = load(model)
+    reconstructor = load(model, grid)
     start = time.perf_counter()
     result = reconstructor.reconstruct(**arguments)
     return result, round(time.perf_counter() - start, 3)

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Iterable
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from rim_lensing.inference.lens_predictor import LensPredictor
+    from rim_lensing.inference.rebinned_lens_model import RebinnedLensModel
     from rim_lensing.inference.result import Reconstruction
     from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+    from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.zoo import PretrainedModel
 
 SUMMARY, RESULT, METRICS = "summary.png", "result.fits", "metrics.json"
@@ -57,15 +60,18 @@ def check_output(options: argparse.Namespace, names: Iterable[str]) -> None:
         )
 
 
-def load(model: "PretrainedModel") -> "RIMReconstructor | LensPredictor":
-    """Load a model of the zoo, saying so: it takes seconds."""
+def load(
+    model: "PretrainedModel", grid: "PixelGrid"
+) -> "RIMReconstructor | LensPredictor | RebinnedLensModel":
+    """Load a model of the zoo for images with these pixels, saying so: it takes seconds."""
     from rim_lensing.tensorflow_messages import without_remarks
 
     print(f"loading {model.name} ...", flush=True)
     with without_remarks():
         from rim_lensing.zoo import load_pretrained
 
-        return load_pretrained(model.directory)
+        loaded = load_pretrained(model.directory)
+    return loaded if grid == model.image_grid else loaded.with_image_grid(*astuple(grid))
 
 
 def verify_files(model: "PretrainedModel") -> None:

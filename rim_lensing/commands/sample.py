@@ -2,10 +2,19 @@
 
 import argparse
 import sys
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rim_lensing.commands.inputs import LENS_NAMES, add_image_options, parse_lens, read_user_image
+from rim_lensing.commands.inputs import (
+    LENS_NAMES,
+    UserImage,
+    add_centre_range,
+    add_image_options,
+    check_centre_range,
+    parse_lens,
+    read_user_image,
+)
 from rim_lensing.commands.results import (
     add_model_option,
     check_directory,
@@ -51,6 +60,7 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--compare", type=Path, metavar="DIR", help=f"draw the chain there in {CORNER}, too"
     )
+    add_centre_range(command)
     add_model_option(command)
     command.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="made if missing"
@@ -63,9 +73,11 @@ def sample(options: argparse.Namespace) -> None:
     from rim_lensing.inference.lens_chain import LensChain
     from rim_lensing.inference.observation import check_observation
     from rim_lensing.inference.sampling_settings import check_settings
+    from rim_lensing.simulation.priors import Priors
     from rim_lensing.zoo import find_pretrained, read_config
 
     lens = parse_lens(options.lens)
+    check_centre_range(options.centre_range)
     check_directory(options.output)
     parameters = 7 if lens.slope == 1 else 8
     check_settings(options.method, options.walkers, options.steps, parameters)
@@ -78,16 +90,18 @@ def sample(options: argparse.Namespace) -> None:
     if options.linear and options.method == "nuts":
         raise ValueError("--method nuts needs the gradient of a RIM: leave --linear out")
     model = find_pretrained(options.model, "rim")
-    image = read_user_image(options, model.image_grid.side)
+    image = read_user_image(options, model.image_grid)
     arguments = image.arguments | {"lens": image.in_field(lens)}
-    check_observation(**arguments, image_grid=model.image_grid)
+    check_observation(**arguments, image_grid=image.grid)
     verify_files(model)
     if options.linear:
         from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 
-        source_model = SemilinearInversion(geometry=read_config(model.directory).network)
+        geometry = read_config(model.directory).network.on_image_grid(*astuple(image.grid))
+        source_model, priors = SemilinearInversion(geometry=geometry), Priors()
     else:
-        source_model = load(model)
+        source_model = load(model, image.grid)
+        priors = source_model.priors
 
     from rim_lensing.inference.sample import sample_lens_posterior
 
@@ -98,6 +112,7 @@ def sample(options: argparse.Namespace) -> None:
             **arguments,
             source_model=source_model,
             start=start,
+            priors=image.search_ranges(priors, options.centre_range),
             method=options.method,
             walkers=options.walkers,
             max_steps=options.steps,
@@ -108,16 +123,20 @@ def sample(options: argparse.Namespace) -> None:
             f"{options.output / CHAIN} keeps the chain: the same command goes on", file=sys.stderr
         )
         raise
-    _write(chain, other, options.output)
+    _write(chain, other, image, options.output)
 
 
-def _write(chain: "LensChain", other: "LensChain | None", directory: Path) -> None:
+def _write(
+    chain: "LensChain", other: "LensChain | None", image: UserImage, directory: Path
+) -> None:
     """Write the picture and the numbers of a chain, and print the main ones."""
-    facts = chain.summary()
+    facts = chain.summary() | {"crop_centre": image.offset}
+    beside = dict(zip("xy", image.offset, strict=True))
     write_picture(chain.corner(other=other), directory / CORNER)
     write_json(facts, directory / POSTERIOR)
     print(f"wrote {CHAIN}, {CORNER} and {POSTERIOR} into {directory}")
     for name, numbers in facts["parameters"].items():
-        print(f"{name:8s} {numbers['mean']:10.5f} +- {numbers['std']:.5f}")
+        mean = numbers["mean"] - beside.get(name, 0)
+        print(f"{name:8s} {mean:10.5f} +- {numbers['std']:.5f}")
     print(chain.verdict)
     print(f"effective samples per second: {facts['effective_samples_per_second']:.3g}")

@@ -50,6 +50,15 @@ class Geometry:
         """Pixels of the source."""
         return PixelGrid(self.source_side, self.source_pixel_scale)
 
+    def on_image_grid(self, side: int, pixel_scale: float) -> Self:
+        """Return the same source grid for images of `side` pixels, `pixel_scale` arcsec wide."""
+        return replace(
+            self,
+            image_side=side,
+            image_pixel_scale=pixel_scale,
+            psf_side=min(self.psf_side, largest_side(side)),
+        )
+
     def on_field(self, source_side: int) -> Self:
         """Return a smaller or larger field of the same pixels.
 

@@ -1,13 +1,11 @@
 """The Recurrent Inference Machine: the cell unrolled over T steps (paper section 2.1)."""
 
 import math
-from dataclasses import replace
 
 import keras
 from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.psf_kernels import largest_side
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.networks.rim_cell import RIMCell
 
@@ -120,13 +118,7 @@ class RIM(keras.Model):
         weights serve any image grid, as long as the source's pixel scale stays what it was
         trained on. How well they serve is to be measured: the noise per source pixel differs.
         """
-        config = replace(
-            self.config,
-            image_side=image_side,
-            image_pixel_scale=image_pixel_scale,
-            psf_side=min(self.config.psf_side, largest_side(image_side)),
-        )
-        other = RIM(config)
+        other = RIM(self.config.on_image_grid(image_side, image_pixel_scale))
         other.build()
         other.set_weights(self.get_weights())
         return other

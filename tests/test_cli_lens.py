@@ -1,0 +1,138 @@
+"""`rim-lensing fit` and `rim-lensing sample`, and images on pixels of their own."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from rim_lensing import cli
+from rim_lensing.inference.lens_chain import LensChain
+from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, tiny_mocks):
+    """A mock in a larger image, and the same sky on pixels half as large."""
+    folder = tmp_path_factory.mktemp("files")
+    image = np.zeros((24, 24))
+    image[4:20, 4:20] = tiny_mocks.image[0]
+    noise, psf = float(tiny_mocks.noise[0, 0, 0]), tiny_mocks.psf[0]
+    fine = np.kron(image, np.ones((2, 2)))
+    for name, array, scale in (("image", image, 0.3), ("fine", fine, 0.15), ("psf", psf, 0.3)):
+        fits.PrimaryHDU(array, fits.Header({"PIXSCALE": scale})).writeto(folder / f"{name}.fits")
+    fits.PrimaryHDU(fine[:, :40], fits.Header({"PIXSCALE": 0.15})).writeto(folder / "oblong.fits")
+    return folder, noise
+
+
+def lens_text(lens):
+    return ",".join(f"{name}={value}" for name, value in zip(PARAMETER_NAMES, lens, strict=True))
+
+
+@pytest.fixture
+def start(files, tiny_folder, tmp_path):
+    """Return a function that calls a command on the mock."""
+    folder, noise = files
+
+    def call(command, *more, image="image", centre="12.5,12.5", psf="psf.fits", **options):
+        changed = {"model": tiny_folder, "output": tmp_path / "out"} | options
+        arguments = [command, str(folder / f"{image}.fits"), "--noise", str(noise)]
+        arguments += ["--psf", str(folder / psf) if psf.endswith("fits") else psf]
+        arguments += [] if centre is None else ["--crop-centre", centre]
+        for name, value in changed.items():
+            arguments += [f"--{name.replace('_', '-')}", str(value)]
+        return cli.main([*arguments, *more])
+
+    return call
+
+
+def test_fit_is_algorithm_1(start, tiny_cnn_folder, tmp_path, capsys):
+    code = start("fit", "--rounds", "0", lens_model=tiny_cnn_folder)
+    assert code == 0, capsys.readouterr().err
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"summary.png", "result.fits", "metrics.json", "rounds.png"}
+    facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    out = capsys.readouterr().out
+    assert facts["verdict"] in out and len(facts["rounds"]) == 1
+    assert facts["lens"] == pytest.approx(facts["rounds"][0]["lens"], abs=1e-6)
+    assert facts["crop_centre"] == [0, 0] and f"--lens theta_E={facts['lens'][0]:.6g}" in out
+
+
+def test_the_lens_is_looked_for_around_the_crop_centre(start, tiny_mocks, tmp_path, capsys):
+    """Half a pixel off the middle, 0.15", is more than the priors' 0.05": the box goes with it."""
+    lens = tiny_mocks.lens[0].astype("float64")
+    lens[3:5] = 0.04
+    found = start("fit", "--rounds", "0", "--start", lens_text(lens), centre="13,13")
+    assert found == 0
+    facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert facts["crop_centre"] == pytest.approx([0.15, 0.15])
+    assert facts["lens"][3:5] == pytest.approx([0.19, 0.19], abs=1e-6)
+    assert "edge" not in facts["verdict"]
+    assert "x=0.04,y=0.04" in capsys.readouterr().out
+    lens[3:5] = 0.3
+    arguments = ("fit", "--rounds", "0", "--start", lens_text(lens), "--overwrite")
+    assert start(*arguments) == 0
+    facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert facts["lens"][3:5] == pytest.approx([0.05, 0.05]) and "edge" in facts["verdict"]
+    assert start(*arguments, "--centre-range", "0.4") == 0
+    facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert facts["lens"][3:5] == pytest.approx([0.3, 0.3])
+    assert start(*arguments, "--centre-range", "-1") == 2
+    assert "--centre-range must be positive" in capsys.readouterr().err
+
+
+def test_own_pixels(start, tiny_folder, tiny_cnn_folder, tiny_mocks, tmp_path, capsys):
+    lens = lens_text(tiny_mocks.lens[0].astype("float64"))
+    fine = {"image": "fine", "psf": "0.3"}
+    assert start("reconstruct", "--lens", lens, **fine) == 2
+    assert "--own-pixels" in capsys.readouterr().err
+    assert start("reconstruct", "--lens", lens, "--own-pixels", **fine, centre="24.5,24.5") == 0
+    with fits.open(tmp_path / "out" / "result.fits") as file:
+        assert file["DATA"].data.shape == (32, 32) and file[0].data.shape == (16, 16)
+        assert file[0].header["IMGSCALE"] == 0.15
+    whole = {"centre": None, "output": tmp_path / "whole"}
+    assert start("reconstruct", "--lens", lens, "--own-pixels", **fine, **whole) == 0
+    assert fits.getdata(tmp_path / "whole" / "result.fits", "DATA").shape == (48, 48)
+    # A lens CNN sees the mean of four.
+    fit = {"lens_model": tiny_cnn_folder, "output": tmp_path / "fit", "centre": "24.5,24.5"}
+    assert start("fit", "--rounds", "0", "--own-pixels", **fine, **fit) == 0
+    oblong = fine | {"image": "oblong", "centre": None, "output": tmp_path / "oblong"}
+    assert start("reconstruct", "--lens", lens, "--own-pixels", **oblong) == 2
+    assert "--own-pixels needs a square image" in capsys.readouterr().err
+
+
+def test_a_lens_cnn_does_not_take_larger_pixels(start, tiny_cnn_folder, capsys):
+    arguments = ("fit", "--own-pixels", "--pixel-scale", "0.6")
+    assert start(*arguments, psf="0.3", centre="12,12", lens_model=tiny_cnn_folder) == 2
+    assert 'takes pixels of 0.3" and smaller ones' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_sample_keeps_a_chain_and_goes_on(start, tiny_mocks, tmp_path, capsys, linear):
+    lens = tiny_mocks.lens[0].astype("float64")
+    lens[3:5] = 0.02
+    arguments = ["sample", "--lens", lens_text(lens), "--walkers", "14"]
+    arguments += ["--linear"] if linear else []
+    assert start(*arguments, "--steps", "12", centre="13,13") == 0
+    answer = capsys.readouterr()
+    assert "NOT converged" in answer.err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "chain.h5",
+        "corner.png",
+        "posterior.json",
+    }
+    facts = json.loads((tmp_path / "out" / "posterior.json").read_text())
+    assert facts["crop_centre"] == pytest.approx([0.15, 0.15])
+    # Printed as --lens takes it; in the file, off the middle of the field.
+    x = facts["parameters"]["x"]["mean"]
+    assert x == pytest.approx(0.17, abs=0.05)
+    assert f"{x - 0.15:10.5f}" in answer.out
+    assert start(*arguments, "--steps", "20", centre="13,13") == 0
+    chain = LensChain.from_hdf5(tmp_path / "out" / "chain.h5")
+    assert len(chain.walkers) + chain.burn_in == 20
+    with h5py.File(tmp_path / "out" / "chain.h5") as file:
+        priors = json.loads(file.attrs["description"])["priors"]
+    assert priors["centre"] == pytest.approx([-0.2, 0.2])
+    assert start(*arguments, "--steps", "20", centre="12,13") == 2
+    assert "holds a chain with other" in capsys.readouterr().err
