@@ -55,8 +55,7 @@ def main(arguments=None) -> int:
     batch = options.batch or recipe.batch
     galaxies = draw_procedural_galaxies(batch, 0, side=96)
     mocks = MockSimulator(galaxies, Priors(), config).draw(np.random.default_rng(0), batch)
-    keras.config.set_dtype_policy(recipe.precision)
-    model = RIM(config)
+    model = RIM(config, recipe.precision)
     model.build()
     model.compile(optimizer=recipe.optimizer(), loss=UnrolledRMSError.from_rim_config(config))
     seconds = []

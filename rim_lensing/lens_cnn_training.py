@@ -9,7 +9,7 @@ from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.networks.lens_cnn_losses import GaussianNegativeLogLikelihood
 from rim_lensing.simulation.lens_training_data import LensTrainingData
 from rim_lensing.simulation.mock_observations import MockObservations
-from rim_lensing.training_run import Recipe, train
+from rim_lensing.training_run import Recipe, float32_twin, train
 
 LENS_CNN_WEIGHTS = "lens_cnn.weights.h5"
 
@@ -56,8 +56,11 @@ def train_lens_cnn(
     """
     inputs = {name: getattr(development, name) for name in ("image", "noise", "psf")}
 
+    twin = float32_twin(model)
+
     def measure(model, epoch):
-        means, variances = model.monte_carlo(inputs, _DEVELOPMENT_SAMPLES)
+        twin.set_weights(model.get_weights())
+        means, variances = twin.monte_carlo(inputs, _DEVELOPMENT_SAMPLES)
         std = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
         return measure_predictions(development.lens, means.mean(axis=0), std)
 

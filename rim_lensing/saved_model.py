@@ -42,6 +42,9 @@ def export_saved_model(network: RIM, directory: str | Path) -> None:
         network: A built RIM.
         directory: Of the SavedModel, made if missing.
 
+    Kernels of 9 pixels and more are convolved as is fast where this is called: in tiles on a CPU
+    (see `ConvGRU.spectra`), and not so where there is a GPU.
+
     Raises:
         RuntimeError: Keras does not run under TensorFlow.
     """

@@ -12,7 +12,7 @@ from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.mock_observations import MockObservations
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.training_data import TrainingData
-from rim_lensing.training_run import Recipe, train
+from rim_lensing.training_run import Recipe, float32_twin, train
 
 _PICTURED_SYSTEMS = 5
 
@@ -94,8 +94,11 @@ def train_rim(
     """
     directory = Path(directory)
 
+    twin = float32_twin(model)
+
     def measure(model, epoch):
-        summary, sources, images = evaluate(model, development)
+        twin.set_weights(model.get_weights())
+        summary, sources, images = evaluate(twin, development)
         _draw(directory / "pictures" / f"epoch_{epoch:05d}.png", development, sources, images)
         return summary
 

@@ -36,9 +36,10 @@ class Recipe:
         clip: The gradient's global norm is clipped here.
         steps_per_epoch: Steps between two measurements and checkpoints.
         seed: Of the weights and of all that is drawn.
-        precision: Keras's dtype policy of the layers, in training alone: the weights are float32
-            under either, and so are physics and cost. "mixed_bfloat16" is faster where the
-            processor multiplies bfloat16 (AVX512-BF16, AMX; GPUs), and slower where it does not.
+        precision: Keras's dtype policy of the layers, in training alone: weights, physics and cost
+            are float32 under either, and so is the network that is measured and published.
+            "mixed_bfloat16" is faster where the processor multiplies bfloat16 (AVX512-BF16, AMX;
+            GPUs), and slower where it does not.
 
     Raises:
         ValueError: An unknown schedule or precision, or a number that is not positive.
@@ -287,10 +288,15 @@ def _claim(finished: Path, config: Geometry, recipe: Recipe, description: dict) 
         temporary.write_text(json.dumps(settings, indent=2, sort_keys=True))
 
 
+def float32_twin(model: keras.Model) -> keras.Model:
+    """Return a new RIM or lens CNN with the same weights, whose layers are float32."""
+    twin = type(model)(model.config)
+    twin.build()
+    twin.set_weights(model.get_weights())
+    return twin
+
+
 def _save_finished(model: keras.Model, path: Path):
     """Write the weights alone, without the optimiser's state."""
-    bare = type(model).from_config(model.get_config())
-    bare.build()
-    bare.set_weights(model.get_weights())
     with whole_file(path) as temporary:
-        bare.save_weights(temporary)
+        float32_twin(model).save_weights(temporary)

@@ -87,13 +87,3 @@ def tiny_mocks():
 
     simulator = MockSimulator(draw_procedural_galaxies(4, 1), Priors(), get_preset("tiny16"))
     return simulator.draw(np.random.default_rng(1), 4)
-
-
-@pytest.fixture
-def mixed_bfloat16():
-    """Keras's dtype policy, which is put back afterwards."""
-    import keras
-
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    yield
-    keras.config.set_dtype_policy("float32")

@@ -106,6 +106,9 @@ def test_a_lens_cnn_does_not_take_larger_pixels(start, tiny_cnn_folder, capsys):
     arguments = ("fit", "--own-pixels", "--pixel-scale", "0.6")
     assert start(*arguments, psf="0.3", centre="12,12", lens_model=tiny_cnn_folder) == 2
     assert 'takes pixels of 0.3" and smaller ones' in capsys.readouterr().err
+    for wrong in ("0", "nan"):
+        assert start("fit", "--own-pixels", "--pixel-scale", wrong) == 2
+        assert "--pixel-scale must be positive" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("linear", [False, True])

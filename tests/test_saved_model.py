@@ -108,9 +108,12 @@ def test_small_and_without_paths(network, folder):
     assert not any(here in path.read_bytes() for path in files)
 
 
-def test_paper_options_export_too(tmp_path, tiny_mocks):
+@pytest.mark.parametrize("kernel", [3, 11])
+def test_paper_options_export_too(tmp_path, tiny_mocks, kernel):
+    """Kernels of 11 are convolved in tiles on a CPU."""
     values = get_preset("tiny16").to_dict()
     values |= {"likelihood_input": "raw", "flux_scale": "unit", "skip": False}
+    values |= {"kernel_sizes": (kernel,) * 5}
     network = RIM(values)
     network.build()
     export_saved_model(network, tmp_path / "saved_model")

@@ -125,7 +125,7 @@ def test_a_run_of_before_an_option_existed_is_resumed(uninterrupted, tmp_path):
     shutil.copytree(uninterrupted, output)
     (output / "rim.weights.h5").unlink()
     description = json.loads((output / "run.json").read_text())
-    for option in ("block", "flux_weight", "first_update"):
+    for option in ("block", "first_update"):
         del description["config"][option]
     del description["recipe"]["precision"]
     (output / "run.json").write_text(json.dumps(description))
@@ -179,16 +179,16 @@ def test_unknown_preset_and_missing_galaxies(tmp_path):
     assert code != 0 and "none.h5" in text and "Traceback" not in text
 
 
-def test_layers_are_trained_in_bfloat16_and_their_weights_kept_in_float32(tmp_path):
+def test_layers_are_trained_in_bfloat16_and_their_weights_kept_in_float32(uninterrupted, tmp_path):
+    """Gradients of 8 bits lead to other weights, but not far away."""
     output = tmp_path / "bfloat16"
-    code, text = finished(start(output, "--precision", "mixed_bfloat16", "--steps", "4"))
+    code, text = finished(start(output, "--precision", "mixed_bfloat16"))
     assert code == 0, text
     assert json.loads((output / "run.json").read_text())["recipe"]["precision"] == "mixed_bfloat16"
-    weights = weights_in(output / "rim.weights.h5")
-    assert {value.dtype for value in weights.values()} == {np.dtype("float32")}
-    # Numbers of 8 bits would all be bfloat16's, whose float32 ends in 16 bits of zero.
-    bits = np.concatenate([value.ravel() for value in weights.values()]).view("uint32")
-    assert np.mean(bits & 0xFFFF != 0) > 0.5
+    rough, exact = (weights_in(run / "rim.weights.h5") for run in (output, uninterrupted))
+    assert {value.dtype for value in rough.values()} == {np.dtype("float32")}
+    difference = max(np.abs(rough[name] - exact[name]).max() for name in exact)
+    assert 1e-7 < difference < 0.1
 
 
 WITHOUT_TENSORFLOW = """

@@ -37,7 +37,7 @@ def options(**values):
 SPEED = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "training_speed.py"))
 
 
-def test_training_speed_says_what_the_recipe_takes(capsys, mixed_bfloat16):
+def test_training_speed_says_what_the_recipe_takes(capsys):
     assert SPEED["main"](["tiny16", "--batch", "2", "--steps", "1"]) == 0
     text = capsys.readouterr().out
     step = 6 * CONFIGS[RIM].multiply_adds

@@ -40,7 +40,6 @@ def main(arguments=None) -> int:
     priors = replace(paper_priors, log_noise_fraction=0.5)
 
     keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(recipe.precision)
     pool = training_galaxies(options.galaxies, options.procedural, recipe.seed)
     data = LensTrainingData(
         pool,
@@ -57,7 +56,7 @@ def main(arguments=None) -> int:
     development = concatenate(
         [simulator.draw(generator, min(16, wanted - i)) for i in range(0, wanted, 16)]
     )
-    model = LensCNN(config)
+    model = LensCNN(config, recipe.precision)
     model.build()
     load_initial_weights(model, options)
     description = describe_run(options, len(pool), priors)

@@ -46,7 +46,6 @@ def main(arguments=None) -> int:
     priors = training_priors(options.preset).on_field(field)
 
     keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(recipe.precision)
     pool = training_galaxies(options.galaxies, options.procedural, recipe.seed)
     data = TrainingData(
         MockSimulator(pool, priors, config), recipe.batch, recipe.steps_per_epoch, recipe.seed
@@ -55,7 +54,7 @@ def main(arguments=None) -> int:
     development = MockSimulator(kept_apart, Priors().on_field(field), config).draw(
         np.random.default_rng(0), options.development_systems
     )
-    model = RIM(config)
+    model = RIM(config, recipe.precision)
     model.build()
     load_initial_weights(model, options)
     description = describe_run(options, len(pool), priors)

@@ -54,14 +54,16 @@ class UserImage:
     def search_ranges(self, priors: "Priors", centre_range: float | None) -> "Priors":
         """Return priors that hold all lens centres close enough to the crop centre.
 
+        They hold as many on the other side of the field's middle: x and y have the same range.
+
         Args:
             priors: Of the model.
             centre_range: How far off the crop centre, in x and in y, arcsec; by default as far as
                 `priors` has it off the middle of the field.
         """
-        reach = max(map(abs, priors.centre)) if centre_range is None else centre_range
-        reach += max(map(abs, self.offset))
-        return replace(priors, centre=(-reach, reach))
+        low, high = priors.centre if centre_range is None else (-centre_range, centre_range)
+        reach = max(map(abs, self.offset))
+        return replace(priors, centre=(low - reach, high + reach))
 
     def check(self) -> None:
         """Raise the errors that a model would raise; loads no Keras."""
@@ -110,8 +112,8 @@ def add_centre_range(command: argparse.ArgumentParser) -> None:
         "--centre-range",
         type=float,
         metavar="ARCSEC",
-        help="how far off the crop centre (or the image's middle) the lens may lie, in x and in y; "
-        "by default as far as in the model's training",
+        help="how far off the crop centre (or the image's middle) the lens may lie at least, in x "
+        "and in y; by default as far as in the model's training",
     )
 
 
@@ -134,6 +136,8 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
     """
     from rim_lensing.io import offset_in_cutout
 
+    if options.pixel_scale is not None and not 0 < options.pixel_scale < math.inf:
+        raise ValueError(f"--pixel-scale must be positive. Received: {options.pixel_scale}")
     centre = _parse_centre(options.crop_centre)
     image = _read(options.image, options.pixel_scale)
     if image.pixel_scale is None:

@@ -245,8 +245,11 @@ def _starts(
 
 
 def _best(rounds: list[Round]) -> Round:
-    """Return the most probable round of those that magnify, or else of all."""
-    return min(rounds, key=lambda one: (one.demagnified, -one.log_posterior))
+    """Return the most probable round of those that magnify, or else of those with a source."""
+    return min(
+        rounds,
+        key=lambda one: (one.reconstruction is None, one.demagnified, -one.log_posterior),
+    )
 
 
 def _nothing_better(rounds: list[Round]) -> bool:

@@ -74,8 +74,9 @@ class LensChain:
         priors = file.description.get("priors")
         cut_off = ()
         if priors:
-            support = LensSupport.from_priors(Priors.from_dict(priors), walkers.shape[-1])
-            cut_off = support.pile_ups(walkers.reshape(-1, walkers.shape[-1]))
+            priors, parameters = Priors.from_dict(priors), walkers.shape[-1]
+            support = LensSupport.from_priors(priors, parameters)
+            cut_off = support.pile_ups(walkers.reshape(-1, parameters))
         return cls(
             walkers=walkers,
             log_posteriors=file.backend.get_log_prob(discard=burn_in),

@@ -116,8 +116,8 @@ def _simplex(
     """Maximise from one start by Nelder and Mead's simplex, as wide as the wider steps."""
     unit = steps[0]
     bounds = np.stack([support.lower, support.upper], axis=1) / unit[:, None]
-    # Away from an edge: a simplex that lies in an edge never leaves it.
-    towards = np.where(start / unit + 1 > bounds[:, 1], -1.0, 1.0)
+    # Away from the nearer edge: a simplex that lies in an edge never leaves it.
+    towards = np.where(support.upper - start >= start - support.lower, 1.0, -1.0)
     corners = start / unit + np.concatenate([np.zeros((1, len(start))), np.diag(towards)])
     found = minimize(
         lambda point: -ask(_Question(support.nearest((point * unit)[None])))[0],

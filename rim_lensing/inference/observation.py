@@ -17,9 +17,9 @@ PIXEL_SCALE_TOLERANCE = 0.01
 MIN_SIGNIFICANCE = 5.0
 """In sigma: the brightest 3x3 block of pixels must reach it, or there is nothing to reconstruct."""
 
-HUGE_NOISE = 1e4
-"""A pixel whose noise is this many times that of the quietest of its system is as good as masked.
-The quietest: the lowest hundredth of the pixels."""
+HUGE_NOISE, DROWNED = 1e4, 10.0
+"""A pixel is as good as masked if its noise is so many times that of the quietest of its system,
+and so many times what the brightest of the quiet ones has of flux."""
 
 _GAUSSIAN_REACH = 4
 _RANGE_TOLERANCE = 1.05
@@ -137,8 +137,8 @@ def check_image(
         image: (m, m) or (batch, m, m), lens light and background subtracted, any unit. May hold
             anything, NaN too, where `mask` is False.
         noise: rms of the noise in the image's unit: a number, one per system (batch,), a map
-            (m, m) or maps (batch, m, m). A pixel of infinite noise is masked, and so is one of more
-            than HUGE_NOISE times the quietest: so PyAutoLens marks pixels that are not to be used.
+            (m, m) or maps (batch, m, m). A pixel of infinite noise is masked, and so is one of
+            HUGE_NOISE that drowns all flux: so PyAutoLens marks pixels that are not to be used.
         psf: Width (standard deviation) of a Gaussian in arcsec, a number or (batch,); or kernels
             (k, k) or (batch, k, k) on the image's pixels, k odd, normalised to a sum of 1.
         mask: True (or 1) where a pixel is USED, (m, m) or (batch, m, m). This is lenstronomy's
@@ -174,18 +174,7 @@ def check_image(
             f"pixels that have none. Received: {np.sum(noise[used] <= 0)} pixels that are not, the "
             f"smallest {noise[used].min():.6g}"
         )
-    quietest = np.nanquantile(
-        np.where(used, noise, np.nan), 0.01, axis=(1, 2), keepdims=True, method="higher"
-    )
-    absurd = used & (noise < quietest / HUGE_NOISE)
-    if absurd.any():
-        raise ValueError(
-            f"`noise` must be an rms in every used pixel{which_systems(absurd.any(axis=(1, 2)))}: "
-            f"mask those that have less than {1 / HUGE_NOISE:g} of the others' noise, such as the "
-            f"edges of a mosaic. Received: {absurd.sum()} such pixels, the smallest "
-            f"{noise[absurd].min():.6g}"
-        )
-    used &= noise <= HUGE_NOISE * quietest
+    used = used & ~_marked(image, noise, used)
     # A small number squared underflows even in double precision: bring the image to 1 first.
     unit = np.max(np.where(used, np.abs(image), 0), axis=(1, 2))
     unit = np.where(unit > 0, unit, 1.0)[:, None, None]
@@ -339,6 +328,26 @@ def _check_mask(mask, shape: tuple) -> np.ndarray:
             f"Received: dtype {mask.dtype}"
         )
     return np.broadcast_to(mask.astype(bool), shape)
+
+
+def _marked(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Return which used pixels a huge noise marks as masked; refuse noise that is an rms nowhere.
+
+    Quiet pixels of a mosaic's edge would make all others look marked: these do not drown the flux.
+    """
+    axes = {"axis": (1, 2), "keepdims": True}
+    loud = used & (noise > HUGE_NOISE * np.min(noise, where=used, initial=np.inf, **axes))
+    brightest = np.max(np.abs(image), where=used & ~loud, initial=0.0, **axes)
+    marked = loud & (noise > DROWNED * brightest)
+    strange = (loud & ~marked).any(axis=(1, 2))
+    if strange.any():
+        quiet = (used & ~loud)[strange]
+        raise ValueError(
+            f"`noise` must be an rms in every used pixel{which_systems(strange)}: mask those that "
+            f"have less than {1 / HUGE_NOISE:g} of the others' noise, such as the edges of a "
+            f"mosaic. Received: {quiet.sum()} such pixels, the smallest {noise[used].min():.6g}"
+        )
+    return marked
 
 
 def _check_finite(name: str, array: np.ndarray, used: np.ndarray) -> None:

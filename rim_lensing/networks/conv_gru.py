@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from rim_lensing.backend import accelerator_names
-from rim_lensing.networks.overlap_save import convolve, kernel_spectrum
+from rim_lensing.networks.overlap_save import TILE, convolve, kernel_spectrum
 
 _LARGE_KERNEL = 9
 """From this side on a CPU convolves faster in tiles, see `overlap_save`."""
@@ -21,6 +21,7 @@ class ConvGRU(keras.layers.Layer):
     Args:
         channels: Channels of the hidden state.
         kernel_size: Side of the convolution kernels in pixels.
+        kwargs: As of a Keras layer; the convolutions have its `dtype`.
 
     Call arguments:
         inputs: (batch, y, x, input channels).
@@ -38,11 +39,12 @@ class ConvGRU(keras.layers.Layer):
         """Create the two convolutions."""
         super().__init__(**kwargs)
         self.channels, self.kernel_size = channels, kernel_size
+        same = {"padding": "same", "dtype": self.dtype_policy}
         self.gates = keras.layers.Conv2D(
-            2 * channels, kernel_size, padding="same", activation="sigmoid", name="gates"
+            2 * channels, kernel_size, activation="sigmoid", name="gates", **same
         )
         self.candidate = keras.layers.Conv2D(
-            channels, kernel_size, padding="same", activation="tanh", name="candidate"
+            channels, kernel_size, activation="tanh", name="candidate", **same
         )
 
     def spectra(self) -> tuple | None:
@@ -50,7 +52,7 @@ class ConvGRU(keras.layers.Layer):
 
         Large kernels on a CPU: their spectra, for an exact convolution in tiles.
         """
-        if self.kernel_size < _LARGE_KERNEL or self.compute_dtype != "float32":
+        if not _LARGE_KERNEL <= self.kernel_size < TILE or self.compute_dtype != "float32":
             return None
         if accelerator_names():
             return None

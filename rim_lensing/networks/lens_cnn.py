@@ -57,8 +57,9 @@ class _Block(keras.layers.Layer):
 
     def __init__(self, channels: int, **kwargs):
         super().__init__(**kwargs)
-        self.convolutions = [_convolution(channels, 3, 1) for _ in range(2)]
-        self.norms = [keras.layers.BatchNormalization() for _ in range(2)]
+        policy = self.dtype_policy
+        self.convolutions = [_convolution(channels, 3, 1, policy) for _ in range(2)]
+        self.norms = [keras.layers.BatchNormalization(dtype=policy) for _ in range(2)]
         self.channels = channels
 
     def build(self, input_shape):
@@ -73,7 +74,7 @@ class _Block(keras.layers.Layer):
         return ops.relu(x + y * kept[:, None, None, :])
 
 
-def _convolution(channels: int, kernel: int, stride: int) -> keras.layers.Conv2D:
+def _convolution(channels: int, kernel: int, stride: int, policy) -> keras.layers.Conv2D:
     return keras.layers.Conv2D(
         channels,
         kernel,
@@ -81,6 +82,7 @@ def _convolution(channels: int, kernel: int, stride: int) -> keras.layers.Conv2D
         padding="same",
         use_bias=False,
         kernel_initializer="he_normal",
+        dtype=policy,
     )
 
 
@@ -93,6 +95,8 @@ class LensCNN(keras.Model):
 
     Args:
         config: LensCNNConfig, or its dictionary.
+        precision: dtype policy of the layers, see `Recipe`, but for the last two, which are
+            float32 as all else is.
 
     Call arguments:
         inputs: A dictionary of
@@ -106,24 +110,24 @@ class LensCNN(keras.Model):
         (batch, 2, 7): the parameters, and the logarithm of their (aleatoric) variance.
     """
 
-    def __init__(self, config: LensCNNConfig | dict, **kwargs):
+    def __init__(self, config: LensCNNConfig | dict, precision: str = "float32", **kwargs):
         """Create the layers."""
         super().__init__(**{"dtype": "float32"} | kwargs)
         self.config = (
             config if isinstance(config, LensCNNConfig) else LensCNNConfig.from_dict(config)
         )
-        config = self.config
+        self.precision, config = precision, self.config
         kernels = [config.stem_kernel] + [3] * (len(config.channels) - 1)
         self.reductions = [
-            _convolution(*sizes)
+            _convolution(*sizes, precision)
             for sizes in zip(config.channels, kernels, config.strides, strict=True)
         ]
-        self.norms = [keras.layers.BatchNormalization() for _ in config.channels]
+        self.norms = [keras.layers.BatchNormalization(dtype=precision) for _ in config.channels]
         self.blocks = [
-            [_Block(channels) for _ in range(count)]
+            [_Block(channels, dtype=precision) for _ in range(count)]
             for channels, count in zip(config.channels, config.blocks, strict=True)
         ]
-        # Of any dtype policy: bfloat16's 8 bits are enough for features, not for what is predicted.
+        # bfloat16's 8 bits are enough for features, not for what is predicted.
         self.dense = keras.layers.Dense(config.dense, activation="relu", dtype="float32")
         self.mean = keras.layers.Dense(7, dtype="float32")
         self.log_variance = keras.layers.Dense(7, kernel_initializer="zeros", dtype="float32")
@@ -219,4 +223,5 @@ class LensCNN(keras.Model):
 
     def get_config(self) -> dict:
         """Return what __init__ needs."""
-        return super().get_config() | {"config": self.config.to_dict()}
+        more = {"config": self.config.to_dict(), "precision": self.precision}
+        return super().get_config() | more

@@ -45,6 +45,7 @@ class RIM(keras.Model):
 
     Args:
         config: RIMConfig (see `presets`), or its dictionary.
+        precision: dtype policy of the cell's layers, see `Recipe`; all else is float32.
 
     Call arguments:
         inputs: A dictionary of
@@ -57,11 +58,12 @@ class RIM(keras.Model):
         (batch, T, n, n): the source after every step, in the image's unit.
     """
 
-    def __init__(self, config: RIMConfig | dict, **kwargs):
+    def __init__(self, config: RIMConfig | dict, precision: str = "float32", **kwargs):
         """Create the cell."""
         super().__init__(**{"dtype": "float32"} | kwargs)
         self.config = config if isinstance(config, RIMConfig) else RIMConfig.from_dict(config)
-        self.cell = RIMCell(self.config, name="cell")
+        self.precision = precision
+        self.cell = RIMCell(self.config, precision, name="cell")
 
     def build(self, input_shape=None):
         """Create all weights: they depend on the configuration alone."""
@@ -92,7 +94,10 @@ class RIM(keras.Model):
         batch, n = ops.shape(image)[0], self.config.source_side
         eta = ops.full((batch, n, n), math.log(INITIAL_SOURCE / (1 - INITIAL_SOURCE)))
         states = self.cell.initial_state(batch, n)
-        extra = self._likelihood_scale(model, noise, batch) | {"spectra": self.cell.spectra()}
+        extra = self._likelihood_scale(model, noise, batch)
+        if not training:
+            # In training their gradients would be as large as they are, in every step.
+            extra["spectra"] = self.cell.spectra()
         sources = []
         for _ in range(self.config.steps):
             eta, states = self.cell(eta, states, log_likelihood=log_likelihood, **extra)
@@ -125,4 +130,5 @@ class RIM(keras.Model):
 
     def get_config(self) -> dict:
         """Return what __init__ needs."""
-        return super().get_config() | {"config": self.config.to_dict()}
+        more = {"config": self.config.to_dict(), "precision": self.precision}
+        return super().get_config() | more

@@ -42,10 +42,10 @@ class RIMCell(keras.layers.Layer):
 
     The paper's `block` b is 1: one source pixel is a block.
 
-    The layers follow Keras's dtype policy; state, source and likelihood are float32 under any.
-
     Args:
         config: RIMConfig, or its dictionary.
+        precision: dtype policy of the five layers, see `Recipe`; state, source and likelihood are
+            float32.
 
     Call arguments:
         eta: (batch, n, n), logit of the source.
@@ -56,9 +56,10 @@ class RIMCell(keras.layers.Layer):
         mean_variance: (batch, 1, 1), used by likelihood_input="variance".
     """
 
-    def __init__(self, config: RIMConfig | dict, **kwargs):
+    def __init__(self, config: RIMConfig | dict, precision: str = "float32", **kwargs):
         """Create the layers."""
         super().__init__(**{"dtype": "float32"} | kwargs)
+        self.precision = precision
         self.config = config if isinstance(config, RIMConfig) else RIMConfig.from_dict(config)
         channels, kernels = self.config.channels, self.config.kernel_sizes
         stride, block = self.config.stride, self.config.block
@@ -69,8 +70,9 @@ class RIMCell(keras.layers.Layer):
             padding="same",
             activation="tanh",
             name="embedding",
+            dtype=precision,
         )
-        self.gru1 = ConvGRU(channels[1], kernels[1], name="gru1")
+        self.gru1 = ConvGRU(channels[1], kernels[1], name="gru1", dtype=precision)
         self.upsampling = keras.layers.Conv2DTranspose(
             channels[2],
             kernels[2],
@@ -78,14 +80,16 @@ class RIMCell(keras.layers.Layer):
             padding="same",
             activation="tanh",
             name="upsampling",
+            dtype=precision,
         )
-        self.gru2 = ConvGRU(channels[3], kernels[3], name="gru2")
+        self.gru2 = ConvGRU(channels[3], kernels[3], name="gru2", dtype=precision)
         self.output_layer = keras.layers.Conv2D(
             block**2,
             kernels[4],
             padding="same",
             kernel_initializer=_FIRST_KERNELS[self.config.first_update],
             name="output",
+            dtype=precision,
         )
 
     def build(self, eta_shape=None, **kwargs):
@@ -157,4 +161,5 @@ class RIMCell(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Return what __init__ needs."""
-        return super().get_config() | {"config": self.config.to_dict()}
+        more = {"config": self.config.to_dict(), "precision": self.precision}
+        return super().get_config() | more

@@ -96,6 +96,8 @@ def test_of_linear_reconstructions_the_evidence_decides(linear_model, mock):
     ]
     assert _best(rounds) is rounds[1]
     assert rounds[2].log_posterior == -np.inf
+    shrunk = replace(rounds[0], demagnified=True)
+    assert _best([rounds[2], shrunk]) is shrunk and _best([shrunk, rounds[1]]) is rounds[1]
 
 
 def test_a_lens_model_for_other_pixels_is_refused(ridge_model, mock):

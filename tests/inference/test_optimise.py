@@ -82,6 +82,21 @@ def test_a_start_on_upper_edges_leaves_them(ridge_model, mock, method):
     assert np.all(np.abs(found.lens - LENS)[[0, 3, 4]] < 0.03)
 
 
+def test_a_start_on_the_lower_edge_of_a_narrow_range_leaves_it(ridge_model, mock):
+    start, low = LENS + ERROR, LENS[3] - 0.01
+    start[3] = low
+    priors = Priors(
+        theta_E=(0.3, 2.2), centre=(low, low + 0.02), psf_sigma=(0, 0.5), min_magnification=2.0
+    )
+    truth = LENS.copy()
+    truth[4] = low + 0.01
+    start[4] = low + 0.01
+    found = optimise_lens(
+        **mock(truth), start=start, method="simplex", source_model=ridge_model, priors=priors
+    )
+    assert found.lens[3] > low + 1e-4
+
+
 def test_a_lens_that_is_switched_off_is_no_answer(ridge_model, mock):
     """Where only lenses that do not magnify are allowed, the fit says that it has found none."""
     off = Priors(theta_E=(0.0, 0.05), psf_sigma=(0, 0.5), shear=(0, 0.01), axis_ratio=(0.9, 1))

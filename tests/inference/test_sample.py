@@ -1,12 +1,14 @@
 """The samplers on posteriors known in closed form, chains that are cut short, refusals."""
 
 import functools
+import json
 import os
 import signal
 import subprocess
 import sys
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 from scipy.stats import truncnorm
@@ -180,7 +182,7 @@ def test_a_chain_at_an_edge_says_so(ridge_model, mock):
     assert {"x", "y"} & set(chain.cut_off) and "widen them" in chain.verdict
 
 
-def test_a_start_beyond_the_priors_is_warned_of(ridge_model, mock):
+def test_a_start_beyond_the_priors_is_warned_of(ridge_model, mock, monkeypatch):
     start = LENS.copy()
     start[3] = 0.07
     with pytest.warns(UserWarning) as caught:
@@ -189,6 +191,26 @@ def test_a_start_beyond_the_priors_is_warned_of(ridge_model, mock):
         )
     said = [str(one.message) for one in caught if "outside of the priors" in str(one.message)]
     assert len(said) == 1 and "0.07" in said[0] and "moved to" in said[0]
+    start[[0, 3, 4]] = 2.2, 0.05, -0.05  # as fits end, on an edge; float32(0.05) lies beyond it
+    monkeypatch.setattr("rim_lensing.inference.sample.check_source_coverage", lambda *_: None)
+    monkeypatch.setattr("rim_lensing.inference.sample.sample_posterior", lambda *_: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sample_lens_posterior(**mock(LENS), source_model=ridge_model, start=start)
+
+
+def test_a_chain_of_before_there_were_inner_edges_is_not_continued(ridge_model, mock, tmp_path):
+    ring = Priors(theta_E=(0.3, 2.2), shear=(0.01, 0.15), psf_sigma=(0.0, 0.5))
+    arguments = mock(LENS) | {"source_model": ridge_model, "start": LENS, "priors": ring}
+    path = tmp_path / "chain.h5"
+    with pytest.warns(UserWarning, match="NOT converged"):
+        sample_lens_posterior(**arguments, walkers=14, max_steps=10, path=path)
+    with h5py.File(path, "a") as file:
+        description = json.loads(file.attrs["description"])
+        assert description.pop("inner_edges") == {"ellipticity": 0.0, "shear": 0.01}
+        file.attrs["description"] = json.dumps(description)
+    with pytest.raises(FileExistsError, match="other inner_edges"):
+        sample_lens_posterior(**arguments, walkers=14, max_steps=20, path=path)
 
 
 def test_the_evidence_of_probes_is_warned_of(linear_model, mock):

@@ -26,9 +26,9 @@ def numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
-def made(**changes):
+def made(precision="float32", **changes):
     keras.utils.set_random_seed(4)
-    network = LensCNN(CONFIG.from_dict(CONFIG.to_dict() | changes))
+    network = LensCNN(CONFIG.from_dict(CONFIG.to_dict() | changes), precision)
     network.build()
     generator = np.random.default_rng(2)
     network.set_weights([w + 0.1 * generator.standard_normal(w.shape) for w in positive(network)])
@@ -58,10 +58,8 @@ def test_output_does_not_depend_on_the_unit_of_the_flux(inputs):
     np.testing.assert_allclose(numpy(network(scaled)), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_under_a_mixed_policy_the_parameters_are_not_rounded(inputs, mixed_bfloat16):
-    layers = made()
-    keras.config.set_dtype_policy("float32")
-    exact = made()
+def test_of_layers_in_bfloat16_the_parameters_are_not_rounded(inputs):
+    layers, exact = made("mixed_bfloat16"), made()
     rough, expected = numpy(layers(inputs)), numpy(exact(inputs))
     assert rough.dtype == "float32" and np.any(rough.view("uint32") & 0xFFFF)
     spread = np.array(CONFIG.spread)

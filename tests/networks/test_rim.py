@@ -58,9 +58,9 @@ def blob_inputs(batch=2, seed=0):
     return inputs, source.astype("float32")
 
 
-def built(config, seed=0):
+def built(config, seed=0, **options):
     keras.utils.set_random_seed(seed)
-    model = RIM(config)
+    model = RIM(config, **options)
     model.build()
     return model
 
@@ -261,12 +261,10 @@ def test_jax_gives_and_trains_the_same_network(tmp_path):
     np.testing.assert_allclose(jax_result["after"], after, atol=5e-4)
 
 
-def test_under_a_mixed_policy_only_the_layers_are_in_bfloat16(mixed_bfloat16):
+def test_only_the_layers_are_in_bfloat16():
     """What they get and give has 8 bits; state, likelihood and flux scale have all of theirs."""
     inputs, source = blob_inputs()
-    layers = built(TINY)
-    keras.config.set_dtype_policy("float32")
-    exact = built(TINY)
+    layers, exact = built(TINY, precision="mixed_bfloat16"), built(TINY)
     exact.set_weights(layers.get_weights())
     rough, expected = (keras.ops.convert_to_numpy(model(inputs)) for model in (layers, exact))
     assert rough.dtype == "float32"
@@ -292,9 +290,32 @@ def test_only_large_kernels_on_a_processor_are_convolved_in_tiles(monkeypatch):
     assert built(LARGE_KERNELS).cell.spectra() == (None, None)
 
 
-def test_layers_in_bfloat16_are_not_convolved_in_tiles(mixed_bfloat16):
+def test_layers_in_bfloat16_are_not_convolved_in_tiles():
     """8 bits do not carry a Fourier transform."""
-    assert built(LARGE_KERNELS).cell.spectra() == (None, None)
+    assert built(LARGE_KERNELS, precision="mixed_bfloat16").cell.spectra() == (None, None)
+
+
+def test_training_does_not_convolve_in_tiles(monkeypatch):
+    inputs, _ = blob_inputs()
+    model = built(LARGE_KERNELS)
+    expected = keras.ops.convert_to_numpy(model(inputs))
+    monkeypatch.setattr(model.cell, "spectra", None)
+    np.testing.assert_allclose(model(inputs, training=True), expected, atol=1e-5)
+
+
+def test_kernels_as_large_as_a_tile_are_not_convolved_in_tiles():
+    inputs, _ = blob_inputs()
+    model = built(replace(PAPER_TINY, kernel_sizes=(3, 33, 3, 3, 3)))
+    assert model.cell.spectra() == (None, None)
+    assert model(inputs).shape == (2, 3, 16, 16)
+
+
+def test_a_policy_set_for_other_networks_is_not_followed():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        assert {layer.compute_dtype for layer in built(TINY)._flatten_layers()} == {"float32"}
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 def test_other_image_grids_share_the_weights():
