@@ -9,14 +9,13 @@ inversion, and with that evidence on systems whose sources are drawn from its ow
 coverage must be nominal at its true strength; and of the first systems with NUTS. The true lenses
 are drawn from the prior that the sampler assumes, flat on `LensSupport`: otherwise coverage means
 nothing. (Systems that the frame cannot hold, or that hardly magnify, are drawn again, as in
-training, and the sampler does not know it: that favours small Einstein radii by a small part of an
-interval.) The chains start at the truth: this tests intervals, not the search. They end when they
-have converged, or with their largest number of steps. The linear inversion has one strength for all
-lenses of a chain: on galaxies that of the largest evidence at the true lens, where
-`sample_lens_posterior` by default finds every lens a strength of its own. Every chain is kept in a
-file of its own: an interrupted run goes on with the same command. Then it writes measures.npz,
-table.md, coverage.png and, of the first system, corner.png (figure 9); `--draw-only` does that
-again from the chains that are there.
+training, and the sampler does not know it.) The chains start at the truth: this tests intervals,
+not the search. They end when they have converged, or with their largest number of steps. The linear
+inversion has one strength for all lenses of a chain: on galaxies that of the largest evidence at
+the true lens, where `sample_lens_posterior` by default finds every lens a strength of its own.
+Every chain is kept in a file of its own: an interrupted run goes on with the same command. Then it
+writes measures.npz, table.md, coverage.png and, of the first system, corner.png (figure 9);
+`--draw-only` does that again from the chains that are there.
 """
 
 import argparse

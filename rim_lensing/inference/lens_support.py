@@ -66,7 +66,7 @@ class LensSupport:
     def contains(self, lenses: np.ndarray) -> np.ndarray:
         """Return which lenses (k, 7 or 8) are allowed, (k,)."""
         inside = np.all((lenses >= self.lower) & (lenses <= self.upper), axis=1)
-        for first, (smallest, largest) in self._moduli():
+        for _, first, (smallest, largest) in self._moduli():
             modulus = np.hypot(lenses[:, first], lenses[:, first + 1])
             inside &= (modulus >= smallest) & (modulus <= largest)
         return inside
@@ -74,7 +74,7 @@ class LensSupport:
     def nearest(self, lenses: np.ndarray) -> np.ndarray:
         """Return the allowed lenses next to some (k, 7 or 8): ellipticity and shear keep angle."""
         lenses = np.array(lenses, "float64")
-        for first, (smallest, largest) in self._moduli():
+        for _, first, (smallest, largest) in self._moduli():
             pair = lenses[:, first : first + 2]
             if smallest > 0:
                 # What has no angle is moved along the first component.
@@ -88,8 +88,8 @@ class LensSupport:
         return np.clip(lenses, self.lower, self.upper)
 
     def _moduli(self) -> tuple:
-        """Return where ellipticity and shear begin in a lens, and the range of their moduli."""
-        return (1, self.ellipticity), (5, self.shear)
+        """Return names, where they begin in a lens, and ranges of the moduli of the two planes."""
+        return ("ellipticity", 1, self.ellipticity), ("shear", 5, self.shear)
 
     def edges(self, lens: np.ndarray) -> tuple[str, ...]:
         """Return the names of the parameters of a lens (7 or 8,) that lie on an edge."""
@@ -98,9 +98,7 @@ class LensSupport:
         single = (lens <= self.lower + width) | (lens >= self.upper - width)
         single[[1, 2, 5, 6]] = False
         found = [name for name, hit in zip(names, single, strict=True) if hit]
-        for name, (first, (smallest, largest)) in zip(
-            ("ellipticity", "shear"), self._moduli(), strict=True
-        ):
+        for name, first, (smallest, largest) in self._moduli():
             modulus = np.hypot(lens[first], lens[first + 1])
             # Round, and without shear, is where the plane has its middle, and no edge.
             at_smallest = smallest > 0 and modulus <= smallest * (1 + _EDGE)
@@ -120,9 +118,7 @@ class LensSupport:
             for i, name in enumerate(names)
             if i not in (1, 2, 5, 6)
         }
-        for name, (first, (smallest, largest)) in zip(
-            ("ellipticity", "shear"), self._moduli(), strict=True
-        ):
+        for name, first, (smallest, largest) in self._moduli():
             modulus = np.hypot(lenses[:, first], lenses[:, first + 1])
             measured[name] = modulus, (smallest if smallest > 0 else -np.inf, largest)
         return tuple(
