@@ -12,14 +12,17 @@ nothing. (Systems that the frame cannot hold, or that hardly magnify, are drawn 
 training, and the sampler does not know it.) The chains start at the truth: this tests intervals,
 not the search. They end when they have converged, or with their largest number of steps. The linear
 inversion has one strength for all lenses of a chain: on galaxies that of the largest evidence at
-the true lens, where `sample_lens_posterior` by default finds every lens a strength of its own.
-Every chain is kept in a file of its own: an interrupted run goes on with the same command. Then it
-writes measures.npz, table.md, coverage.png and, of the first system, corner.png (figure 9);
-`--draw-only` does that again from the chains that are there.
+the true lens, on its own sources the one that they were drawn with. `sample_lens_posterior` by
+default finds every lens a strength of its own, which takes ten times as long; what that changes is
+told by the same draws, weighed anew (importance sampling). Every chain is kept in a file of its
+own: an interrupted run goes on with the same command. Then it writes measures.npz, table.md,
+coverage.png and, of the first system, corner.png (figure 9); `--draw-only` does that again from the
+chains that are there.
 """
 
 import argparse
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,7 @@ from rim_lensing.program import run
 
 SEED = 2_019_883_015
 DRAWS_KEPT = 4000
+DRAWS_REWEIGHTED = 1000
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Kind:
             forget their start for less.
         max_steps: Of every walker: some 25 autocorrelation times, half of what emcee asks of a
             chain, and enough for intervals: see R-hat and effective samples in the table.
+        held: The kind, of a held strength, whose draws are weighed anew by the evidence at a
+            strength for every lens; None samples.
     """
 
     title: str
@@ -50,6 +56,7 @@ class Kind:
     method: str
     walkers: int
     max_steps: int
+    held: str | None = None
 
 
 KINDS = {
@@ -57,6 +64,10 @@ KINDS = {
     "nuts": Kind("RIM, NUTS", False, "nuts", 16, 300),
     "linear": Kind("linear", False, "emcee", 16, 1500),
     "own": Kind("linear, sources of its prior", True, "emcee", 16, 1500),
+}
+KINDS |= {
+    f"{name}_free": replace(KINDS[name], title=f"{KINDS[name].title}, free strength", held=name)
+    for name in ("linear", "own")
 }
 
 RIM_KINDS, COMPARED = ("rim", "nuts"), ("rim", "linear")
@@ -96,9 +107,11 @@ def main(arguments=None) -> int:
     for job in jobs:
         if job[0] == "nuts":
             _sample(job)
-    others = [job for job in jobs if job[0] != "nuts"]
-    if others:
-        in_processes(_sample, others, options.workers, "chain")
+    sampled = [job for job in jobs if job[0] != "nuts" and not KINDS[job[0]].held]
+    weighed = [job for job in jobs if KINDS[job[0]].held]
+    for do, several in ((_sample, sampled), (_weigh, weighed)):
+        if several:
+            in_processes(do, several, options.workers, "chain")
     _report(options.output)
     return 0
 
@@ -110,19 +123,14 @@ def _path(directory: Path, kind: str, system: int) -> Path:
 _loaded: dict = {}
 
 
-def _sample(job: tuple) -> None:
-    """Sample the posterior of one system, and write what is measured."""
-    import warnings
-
+def _posterior(kind: Kind, name: str, number: int, options: argparse.Namespace) -> tuple:
+    """Return the posterior of a system, its true lens and its noise over the peak."""
     from rim_lensing.inference.lens_posterior import lens_posterior
-    from rim_lensing.inference.sample import sample_posterior
     from rim_lensing.inference.semilinear_inversion import SemilinearInversion
     from rim_lensing.simulation.galaxy_pool import unseen_galaxies
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.zoo import load_pretrained
 
-    name, number, options = job
-    kind = KINDS[name]
     if not _loaded:
         model = load_pretrained(options.model)
         galaxies = unseen_galaxies(options.galaxies)
@@ -135,13 +143,27 @@ def _sample(job: tuple) -> None:
         observation, noise_level, strength = own_prior_system(generator, priors, geometry)
     else:
         observation, noise_level = _galaxy_system(generator, _loaded["simulator"])
-        strength = None if name in RIM_KINDS else _best_strength(observation, geometry)
     if name in RIM_KINDS:
         source_model = model
+    elif kind.held:
+        source_model = SemilinearInversion(geometry=geometry)
     else:
+        if not kind.own_prior:
+            strength = _best_strength(observation, geometry)
         source_model = SemilinearInversion(strength=strength, geometry=geometry)
     posterior = lens_posterior(source_model, observation, priors)
-    truth = observation.lens[0].astype("float64")
+    return posterior, observation.lens[0].astype("float64"), noise_level
+
+
+def _sample(job: tuple) -> None:
+    """Sample the posterior of one system, and write what is measured."""
+    import warnings
+
+    from rim_lensing.inference.sample import sample_posterior
+
+    name, number, options = job
+    kind = KINDS[name]
+    posterior, truth, noise_level = _posterior(kind, name, number, options)
     with warnings.catch_warnings():
         # That a chain is short is in the table.
         warnings.filterwarnings("ignore", message="NOT converged")
@@ -154,14 +176,14 @@ def _sample(job: tuple) -> None:
             kind.max_steps,
             seed=number,
         )
-    kept = np.linspace(0, len(chain.samples) - 1, min(DRAWS_KEPT, len(chain.samples))).astype(int)
+    kept = _spread(len(chain.samples), DRAWS_KEPT)
     arrays = {
         "truth": truth,
         "samples": chain.samples[kept],
         "log_posterior": chain.log_posterior[kept],
         "true_log_posterior": posterior.log_posterior(truth[None])[0],
         "noise_level": noise_level,
-        "pixels": observation.mask.sum(),
+        "pixels": posterior.observation.mask.sum(),
         "r_hat": chain.r_hat,
         "effective_samples": chain.effective_samples,
         "draws": len(chain.samples),
@@ -171,6 +193,55 @@ def _sample(job: tuple) -> None:
         "evaluations": posterior.evaluations,
     }
     write_arrays(_path(options.output, name, number), arrays)
+
+
+def _weigh(job: tuple) -> None:
+    """Weigh the draws of a held strength anew, and write what is measured."""
+    name, number, options = job
+    kind = KINDS[name]
+    path = _path(options.output, kind.held, number)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: --kinds {name} needs {kind.held}, too")
+    held = dict(np.load(path))
+    posterior, truth, _ = _posterior(kind, name, number, options)
+    started = time.perf_counter()
+    kept = _spread(len(held["samples"]), DRAWS_REWEIGHTED)
+    values = posterior.log_posterior(held["samples"][kept])
+    chosen, worth = importance_draws(
+        values - held["log_posterior"][kept], np.random.default_rng([SEED, number])
+    )
+    weighed = {
+        "samples": held["samples"][kept][chosen],
+        "log_posterior": values[chosen],
+        "true_log_posterior": posterior.log_posterior(truth[None])[0],
+        "effective_samples": held["effective_samples"] * worth,
+        "draws": len(chosen),
+        "seconds": held["seconds"] + time.perf_counter() - started,
+        "evaluations": held["evaluations"] + posterior.evaluations,
+    }
+    write_arrays(_path(options.output, name, number), held | weighed)
+
+
+def _spread(available: int, wanted: int) -> np.ndarray:
+    """Return so many numbers of draws, evenly over those that there are."""
+    return np.linspace(0, available - 1, min(wanted, available)).astype(int)
+
+
+def importance_draws(
+    log_weights: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """Draw as often as there are weights, by systematic resampling (Kitagawa 1996).
+
+    Returns:
+        (numbers of the draws, and what share of equally many equal weights they are worth: Kish's
+        (sum w)^2 / sum w^2 over their number).
+    """
+    weights = np.exp(log_weights - np.max(log_weights))
+    count = len(weights)
+    ladder = (generator.uniform() + np.arange(count)) / count
+    # Rounding may leave the sum below the last rung.
+    steps = np.minimum(np.searchsorted(np.cumsum(weights) / weights.sum(), ladder), count - 1)
+    return steps, float(weights.sum() ** 2 / np.sum(weights**2) / count)
 
 
 def _best_strength(observation, geometry) -> float:

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-REPORT = runpy.run_path(
-    str(Path(__file__).parents[1] / "benchmarks" / "coverage_report.py"), run_name="report"
-)
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+REPORT = runpy.run_path(str(BENCHMARKS / "coverage_report.py"), run_name="report")
 measure, held_out_stretch, wilson = (
     REPORT[name] for name in ("measure", "held_out_stretch", "wilson")
 )
@@ -76,3 +75,24 @@ def test_the_table_names_every_posterior():
     text = REPORT["table"](measures, {"rim": "RIM", "own": "linear"})
     assert text.count("| RIM |") >= 3
     assert text.count("| linear |") >= 3
+
+
+def test_importance_draws_follow_the_other_distribution(monkeypatch):
+    # From N(0, 1) to N(1, 1): log weight x - 1/2, effective share exp(-1).
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    importance_draws = runpy.run_path(str(BENCHMARKS / "coverage.py"))["importance_draws"]
+    generator = np.random.default_rng(4)
+    draws = generator.standard_normal(100_000)
+    chosen, worth = importance_draws(draws - 0.5, generator)
+    assert len(chosen) == len(draws)
+    assert draws[chosen].mean() == pytest.approx(1, abs=0.02)
+    assert draws[chosen].std() == pytest.approx(1, abs=0.02)
+    assert worth == pytest.approx(np.exp(-1), rel=0.1)
+
+
+def test_equal_weights_keep_every_draw(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    importance_draws = runpy.run_path(str(BENCHMARKS / "coverage.py"))["importance_draws"]
+    chosen, worth = importance_draws(np.full(50, -700.0), np.random.default_rng(0))
+    assert sorted(chosen) == list(range(50))
+    assert worth == pytest.approx(1)
