@@ -99,7 +99,7 @@ class SystemRenderer:
     def __init__(self, priors: Priors, geometry: Geometry):
         """Compile; it happens again for every batch of a new size."""
         self.priors, self.geometry = priors, geometry
-        self._render = compiled(self._render_eagerly)
+        self._render = compiled(self._render_eagerly, fused=True)
 
     def render(self, stamps: np.ndarray, parameters: dict) -> dict[str, np.ndarray]:
         """Return source, psf, image without noise, magnification, lens and noise_level.

@@ -56,14 +56,15 @@ def test_value_and_gradient_of_a_constant_is_zero():
     np.testing.assert_array_equal(ops.convert_to_numpy(slope), np.zeros((2, 3)))
 
 
-def test_compiled_runs_python_once_per_shape():
+@pytest.mark.parametrize("fused", [False, True])
+def test_compiled_runs_python_once_per_shape(fused):
     calls = []
 
     def double(x):
         calls.append(tuple(x.shape))
         return 2 * x
 
-    function = compiled(double)
+    function = compiled(double, fused)
     for shape in ((2,), (2,), (3,), (2,)):
         x = ops.ones(shape)
         np.testing.assert_array_equal(ops.convert_to_numpy(function(x)), 2 * np.ones(shape))
