@@ -8,7 +8,9 @@ import pytest
 from astropy.io import fits
 
 from rim_lensing import cli
+from rim_lensing.commands.fit import lens_model_for
 from rim_lensing.inference.lens_chain import LensChain
+from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 
 
@@ -105,10 +107,23 @@ def test_own_pixels(start, tiny_folder, tiny_cnn_folder, tiny_mocks, tmp_path, c
 def test_a_lens_cnn_does_not_take_larger_pixels(start, tiny_cnn_folder, capsys):
     arguments = ("fit", "--own-pixels", "--pixel-scale", "0.6")
     assert start(*arguments, psf="0.3", centre="12,12", lens_model=tiny_cnn_folder) == 2
-    assert 'takes pixels of 0.3" and smaller ones' in capsys.readouterr().err
+    assert 'cnn_untrained 0.3"' in capsys.readouterr().err
     for wrong in ("0", "nan"):
         assert start("fit", "--own-pixels", "--pixel-scale", wrong) == 2
         assert "--pixel-scale must be positive" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("pixel_scale", "name"),
+    [(0.1, "lens_cnn_euclid64"), (0.05, "lens_cnn_euclid64")],
+)
+def test_the_zoo_has_a_lens_cnn_for_these_pixels(pixel_scale, name):
+    assert lens_model_for(PixelGrid(100, pixel_scale)).name == name
+
+
+def test_the_zoo_has_no_lens_cnn_for_pixels_of_the_ground():
+    with pytest.raises(ValueError, match=r'--start theta_E=.* pixels of 0.2"'):
+        lens_model_for(PixelGrid(40, 0.2))
 
 
 @pytest.mark.parametrize("linear", [False, True])

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.zoo import PretrainedModel
 
-DEFAULT_LENS_MODEL = "lens_cnn_euclid64"
 ROUNDS = "rounds.png"
 
 START_STD = (0.05, 0.06, 0.06, 0.03, 0.03, 0.03, 0.03)
@@ -63,8 +62,8 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
     start = command.add_mutually_exclusive_group()
     start.add_argument(
         "--lens-model",
-        default=DEFAULT_LENS_MODEL,
-        help=f"predicts where to start; of the zoo, or a folder (default {DEFAULT_LENS_MODEL})",
+        help="predicts where to start; of the zoo, or a folder (default: that of the zoo with the "
+        "smallest pixels to which the image's can be averaged)",
     )
     start.add_argument(
         "--start", metavar="NAME=VALUE,...", help=f"instead of a prediction: {LENS_NAMES}"
@@ -93,11 +92,10 @@ def fit(options: argparse.Namespace) -> None:
     check_centre_range(options.centre_range)
     check_output(options, (SUMMARY, RESULT, METRICS, ROUNDS))
     model = find_pretrained(options.model, "rim")
-    predictor = None if start else find_pretrained(options.lens_model, "lens_cnn")
+    named = options.lens_model and find_pretrained(options.lens_model, "lens_cnn")
     image = read_user_image(options, model.image_grid)
     image.check()
-    if predictor:
-        _check_pixels(predictor, image.grid)
+    predictor = None if start else lens_model_for(image.grid, named)
     for one in filter(None, (model, predictor)):
         verify_files(one)
     source_model = load(model, image.grid)
@@ -147,17 +145,33 @@ def fit(options: argparse.Namespace) -> None:
     print(f"lens: --lens {image.as_option(found.lens)}")
 
 
-def _check_pixels(predictor: "PretrainedModel", grid: "PixelGrid") -> None:
-    """Refuse pixels larger than those that a lens model takes: averaging cannot sharpen."""
-    from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
+def lens_model_for(grid: "PixelGrid", named: "PretrainedModel | None" = None) -> "PretrainedModel":
+    """Return the lens CNN for images on a grid, whose pixels are averaged to its own.
 
-    largest = predictor.image_grid.pixel_scale
-    if grid.pixel_scale > largest * (1 + PIXEL_SCALE_TOLERANCE):
+    Args:
+        grid: The image's pixels.
+        named: The one that the user wants; by default, that of the zoo with the smallest pixels.
+
+    Raises:
+        ValueError: The image's pixels are larger: averaging cannot sharpen.
+    """
+    from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
+    from rim_lensing.zoo import list_pretrained
+
+    known = [named] if named else [one for one in list_pretrained() if one.kind == "lens_cnn"]
+    fitting = [
+        one
+        for one in known
+        if grid.pixel_scale <= one.image_grid.pixel_scale * (1 + PIXEL_SCALE_TOLERANCE)
+    ]
+    if not fitting:
+        taken = ", ".join(f'{one.name} {one.image_grid.pixel_scale:g}"' for one in known)
         raise ValueError(
-            f'--lens-model {predictor.name} takes pixels of {largest:g}" and smaller ones: choose '
-            "another, or say where to start, --start theta_E=... "
+            f"A lens model takes pixels of its own size and smaller ones ({taken}): choose another "
+            "--lens-model, or say where to start, --start theta_E=... "
             f'Received: pixels of {grid.pixel_scale:g}"'
         )
+    return min(fitting, key=lambda one: one.image_grid.pixel_scale)
 
 
 def _array(lens):
