@@ -102,8 +102,7 @@ def main(arguments=None) -> int:
     ]
     if options.draw_only:
         jobs = []
-    # Not in a worker: one with a single thread seemed to hang. NUTS calls TensorFlow from within
-    # its graph, which may be why; not confirmed.
+    # Not in a worker, which has a single thread: see `nuts_sampler.check_threads`.
     for job in jobs:
         if job[0] == "nuts":
             _sample(job)

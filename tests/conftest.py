@@ -3,6 +3,8 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# What NUTS asks for; on one core it is not the default.
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
 
 import pytest
 

@@ -1,6 +1,7 @@
 """`rim-lensing sample`: the posterior of the lens in a FITS image (figure 9)."""
 
 import argparse
+import os
 import sys
 from dataclasses import astuple
 from pathlib import Path
@@ -70,9 +71,13 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
 
 def sample(options: argparse.Namespace) -> None:
     """Sample the posterior of a user's lens."""
+    from rim_lensing.inference.sampling_settings import INTER_OP_THREADS, check_settings
+
+    if options.method == "nuts":
+        # What `nuts_sampler.check_threads` asks for; TensorFlow is not imported yet.
+        os.environ.setdefault(INTER_OP_THREADS, "2")
     from rim_lensing.inference.lens_chain import LensChain
     from rim_lensing.inference.observation import check_observation
-    from rim_lensing.inference.sampling_settings import check_settings
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.zoo import find_pretrained, read_config
 

@@ -6,19 +6,43 @@ crosses from one source pixel to the next the gradient jumps, which costs accept
 """
 
 import functools
+import os
 from collections.abc import Callable
 
+import keras
 import numpy as np
 from emcee import State
 
 from rim_lensing.inference.chain_file import ChainFile
 from rim_lensing.inference.lens_posterior import RIMLensPosterior
-from rim_lensing.inference.sampling_settings import SAMPLERS
+from rim_lensing.inference.sampling_settings import INTER_OP_THREADS, SAMPLERS
 
 _WARM_UP = SAMPLERS["nuts"].warm_up
 _MAX_TREE_DEPTH = 5
 _TARGET_ACCEPTANCE = 0.8
 _FIRST_STEP_SIZE = 0.5
+
+
+def check_threads() -> None:
+    """Refuse a process in which NUTS would wait for itself for ever.
+
+    Its graph calls Python, which runs the RIM's graph: with one thread for operations, the one that
+    waits for Python, none is left for the RIM.
+
+    Raises:
+        ValueError: TensorFlow has one such thread, as it has by default on one core.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    said = int(os.environ.get(INTER_OP_THREADS) or 0)
+    if (tf.config.threading.get_inter_op_parallelism_threads() or said or cores) == 1:
+        raise ValueError(
+            "`method` 'nuts' needs two threads between operations, and TensorFlow has one here: "
+            f"set the environment variable {INTER_OP_THREADS}=2 before TensorFlow is imported"
+        )
 
 
 def nuts_sampler(

@@ -20,7 +20,7 @@ from rim_lensing.inference.chain_file import ChainFile
 from rim_lensing.inference.ensemble_sampler import ensemble_sampler
 from rim_lensing.inference.lens_chain import LensChain
 from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, lens_posterior
-from rim_lensing.inference.nuts_sampler import nuts_sampler
+from rim_lensing.inference.nuts_sampler import check_threads, nuts_sampler
 from rim_lensing.inference.observation import warn_outside_training
 from rim_lensing.inference.optimise import check_single
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
@@ -83,7 +83,8 @@ def sample_lens_posterior(
 
     Raises:
         ValueError: Bad input (see `check_observation`), a start that leads the arcs to outside of
-            the source grid, or a method that this source model does not offer.
+            the source grid, or a method that this source model, or this process (see
+            `nuts_sampler.check_threads`), does not offer.
         TypeError: `source_model` is neither of the two.
         FileExistsError: `path` holds a chain of something else.
         FileNotFoundError: There is no such folder.
@@ -146,6 +147,8 @@ def sample_posterior(
         path: HDF5 file.
     """
     walkers = check_settings(method, walkers, max_steps, len(posterior.support.lower))
+    if method == "nuts":
+        check_threads()
     start = posterior.support.nearest(np.asarray(start, "float64")[None])[0]
     description = description | {
         "method": method,

@@ -6,6 +6,9 @@ from importlib.util import find_spec
 MAX_STEPS = 5000
 """By default; a well-behaved posterior of seven parameters takes emcee some 1500."""
 
+INTER_OP_THREADS = "TF_NUM_INTEROP_THREADS"
+"""TensorFlow's own variable; it is read when TensorFlow starts."""
+
 _SHORTEST = 10
 
 

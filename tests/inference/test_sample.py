@@ -231,6 +231,22 @@ def test_nuts_needs_its_package_before_anything_is_written(observation, tmp_path
     assert not path.exists()
 
 
+@pytest.mark.parametrize(
+    ("chosen", "variable", "cores"), [(1, "2", 2), (0, "1", 2), (0, "0", 1), (0, None, 1)]
+)
+def test_nuts_does_not_wait_for_itself(observation, tmp_path, monkeypatch, chosen, variable, cores):
+    threading = "tensorflow.config.threading.get_inter_op_parallelism_threads"
+    monkeypatch.setattr(threading, lambda: chosen)
+    monkeypatch.delenv("TF_NUM_INTEROP_THREADS", raising=False)
+    if variable:
+        monkeypatch.setenv("TF_NUM_INTEROP_THREADS", variable)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(cores), raising=False)
+    path = tmp_path / "chain.h5"
+    with pytest.raises(ValueError, match="TF_NUM_INTEROP_THREADS=2"):
+        sample_posterior(Gaussian(observation), LENS, DESCRIPTION, method="nuts", path=path)
+    assert not path.exists()
+
+
 def test_a_short_chain_says_what_is_missing(observation):
     with pytest.warns(UserWarning, match="NOT converged: 48 steps after 12 of burn-in are"):
         chain = sample_posterior(Gaussian(observation), LENS, DESCRIPTION, max_steps=60)
