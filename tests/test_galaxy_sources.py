@@ -9,8 +9,6 @@ from rim_lensing.simulation.galaxy_sources import (
     canonical_object_name,
     open_galaxies,
     read_catalogue,
-    read_fits_stamps,
-    read_picture_folder,
 )
 
 
@@ -28,38 +26,30 @@ def images(count, shape, start=0.0):
     ]
 
 
-def write_catalogue(folder, with_psf=True, prefix=""):
-    """A two-galaxy catalogue in GalSim's format: its path, and the galaxies' images and PSFs."""
+def write_catalogue(folder, prefix=""):
+    """A two-galaxy catalogue in GalSim's format: its path, and the galaxies' images."""
     folder.mkdir(parents=True, exist_ok=True)
-    galaxies, psfs = images(2, (50, 44)), images(2, (21, 19), start=5.0)
-    for name, planes in (("images.fits", galaxies), ("psfs.fits", psfs)):
-        units = [fits.PrimaryHDU(planes[0]), fits.ImageHDU(planes[1])]
-        if with_psf or name == "images.fits":
-            fits.HDUList(units).writeto(folder / (prefix + name))
+    galaxies = images(2, (50, 44))
+    units = [fits.PrimaryHDU(galaxies[0]), fits.ImageHDU(galaxies[1])]
+    fits.HDUList(units).writeto(folder / f"{prefix}images.fits")
     columns = [
         fits.Column("IDENT", "J", array=[101, 102]),
         fits.Column("RA", "D", unit="deg", array=[150.1, 150.2]),
         fits.Column("GAL_FILENAME", "20A", array=["images.fits "] * 2),
         fits.Column("GAL_HDU", "I", array=[0, 1]),
-        fits.Column("PIXEL_SCALE", "D", unit="arcsec", array=[0.03, 0.05]),
-        fits.Column("NOISE_VARIANCE", "D", array=[1e-6, 4e-6]),
+        fits.Column("PSF_FILENAME", "20A", array=["not_downloaded.fits"] * 2),
     ]
-    if with_psf:
-        columns += [
-            fits.Column("PSF_FILENAME", "20A", array=["psfs.fits"] * 2),
-            fits.Column("PSF_HDU", "I", array=[1, 0]),
-        ]
     path = folder / "catalog.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)]).writeto(path)
-    return path, galaxies, psfs
+    return path, galaxies
 
 
 def test_pictures_are_found_recursively_in_grey_and_colour(tmp_path):
     picture(tmp_path / "a.png", (30, 40), 7)
     picture(tmp_path / "deep" / "er" / "b.JPEG", (30, 40, 3), 200)
     (tmp_path / "notes.txt").write_text("not a galaxy")
-    first, second = read_picture_folder(tmp_path)
-    assert (first.name, first.image.shape, first.psf) == ("a", (30, 40), None)
+    first, second = open_galaxies(tmp_path)
+    assert (first.name, first.image.shape) == ("a", (30, 40))
     assert second.image.shape == (30, 40, 3)
     np.testing.assert_allclose(first.image, 7)
     np.testing.assert_allclose(second.image, 200, atol=1)
@@ -69,7 +59,7 @@ def test_a_transparent_picture_lies_on_black(tmp_path):
     pixels = np.full((30, 30, 4), 255, np.uint8)
     pixels[:, :15, 3] = 0
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    (galaxy,) = read_picture_folder(tmp_path)
+    (galaxy,) = open_galaxies(tmp_path)
     assert galaxy.image[:, :15].max() == 0
     assert galaxy.image[:, 15:].min() == 255
 
@@ -88,33 +78,25 @@ def test_unreadable_pictures_are_skipped_counted_and_named(tmp_path):
     assert "broken.jpg" in reader.skipped[0][1]
 
 
-@pytest.mark.parametrize("read", [open_galaxies, read_picture_folder, read_fits_stamps])
-def test_an_empty_or_missing_folder_is_an_error_that_names_it(tmp_path, read):
+def test_an_empty_or_missing_folder_is_an_error_that_names_it(tmp_path):
     empty = tmp_path / "empty_folder"
     empty.mkdir()
     with pytest.raises(ValueError, match="empty_folder"):
-        read(empty)
+        open_galaxies(empty)
     with pytest.raises(FileNotFoundError, match="no_such"):
-        read(tmp_path / "no_such")
+        open_galaxies(tmp_path / "no_such")
 
 
-@pytest.mark.parametrize("with_psf", [True, False])
 @pytest.mark.parametrize("prefix", ["", "cosmos_"])
-def test_a_galsim_catalogue(tmp_path, with_psf, prefix):
-    path, images, psfs = write_catalogue(tmp_path / "cosmos", with_psf, prefix)
+def test_a_galsim_catalogue(tmp_path, prefix):
+    path, images = write_catalogue(tmp_path / "cosmos", prefix)
     for reader in (read_catalogue(path), open_galaxies(tmp_path), open_galaxies(path)):
         galaxies = list(reader)
         assert reader.skipped == []
         assert [galaxy.name for galaxy in galaxies] == ["catalog:101", "catalog:102"]
         assert {galaxy.kind for galaxy in galaxies} == {"cosmos"}
-        assert [galaxy.pixel_scale for galaxy in galaxies] == [0.03, 0.05]
-        assert [galaxy.noise_variance for galaxy in galaxies] == [1e-6, 4e-6]
-        for galaxy, image, psf in zip(galaxies, images, psfs[::-1], strict=True):
+        for galaxy, image in zip(galaxies, images, strict=True):
             np.testing.assert_array_equal(galaxy.image, image)
-            if with_psf:
-                np.testing.assert_array_equal(galaxy.psf, psf)
-            else:
-                assert galaxy.psf is None
 
 
 def test_one_galaxy_in_two_bands_has_one_object_name(tmp_path):
@@ -126,7 +108,7 @@ def test_one_galaxy_in_two_bands_has_one_object_name(tmp_path):
 
 
 def test_a_catalogue_without_its_images_names_them(tmp_path):
-    path, _, _ = write_catalogue(tmp_path)
+    path, _ = write_catalogue(tmp_path)
     (tmp_path / "images.fits").unlink()
     reader = read_catalogue(path)
     assert list(reader) == []
@@ -135,7 +117,7 @@ def test_a_catalogue_without_its_images_names_them(tmp_path):
 
 
 def test_a_missing_hdu_skips_one_galaxy_only(tmp_path):
-    path, galaxies, _ = write_catalogue(tmp_path)
+    path, galaxies = write_catalogue(tmp_path)
     fits.PrimaryHDU(galaxies[0]).writeto(tmp_path / "images.fits", overwrite=True)
     reader = read_catalogue(path)
     assert [galaxy.name for galaxy in reader] == ["catalog:101"]
@@ -178,6 +160,22 @@ def test_bulge_and_disk_of_one_number_are_one_galaxy(tmp_path):
     for i in range(2):
         np.testing.assert_array_equal(found[i].image, bulges[i] + disks[i])
     assert "bulge7" in reader.skipped[0][1]
+
+
+def test_parts_of_two_galaxies_are_no_galaxy(tmp_path):
+    bulges, disks = images(2, (30, 30)), images(2, (30, 30), start=10.0)
+    for i, folder in enumerate(("a", "b")):
+        for part, plane in (("bulge", bulges[i]), ("disk", disks[i])):
+            path = tmp_path / folder / part / f"{part}_7.fits"
+            path.parent.mkdir(parents=True)
+            fits.PrimaryHDU(plane).writeto(path)
+    found = list(open_galaxies(tmp_path))
+    for galaxy, bulge, disk in zip(found, bulges, disks, strict=True):
+        np.testing.assert_array_equal(galaxy.image, bulge + disk)
+    for folder in ("a", "b"):
+        (tmp_path / folder / "bulge" / "bulge_7.fits").unlink()
+    reader = open_galaxies(tmp_path)
+    assert list(reader) == [] and len(reader.skipped) == 2
 
 
 def test_a_mixed_folder_is_read_whole_and_its_subfolders_are_kinds(tmp_path):

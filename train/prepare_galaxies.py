@@ -92,8 +92,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(
             f"--validation-fraction must be in [0, 1). Received: {options.validation_fraction}"
         )
-    if options.side < 8:
-        parser.error(f"--side must be at least 8. Received: {options.side}")
+    if options.side < 16:
+        parser.error(f"--side must be at least 16. Received: {options.side}")
     if options.workers < 1:
         parser.error(f"--workers must be at least 1. Received: {options.workers}")
     if options.output.exists() and not options.overwrite:

@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from rim_lensing.simulation.galaxy_sources import canonical_object_name
 from rim_lensing.whole_files import whole_file
 
 FORMAT = "rim_lensing galaxies"
@@ -81,7 +82,7 @@ def write_galaxy_file(
     Raises:
         FileExistsError: `path` exists and `overwrite` is not set.
         FileNotFoundError: the folder of `path` does not exist.
-        ValueError: the stamps are not what the format holds, or a name is in both splits.
+        ValueError: the stamps are not what the format holds, or an object is in both splits.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -151,14 +152,12 @@ def _check_splits(train: Galaxies, validation: Galaxies) -> None:
             raise ValueError(f"{split} stamps must be finite and non-negative")
         if values.size and values.max() > 1:
             raise ValueError(f"{split} stamps must not exceed 1. Received: {values.max():g}")
-    shared = set(zip(train.kinds, train.names, strict=True)) & set(
-        zip(validation.kinds, validation.names, strict=True)
-    )
+    objects = [set(map(canonical_object_name, part.names)) for part in (train, validation)]
+    shared = sorted(set.intersection(*objects))
     if shared:
-        kind, name = sorted(shared)[0]
         raise ValueError(
             "no galaxy may be in both splits. "
-            f"Received: {len(shared)} that are, such as {kind}/{name}"
+            f"Received: {len(shared)} that are, such as {shared[0]}"
         )
 
 

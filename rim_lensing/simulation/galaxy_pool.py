@@ -25,7 +25,9 @@ _PROCEDURAL_SIDE = 96
 def training_galaxies(path: str | Path | None, procedural: int | None, seed: int) -> np.ndarray:
     """Return galaxies to train on: the file's training split, then procedural ones.
 
-    Those of `development_galaxies` are left out.
+    Those of `development_galaxies` are left out; by name: a picture of one of these galaxies
+    under another catalogue's name stays in (`prepare_galaxies` looks for such twins of validation
+    galaxies only).
 
     Args:
         path: File of `train/prepare_galaxies.py`; without one all galaxies are procedural.
@@ -34,8 +36,16 @@ def training_galaxies(path: str | Path | None, procedural: int | None, seed: int
 
     Returns:
         (count, side, side) float16, peak 1.
+
+    Raises:
+        ValueError: No galaxy is left: all those of the file are of one object.
     """
     real = _training_split(path, for_development=False)
+    if path and not len(real):
+        raise ValueError(
+            f"{path} must hold at least two objects to train on, for one is kept for development. "
+            "The name of a picture's file is that of its object."
+        )
     if procedural is None:
         procedural = len(real) // 2 if path else 4000
     drawn = draw_procedural_galaxies(procedural, seed, side=real.shape[1])

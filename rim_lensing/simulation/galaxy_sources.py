@@ -36,18 +36,12 @@ class GalaxyImage:
         kind: where it comes from, e.g. the folder's name.
         object_name: the galaxy's name without survey, band or version: equal names are the same
             galaxy.
-        psf: (y, x) image of the point-spread function it was observed with, or None.
-        pixel_scale: arcsec per pixel, or None where the file does not say.
-        noise_variance: variance of the noise per pixel in the image's unit squared, or None.
     """
 
     name: str
     image: np.ndarray
     kind: str
     object_name: str
-    psf: np.ndarray | None = None
-    pixel_scale: float | None = None
-    noise_variance: float | None = None
 
 
 @dataclass
@@ -108,34 +102,13 @@ def open_galaxies(path: str | Path) -> GalaxyReader:
     return GalaxyReader(loaders)
 
 
-def read_picture_folder(folder: str | Path) -> GalaxyReader:
-    """All JPEG and PNG images under `folder`: (y, x) or (y, x, 3) float32 pixel values.
-
-    Raises:
-        FileNotFoundError: `folder` does not exist or is not a folder.
-        ValueError: there is no JPEG or PNG file in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no such folder: {folder}")
-    pictures = [
-        item for item in sorted(folder.rglob("*")) if item.name.lower().endswith(PICTURE_SUFFIXES)
-    ]
-    if not pictures:
-        raise ValueError(
-            f"folder {folder} is empty of galaxies: "
-            f"no file in it ends in {', '.join(PICTURE_SUFFIXES)}"
-        )
-    return _read_pictures(pictures, folder)
-
-
 def read_catalogue(path: str | Path, kind: str | None = None) -> GalaxyReader:
     """The galaxies of a GalSim-format real-galaxy catalogue (COSMOS, GREAT3, AEGIS, or one's own).
 
     The catalogue is a FITS binary table with one row per galaxy. Columns (names in any case):
-    IDENT, GAL_FILENAME and GAL_HDU are required; PSF_FILENAME and PSF_HDU, PIXEL_SCALE (arcsec)
-    and NOISE_VARIANCE are used where present. Galaxies whose PSF file is not there come without
-    PSF. File names are relative to the catalogue's folder; HDU numbers count from 0, the primary.
+    IDENT, GAL_FILENAME and GAL_HDU are required, and all that is read: PSF and pixel scale do not
+    matter to a stamp. File names are relative to the catalogue's folder; HDU numbers count from 0,
+    the primary.
 
     Raises:
         FileNotFoundError: `path` does not exist.
@@ -152,25 +125,6 @@ def read_catalogue(path: str | Path, kind: str | None = None) -> GalaxyReader:
             for row in rows
         ]
     )
-
-
-def read_fits_stamps(path: str | Path) -> GalaxyReader:
-    """Single FITS stamps (file or folder); bulge and disk of the same number are added.
-
-    Raises:
-        FileNotFoundError: `path` does not exist.
-        ValueError: there is no FITS file.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no such file or folder: {path}")
-    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
-    files = [item for item in files if item.name.lower().endswith(FITS_SUFFIXES)]
-    if not files:
-        raise ValueError(
-            f"{path} holds no FITS file: expected names ending in {', '.join(FITS_SUFFIXES)}"
-        )
-    return _read_fits_files(files, path)
 
 
 def canonical_object_name(name: str) -> str:
@@ -217,9 +171,7 @@ def _load_picture(path: Path, kind: str) -> GalaxyImage:
 def _read_fits_files(files: list[Path], root: Path) -> GalaxyReader:
     pairs: dict[str, list[Path]] = {}
     for item in files:
-        match = _PAIR.match(item.name)
-        key = f"{match['before']}galaxy{match['after']}" if match else str(item)
-        pairs.setdefault(key, []).append(item)
+        pairs.setdefault(_pair_key(item), []).append(item)
     loaders = []
     for key, members in pairs.items():
         name = Path(key).name
@@ -230,8 +182,18 @@ def _read_fits_files(files: list[Path], root: Path) -> GalaxyReader:
     return GalaxyReader(loaders)
 
 
+def _pair_key(item: Path) -> str:
+    """The path of the galaxy that a bulge and a disk add up to; of another file, its own path."""
+    match = _PAIR.match(item.name)
+    if not match:
+        return str(item)
+    folder = re.sub("bulge|disk", "", str(item.parent), flags=re.IGNORECASE)
+    return str(Path(folder) / f"{match['before']}galaxy{match['after']}")
+
+
 def _load_fits_stamp(members: list[Path], name: str, kind: str) -> GalaxyImage:
-    if _PAIR.match(members[0].name) and len(members) != 2:
+    parts = [_PAIR.match(item.name) for item in members]
+    if parts[0] and sorted(part["part"].lower() for part in parts) != ["bulge", "disk"]:
         names = ", ".join(item.name for item in members)
         raise UnreadableGalaxyError(
             f"a bulge and a disk file of the same number are needed for {name}. Received: {names}"
@@ -319,19 +281,7 @@ def _load_catalogue_row(path: Path, row: dict, kind: str) -> GalaxyImage:
         image=image,
         kind=kind,
         object_name=f"ident {ident}",
-        psf=_catalogue_psf(path, row),
-        pixel_scale=float(row["PIXEL_SCALE"]) if "PIXEL_SCALE" in row else None,
-        noise_variance=float(row["NOISE_VARIANCE"]) if "NOISE_VARIANCE" in row else None,
     )
-
-
-def _catalogue_psf(path: Path, row: dict) -> np.ndarray | None:
-    filename = str(row.get("PSF_FILENAME", "")).strip()
-    try:
-        where = _beside(path, filename) if filename else None
-    except UnreadableGalaxyError:
-        where = None  # the PSFs were not downloaded: the galaxy is still good
-    return None if where is None else _first_image(where, int(row.get("PSF_HDU", 0)))
 
 
 def _beside(catalogue: Path, filename: str) -> Path:

@@ -81,4 +81,13 @@ def test_procedural_pools_differ():
         unseen_galaxies(None, procedural=3),
     )
     assert all(pool.shape[0] == 3 and pool.dtype == np.float16 for pool in pools)
-    assert len({pool.tobytes() for pool in pools}) == 3
+    assert len({galaxy.tobytes() for pool in pools for galaxy in pool}) == 9
+
+
+def test_one_object_is_not_enough_to_train_on(tmp_path):
+    stamps = np.eye(SIDE**2, dtype="float32")[:2].reshape(-1, SIDE, SIDE)
+    part = Galaxies(stamps, ("image", "image"), ("ngc1234", "ngc1300"))
+    none = Galaxies(stamps[:0], (), ())
+    path = write_galaxy_file(tmp_path / "one.h5", part, none, seed=0, made_by="a test")
+    with pytest.raises(ValueError, match="one.h5 must hold at least two objects"):
+        training_galaxies(path, 3, seed=0)
