@@ -17,6 +17,12 @@ _TOLERANCE = 1e-10
 _NO_PARAMETERS = 0.01
 
 
+def check_strength(strength: float) -> None:
+    """Raise ValueError unless a strength is a positive number."""
+    if not (np.isfinite(strength) and strength > 0):
+        raise ValueError(f"`strength` must be a positive number. Received: {strength}")
+
+
 @dataclass(frozen=True)
 class EvidenceTerms:
     """What the evidence at one strength is made of. The errors of the exact engine are 0.

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.polynomial import Chebyshev
 
-from rim_lensing.inversion.evidence import EvidenceTerms, SearchTerms
+from rim_lensing.inversion.evidence import EvidenceTerms, SearchTerms, check_strength
 from rim_lensing.inversion.factorisation import factorisation, inverse_diagonal
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import regularization_matrix
@@ -41,8 +41,10 @@ class ExactEngine:
         """Return the most probable source, (n^2,).
 
         Raises:
+            ValueError: The strength is not a positive number.
             numpy.linalg.LinAlgError: A is not positive definite to double precision.
         """
+        check_strength(strength)
         self._factor.factorise(strength)
         return self._factor.solve(self._projection)
 
@@ -53,6 +55,7 @@ class ExactEngine:
 
     def terms(self, strength: float) -> SearchTerms:
         """Return what the evidence is made of; raises as `mean`."""
+        check_strength(strength)
         here = np.log(strength)
         if self._first is None:
             self._first = here
@@ -74,6 +77,7 @@ class ExactEngine:
 
     def standard_deviation(self, strength: float) -> np.ndarray:
         """Return the square root of the diagonal of A^-1, (n^2,); raises as `mean`."""
+        check_strength(strength)
         return np.sqrt(inverse_diagonal(self._fisher, self._prior, strength))
 
     def _panel(self, centre: float) -> tuple[Chebyshev, ...]:

@@ -6,6 +6,8 @@ import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.sparse import csr_matrix
 
+from rim_lensing.lensing.psf_kernels import check_side, convolution_matrix
+
 KERNEL_CUT = 1e-9
 """Entries of a PSF kernel below this fraction of its peak are dropped: a Gaussian's far wings would
 make the response matrix several times larger and the source no better."""
@@ -34,8 +36,8 @@ class LinearSystem:
         log_noise: Sum of log rms over the used pixels.
 
     Raises:
-        ValueError: Shapes that do not fit together, an L or a used pixel that is not finite, noise
-            that is not positive, or no used pixel.
+        ValueError: Shapes that do not fit together, a PSF of an even side, an L or a used pixel
+            that is not finite, noise that is NaN or not positive, or no used pixel.
     """
 
     def __init__(self, lensing, psf: np.ndarray, image: np.ndarray, noise: np.ndarray):
@@ -50,11 +52,15 @@ class LinearSystem:
         self.lensing = _check_lensing(lensing, self.image_side)
         self.source_side = round(self.lensing.shape[1] ** 0.5)
         used = np.isfinite(noise).ravel()
-        if not used.any() or not np.all(noise.ravel()[used] > 0):
+        if not used.any() or not np.all(noise > 0):
             raise ValueError(
                 "`noise` must be positive in every used pixel, and finite in at least one. "
                 f"Received: {used.sum()} finite pixels, the smallest {noise.min():.6g}"
             )
+        psf = np.asarray(psf, "float64")
+        if psf.ndim != 2 or psf.shape[0] != psf.shape[1]:
+            raise ValueError(f"`psf` must be (k, k). Received: shape {psf.shape}")
+        check_side(len(psf), self.image_side)
         if not np.all(np.isfinite(image.ravel()[used])):
             raise ValueError(
                 "`image` must be finite in every used pixel: give the others infinite noise. "
@@ -64,7 +70,7 @@ class LinearSystem:
         self.data = np.where(used, image.ravel(), 0.0) * self.weight
         self.n_data = int(used.sum())
         self.log_noise = float(np.sum(np.log(noise.ravel()[used])))
-        self.psf = _without_border(np.asarray(psf, "float64"))
+        self.psf = _without_border(psf)
         half = self.psf.shape[0] // 2
         # What wraps around falls on the padding and is cropped.
         self._padded = next_fast_len(self.image_side + half, real=True)
@@ -101,15 +107,7 @@ class LinearSystem:
 
     def blur(self) -> csr_matrix:
         """Return B, the zero-padded convolution with the PSF, as a sparse matrix (m^2, m^2)."""
-        side, half = self.image_side, self.psf.shape[0] // 2
-        step_y, step_x = (offset - half for offset in np.nonzero(self.psf))
-        y, x = np.divmod(np.arange(side**2), side)
-        to_y, to_x = y + step_y[:, None], x + step_x[:, None]
-        inside = (to_y >= 0) & (to_y < side) & (to_x >= 0) & (to_x < side)
-        values = np.broadcast_to(self.psf[self.psf != 0][:, None], inside.shape)[inside]
-        columns = np.broadcast_to(np.arange(side**2), inside.shape)[inside]
-        rows = (to_y * side + to_x)[inside]
-        return csr_matrix((values, (rows, columns)), shape=(side**2,) * 2)
+        return convolution_matrix(self.psf, self.image_side)
 
     def _filter(self, image: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
         side = self.image_side

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rim_lensing.inversion.conjugate_gradients import conjugate_gradients
-from rim_lensing.inversion.evidence import SearchTerms
+from rim_lensing.inversion.evidence import SearchTerms, check_strength
 from rim_lensing.inversion.lanczos import LanczosQuadrature
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import (
@@ -111,7 +111,7 @@ class MatrixFreeEngine:
         Raises:
             ValueError: The strength is not a positive number.
         """
-        _check_strength(strength)
+        check_strength(strength)
         if strength not in self._terms:
             self._terms[strength] = self._evaluate(strength)
         return self._terms[strength]
@@ -153,7 +153,7 @@ class MatrixFreeEngine:
 
     def _solver(self, strength: float):
         """Return (b, tolerance) to A^-1 b."""
-        _check_strength(strength)
+        check_strength(strength)
         prior = strength * self._prior
         diagonal = self._diagonal + prior.diagonal()
 
@@ -261,11 +261,6 @@ def _half_width(brackets: np.ndarray) -> float:
 def _error(brackets: np.ndarray) -> float:
     """Return the scatter, and the rms of a number that lies anywhere in the mean bracket."""
     return float(np.hypot(_scatter(brackets), _half_width(brackets) / np.sqrt(3)))
-
-
-def _check_strength(strength: float) -> None:
-    if not (np.isfinite(strength) and strength > 0):
-        raise ValueError(f"`strength` must be a positive number. Received: {strength}")
 
 
 def _check_count(name: str, value: int, least: int) -> None:

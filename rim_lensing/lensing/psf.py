@@ -9,6 +9,7 @@ from rim_lensing.lensing.psf_kernels import (
     check_kernel,
     check_odd_side,
     check_side,
+    convolution_matrix,
     gaussian_on_pixels,
 )
 
@@ -77,7 +78,9 @@ class Blur:
 
     def as_matrix(self) -> list[csr_matrix]:
         """Return B as scipy CSR matrices (pixels, pixels), one per kernel."""
-        return [_toeplitz(kernel, self._side) for kernel in ops.convert_to_numpy(self._kernel)]
+        return [
+            convolution_matrix(kernel, self._side) for kernel in ops.convert_to_numpy(self._kernel)
+        ]
 
     def _multiply(self, image, imaginary_spectrum):
         real_spectrum = self._spectrum[0]
@@ -94,16 +97,3 @@ class Blur:
             real * imaginary_spectrum + imaginary * real_spectrum,
         )
         return ops.ifft2(product)[0][:, : self._side, : self._side]
-
-
-def _toeplitz(kernel: np.ndarray, side: int) -> csr_matrix:
-    """The matrix of the zero-padded convolution with a kernel (k, k)."""
-    offset_y, offset_x = np.nonzero(kernel)
-    values, half = kernel[offset_y, offset_x], kernel.shape[0] // 2
-    y, x = np.divmod(np.arange(side**2), side)
-    to_y = y + (offset_y - half)[:, None]
-    to_x = x + (offset_x - half)[:, None]
-    inside = (to_y >= 0) & (to_y < side) & (to_x >= 0) & (to_x < side)
-    values, columns = np.broadcast_arrays(values[:, None], np.arange(side**2))
-    rows = to_y * side + to_x
-    return csr_matrix((values[inside], (rows[inside], columns[inside])), shape=(side**2,) * 2)

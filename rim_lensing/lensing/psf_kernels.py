@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 _LARGEST_OFFSET = 0.5
 _MOST_NEGATIVE = 0.05
@@ -32,6 +33,27 @@ def gaussian_on_pixels(sigma, side: int, math=np):
     profile = math.exp(-0.5 * (offsets[None] / sigma) ** 2)
     profile = profile / math.sum(profile, axis=-1, keepdims=True)
     return profile[:, :, None] * profile[:, None, :]
+
+
+def convolution_matrix(kernel: np.ndarray, side: int) -> csr_matrix:
+    """Return B, the zero-padded convolution of an image with a kernel, as a sparse matrix.
+
+    Args:
+        kernel: (k, k), k odd.
+        side: Pixels along a side of the image, m.
+
+    Returns:
+        (m^2, m^2); pixels are counted row by row.
+    """
+    offset_y, offset_x = np.nonzero(kernel)
+    values, half = kernel[offset_y, offset_x], kernel.shape[0] // 2
+    y, x = np.divmod(np.arange(side**2), side)
+    to_y = y + (offset_y - half)[:, None]
+    to_x = x + (offset_x - half)[:, None]
+    inside = (to_y >= 0) & (to_y < side) & (to_x >= 0) & (to_x < side)
+    values, columns = np.broadcast_arrays(values[:, None], np.arange(side**2))
+    rows = to_y * side + to_x
+    return csr_matrix((values[inside], (rows[inside], columns[inside])), shape=(side**2,) * 2)
 
 
 def check_odd_side(side: int) -> None:

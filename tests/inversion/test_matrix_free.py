@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from scipy.optimize import brentq
+from scipy.signal import convolve2d
 
 from rim_lensing.inversion import matrix_free
 from rim_lensing.inversion.evidence import log_evidence, maximise_evidence
+from rim_lensing.inversion.exact import ExactEngine
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.inversion.regularization import REGULARIZATIONS, regularization_matrix
@@ -39,8 +41,9 @@ class Dense:
     """The formulas of DESIGN section 5, as they stand."""
 
     def __init__(self, system, regularization):
-        blur = system.blur().toarray()
-        self.response = system.weight[:, None] * (blur @ system.lensing.toarray())
+        lensed = system.lensing.toarray().T.reshape(-1, system.image_side, system.image_side)
+        blurred = [convolve2d(image, system.psf, mode="same").ravel() for image in lensed]
+        self.response = system.weight[:, None] * np.transpose(blurred)
         self.fisher, self.data = self.response.T @ self.response, system.data
         self.prior = regularization_matrix(regularization, system.source_side).toarray()
 
@@ -185,10 +188,11 @@ def test_warns_of_runs_that_are_too_short():
 
 
 @pytest.mark.parametrize("strength", [0.0, -1.0, np.nan, np.inf])
-@pytest.mark.parametrize("method", ["mean", "terms", "standard_deviation"])
-def test_refuses_a_strength_that_is_not_positive(method, strength):
+@pytest.mark.parametrize("method", ["mean", "terms", "held_terms", "standard_deviation"])
+@pytest.mark.parametrize("engine", [MatrixFreeEngine, ExactEngine])
+def test_refuses_a_strength_that_is_not_positive(engine, method, strength):
     with pytest.raises(ValueError, match="`strength` must be a positive number. Received"):
-        getattr(MatrixFreeEngine(SMALL, "gradient"), method)(strength)
+        getattr(engine(SMALL, "gradient"), method)(strength)
 
 
 @pytest.mark.parametrize("name, value", [("probes", 1), ("samples", 0), ("max_iterations", 2.5)])
