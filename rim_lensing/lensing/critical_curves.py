@@ -16,11 +16,12 @@ from rim_lensing.lensing.mass_profiles import deflection, inverse_magnification
 _MARGIN = 1.3
 _NEWTON_STEPS = 6
 _CONVERGED = 1e-7  # arcsec: the step after this one is its square.
+_PIXEL_SCALE, _DEFAULT_HALF_SIDE = 0.02, 600
 _MAX_SIDE = 4000
 
 
 def critical_curves(
-    lens, half_width: float | None = None, pixel_scale: float = 0.02
+    lens, half_width: float | None = None, pixel_scale: float | None = None
 ) -> list[np.ndarray]:
     """Return the critical curves of one lens.
 
@@ -29,7 +30,7 @@ def critical_curves(
         half_width: Curves are sought in the square of this half width in arcsec, centred on the
             lens. By default as wide as the outermost curve needs.
         pixel_scale: Spacing of the grid in arcsec; a smaller curve is missed. The accuracy of the
-            curves does not depend on it.
+            curves does not depend on it. By default 0.02, and more for lenses of clusters.
 
     Returns:
         Closed curves, the one with the largest area first; each (points, 2), the columns x and y in
@@ -41,10 +42,13 @@ def critical_curves(
             4000 x 4000 grid points, or a curve that leaves the square.
     """
     row = _row(lens)
-    _check_positive("pixel_scale", pixel_scale)
+    finest = _PIXEL_SCALE if pixel_scale is None else pixel_scale
+    _check_positive("pixel_scale", finest)
     if half_width is None:
-        half_width = _default_half_width(row, pixel_scale)
+        half_width = _default_half_width(row, finest)
     _check_positive("half_width", half_width)
+    if pixel_scale is None:
+        pixel_scale = max(finest, half_width / _DEFAULT_HALF_SIDE)
     # An even number of points: none of them hits the singular centre of the lens.
     side = 2 * int(np.ceil(half_width / pixel_scale))
     if side > _MAX_SIDE:
@@ -66,7 +70,9 @@ def critical_curves(
     return sorted(curves, key=enclosed_area, reverse=True)
 
 
-def caustics(lens, half_width: float | None = None, pixel_scale: float = 0.02) -> list[np.ndarray]:
+def caustics(
+    lens, half_width: float | None = None, pixel_scale: float | None = None
+) -> list[np.ndarray]:
     """Return the caustics of one lens: its critical curves, mapped to the source plane.
 
     Args:

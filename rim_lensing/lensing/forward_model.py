@@ -19,6 +19,10 @@ class ForwardModel:
         image_grid: Pixels of the telescope image, side m.
         source_grid: Pixels of the source, side n.
         supersampling: Rays per image pixel along each axis.
+
+    Raises:
+        ValueError: A number of kernels that is neither 1 nor that of the lenses; see `RayTracer`
+            and `Blur`.
     """
 
     def __init__(
@@ -30,6 +34,12 @@ class ForwardModel:
         supersampling: int = 1,
     ):
         """Compute what depends on lens and PSF alone, once."""
+        lenses, kernels = (ops.convert_to_tensor(each).shape[0] for each in (lens, kernel))
+        if None not in (lenses, kernels) and kernels not in (1, lenses):
+            raise ValueError(
+                "`kernel` must be one for all lenses, or one each. "
+                f"Received: {kernels} kernels, {lenses} lenses"
+            )
         self.image_grid, self.source_grid = image_grid, source_grid
         self.ray_tracer = RayTracer(lens, image_grid, source_grid, supersampling)
         self.blur = Blur(kernel, image_grid.side)
@@ -52,10 +62,19 @@ class ForwardModel:
 
         Returns:
             (batch,).
+
+        Raises:
+            ValueError: Another shape; a row of numbers would be taken for those of the columns.
         """
         predicted = self.predict(source)
         image = ops.convert_to_tensor(image, dtype=predicted.dtype)
         noise = ops.convert_to_tensor(noise, dtype=predicted.dtype)
+        side = self.image_grid.side
+        if image.shape[1:] != (side, side) or noise.shape[1:] not in ((side, side), (1, 1)):
+            raise ValueError(
+                f"`image` must be (batch, {side}, {side}), and `noise` that or (batch, 1, 1). "
+                f"Received: shapes {tuple(image.shape)} and {tuple(noise.shape)}"
+            )
         residual = ops.where(ops.isfinite(noise), image - predicted, 0.0) / noise
         return -0.5 * ops.sum(residual**2, axis=(1, 2))
 

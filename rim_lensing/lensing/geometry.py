@@ -20,7 +20,7 @@ class Geometry:
         supersampling: Rays per image pixel along each axis.
 
     Raises:
-        ValueError: A grid that is not one, or a PSF that is even or larger than the image.
+        ValueError: A grid that is not one, a PSF that is even or larger than the image, or no rays.
     """
 
     image_side: int = 192
@@ -34,10 +34,14 @@ class Geometry:
         """Refuse what cannot be built."""
         PixelGrid(self.image_side, self.image_pixel_scale)
         PixelGrid(self.source_side, self.source_pixel_scale)
-        if self.psf_side % 2 == 0 or self.psf_side > self.image_side:
+        if self.psf_side not in range(1, self.image_side + 1, 2):
             raise ValueError(
                 "`psf_side` must be odd and not larger than the image. "
                 f"Received: psf_side={self.psf_side}"
+            )
+        if self.supersampling < 1 or int(self.supersampling) != self.supersampling:
+            raise ValueError(
+                f"`supersampling` must be a positive integer. Received: {self.supersampling}"
             )
 
     @property

@@ -70,7 +70,7 @@ def as_lens_array(lens, batch: int | None = None) -> np.ndarray:
     """Return lens parameters of any accepted form as one checked array.
 
     Args:
-        lens: LensParameters, a mapping of names to numbers, a sequence of LensParameters, one row
+        lens: LensParameters, a mapping of names to numbers, a sequence of either, one row
             of 7 (SIE + shear) or 8 (EPL + shear) numbers, or a (batch, 7 or 8) array.
         batch: Number of systems; one lens is repeated for all of them.
 
@@ -80,14 +80,10 @@ def as_lens_array(lens, batch: int | None = None) -> np.ndarray:
     Raises:
         ValueError: Unknown name, wrong shape, or a value out of range.
     """
+    if isinstance(lens, list | tuple) and lens and isinstance(lens[0], dict):
+        lens = [_from_names(row) for row in lens]
     if isinstance(lens, dict):
-        known = [field.name for field in fields(LensParameters)]
-        unknown = sorted(set(lens) - set(known))
-        if unknown or "theta_E" not in lens:
-            raise ValueError(
-                f"`lens` must name theta_E and may name {known[1:]}. Received: {sorted(lens)}"
-            )
-        lens = LensParameters(**lens)
+        lens = _from_names(lens)
     if isinstance(lens, list | tuple) and lens and isinstance(lens[0], LensParameters):
         # One row with a slope makes all rows have one.
         lens = np.array([astuple(row) for row in lens], dtype="float64")
@@ -109,6 +105,17 @@ def as_lens_array(lens, batch: int | None = None) -> np.ndarray:
             f"Received: {array.shape[0]} systems"
         )
     return array.astype("float32")
+
+
+def _from_names(lens: dict) -> LensParameters:
+    """Return the lens of a mapping of names to numbers."""
+    known = [field.name for field in fields(LensParameters)]
+    if not isinstance(lens, dict) or set(lens) - set(known) or "theta_E" not in lens:
+        raise ValueError(
+            f"`lens` must name theta_E and may name {known[1:]}. "
+            f"Received: {sorted(lens) if isinstance(lens, dict) else lens}"
+        )
+    return LensParameters(**lens)
 
 
 def check_lens_array(array: np.ndarray) -> None:

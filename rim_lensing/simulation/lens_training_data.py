@@ -28,7 +28,8 @@ class LensTrainingData(keras.utils.PyDataset):
         steps_per_epoch: Steps per epoch; together with `batch` a multiple of 8 images.
         dropout_units: Random numbers that the network takes for its dropout.
         seed: Of everything that is drawn.
-        epoch: The first epoch's number; `on_epoch_begin` counts on from it.
+        epoch: Which epoch's draws to give. Whoever trains sets it, as `TrainingRun` does: Keras's
+            `fit` alone shows the same epoch again.
 
     Raises:
         ValueError: The images of an epoch are no multiple of 8.

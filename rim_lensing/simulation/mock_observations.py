@@ -66,8 +66,8 @@ def place_galaxies(stamps, placement, grid: PixelGrid):
         grid: The source grid, side n.
 
     Returns:
-        (batch, n, n). Every pixel is the mean over 3 x 3 subpixels, so that a large stamp is not
-        aliased on a coarse grid.
+        (batch, n, n). Every pixel is the mean over 3 x 3 samples, which lessens the aliasing of a
+        large stamp on a coarse grid.
     """
     side = stamps.shape[-1]
     x, y = grid.coordinates(_STAMP_SUPERSAMPLING)

@@ -9,6 +9,17 @@ from rim_lensing.lensing.lens_parameters import MAX_ELLIPTICITY
 NOISE_BINS = ((0.001, 0.01), (0.01, 0.03), (0.03, 0.1))
 """Noise rms over the peak of the lensed image: the bins in which every measure is stated."""
 
+_RANGES = (
+    "theta_E",
+    "axis_ratio",
+    "centre",
+    "shear",
+    "source_size",
+    "source_radius",
+    "psf_sigma",
+    "noise",
+)
+
 
 @dataclass(frozen=True)
 class Priors:
@@ -50,18 +61,20 @@ class Priors:
 
     def __post_init__(self):
         """Refuse ranges that cannot be drawn from."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, tuple) and not (len(value) == 2 and value[0] <= value[1]):
-                raise ValueError(
-                    f"`{field.name}` must be (smallest, largest). Received: {field.name}={value}"
-                )
-        positive = {"theta_E": 0, "axis_ratio": 0, "source_size": 0, "psf_sigma": 0, "noise": 0}
-        for name, bound in positive.items():
-            if getattr(self, name)[0] < bound:
-                raise ValueError(
-                    f"`{name}` must not be below {bound}. Received: {getattr(self, name)}"
-                )
+        for name in _RANGES:
+            value = getattr(self, name)
+            if not (np.shape(value) == (2,) and -np.inf < value[0] <= value[1] < np.inf):
+                raise ValueError(f"`{name}` must be (smallest, largest). Received: {name}={value}")
+            object.__setattr__(self, name, tuple(value))
+            if value[0] < 0 and name != "centre":
+                raise ValueError(f"`{name}` must not be below 0. Received: {value}")
+        for name in ("source_size", "noise"):
+            if getattr(self, name)[0] == 0:
+                raise ValueError(f"`{name}` must be positive. Received: {getattr(self, name)}")
+        if not 0 <= self.log_noise_fraction <= 1:
+            raise ValueError(
+                f"`log_noise_fraction` must be from 0 to 1. Received: {self.log_noise_fraction}"
+            )
         smallest_q = (1 - MAX_ELLIPTICITY) / (1 + MAX_ELLIPTICITY)
         if self.axis_ratio[0] < smallest_q or self.axis_ratio[1] > 1:
             raise ValueError(
@@ -139,10 +152,12 @@ class Priors:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Priors":
-        """Return the priors that `to_dict` gave."""
-        return cls(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in values.items()
-            }
-        )
+        """Return the priors that `to_dict` gave.
+
+        Raises:
+            ValueError: A key that is not known, or a range as in the class.
+        """
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"Priors have unknown keys. Received: {unknown}")
+        return cls(**values)

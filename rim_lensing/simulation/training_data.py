@@ -14,7 +14,8 @@ class TrainingData(keras.utils.PyDataset):
         batch: Systems per step.
         steps_per_epoch: Steps per epoch.
         seed: Of everything that is drawn.
-        epoch: The first epoch's number; `on_epoch_begin` counts on from it.
+        epoch: Which epoch's draws to give. Whoever trains sets it, as `TrainingRun` does: Keras's
+            `fit` alone shows the same epoch again.
     """
 
     def __init__(

@@ -167,6 +167,11 @@ def test_no_mass_has_no_curves():
     assert caustics(LensParameters(0.0)) == []
 
 
+def test_a_cluster_has_the_curve_of_a_galaxy_scaled_up():
+    (small,), (large,) = (critical_curves([r, 0.3, 0, 0, 0, 0, 0]) for r in (1.0, 40.0))
+    assert enclosed_area(large) == pytest.approx(1600 * enclosed_area(small), rel=1e-3)
+
+
 @pytest.mark.parametrize("name", ["half_width", "pixel_scale"])
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
 def test_sizes_are_checked(name, value):

@@ -364,3 +364,11 @@ def test_shapes_are_checked():
         model.adjoint(np.zeros((BATCH, 16, 16), "float32"))
     with pytest.raises(ValueError, match="`psf`.*odd.*Received: side=4"):
         ForwardModel(np.ones((1, 7)), np.ones((1, 4, 4)) / 16, IMAGE, SOURCE)
+    with pytest.raises(ValueError, match="`kernel` must be one.*3 kernels, 1 lenses"):
+        ForwardModel(np.ones((1, 7)), np.ones((3, 5, 5)) / 25, IMAGE, SOURCE)
+    source, image = np.zeros((BATCH, 16, 16), "float32"), np.zeros((BATCH, 20, 20), "float32")
+    for noise in (np.ones(20), np.ones((BATCH, 20)), np.ones((BATCH, 20, 1))):
+        with pytest.raises(ValueError, match=r"`noise` that or \(batch, 1, 1\)"):
+            model.log_likelihood(source, image, noise)
+    with pytest.raises(ValueError, match=r"`image` must be \(batch, 20, 20\)"):
+        model.log_likelihood(source, image[:, 0], np.ones((BATCH, 1, 1)))

@@ -82,6 +82,8 @@ def test_a_list_with_one_slope_gives_all_a_slope():
 
 def test_unnamed_parameters_are_zero():
     assert as_lens_array({"theta_E": 1.5}).tolist() == [[1.5, 0, 0, 0, 0, 0, 0]]
+    batch = as_lens_array([{"theta_E": 1.5}, {"theta_E": 1.0, "e2": 0.25}])
+    assert batch.tolist() == [[1.5, 0, 0, 0, 0, 0, 0], [1, 0, 0.25, 0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,8 @@ def test_unnamed_parameters_are_zero():
     [
         ({"theta_e": 1.0}, r"`lens` must name theta_E.*Received: \['theta_e'\]"),
         ({"theta_E": 1.0, "q": 0.5}, r"may name \['e1'.*Received: \['q', 'theta_E'\]"),
+        ([{"theta_E": 1.0}, {"q": 0.5}], r"`lens` must name theta_E.*Received: \['q'\]"),
+        ([{"theta_E": 1.0}, 1.0], r"`lens` must name theta_E.*Received: 1.0"),
         (ROW[:6], r"`lens` must have 7 numbers.*gamma2.*Received: shape \(6,\)"),
         (np.ones((2, 2, 7)), r"Received: shape \(2, 2, 7\)"),
         ([[np.nan, *ROW[1:]]], "`lens` must be finite.*Received: .*nan"),

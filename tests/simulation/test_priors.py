@@ -55,6 +55,13 @@ def test_json_round_trip():
         ({"noise": (-0.1, 0.1)}, "noise.*below 0"),
         ({"axis_ratio": (0.05, 1.0)}, "axis_ratio.*0.143"),
         ({"axis_ratio": (0.5, 1.2)}, "axis_ratio"),
+        ({"noise": (0.0, 0.1)}, "noise.*positive"),
+        ({"source_size": (0.0, 1.0)}, "source_size.*positive"),
+        ({"source_radius": (-0.8, 0.8)}, "source_radius.*below 0"),
+        ({"shear": (-0.1, 0.1)}, "shear.*below 0"),
+        ({"theta_E": [2.0, 1.0]}, "theta_E.*smallest, largest"),
+        ({"theta_E": (1.0, np.nan)}, "theta_E.*smallest, largest"),
+        ({"log_noise_fraction": 2.0}, "log_noise_fraction.*from 0 to 1"),
     ],
 )
 def test_ranges_that_are_none_are_refused(values, message):
