@@ -2,7 +2,7 @@
 
 Trains every variant of the preset euclid64 for as many multiply-adds as the baseline takes in
 `--steps` steps, and measures all on the same systems of development galaxies. Interrupted, it goes
-on where it was. The table is printed and written to DIR/table.md.
+on with the same command. The table is printed and written to DIR/table.md.
 """
 
 import argparse
@@ -39,6 +39,9 @@ VARIANTS = {
 TRAINED_OTHERWISE = {"layers trained in bfloat16": {"precision": "mixed_bfloat16"}}
 """The preset's own network; what differs is the recipe."""
 
+CHECKPOINTS = 4
+"""Of every variant's training; its steps are rounded up to a multiple."""
+
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
     """Read the command line."""
@@ -64,32 +67,43 @@ def main(arguments=None) -> int:
     from rim_lensing.simulation.training_data import TrainingData
     from rim_lensing.training import evaluate, recipe_of, train_rim, training_priors
     from rim_lensing.training_run import other_settings
+    from rim_lensing.zoo import sha256
 
     baseline = replace(get_preset(PRESET), **BASELINE)
     pool = training_galaxies(options.galaxies, None, options.seed)
     priors = training_priors(PRESET)
-    development = MockSimulator(development_galaxies(options.galaxies), Priors(), baseline).draw(
-        np.random.default_rng(0), options.systems
-    )
+    simulator = MockSimulator(development_galaxies(options.galaxies), Priors(), baseline)
+    development = simulator.draw(np.random.default_rng(0), options.systems)
+    few = simulator.draw(np.random.default_rng(1), 16)
+    of_galaxies = sha256(options.galaxies) if options.galaxies else None
     rows = []
     for label in [*VARIANTS, *TRAINED_OTHERWISE]:
         config = replace(baseline, **VARIANTS.get(label, {}))
         cost = config.multiply_adds / baseline.multiply_adds
         steps = round(options.steps / cost)
-        recipe = replace(recipe_of(PRESET), steps=steps, steps_per_epoch=steps, seed=options.seed)
+        per_epoch = -(-steps // CHECKPOINTS)
+        recipe = replace(
+            recipe_of(PRESET),
+            steps=CHECKPOINTS * per_epoch,
+            steps_per_epoch=per_epoch,
+            seed=options.seed,
+        )
         recipe = replace(recipe, **TRAINED_OTHERWISE.get(label, {}))
         directory = options.output / f"{label}, seed {options.seed}".replace("/", "over")
         weights = directory / "rim.weights.h5"
-        description = {"ablation": label}
+        description = {
+            "ablation": label,
+            "galaxies_sha256": of_galaxies,
+            "priors": priors.to_dict(),
+        }
         different = other_settings(directory, config, recipe, description)
         if different:
             raise ValueError(f"{directory} is of another ablation: {'; '.join(different)}")
         if not weights.exists():
-            print(f"\n{label}: {steps} steps", flush=True)
+            print(f"\n{label}: {recipe.steps} steps", flush=True)
             data = TrainingData(
-                MockSimulator(pool, priors, config), recipe.batch, steps, options.seed
+                MockSimulator(pool, priors, config), recipe.batch, per_epoch, options.seed
             )
-            few = MockSimulator(pool, Priors(), config).draw(np.random.default_rng(1), 16)
             keras.utils.set_random_seed(options.seed)
             model = RIM(config, recipe.precision)
             model.build()
@@ -99,7 +113,7 @@ def main(arguments=None) -> int:
         model.build()
         model.load_weights(weights)
         summary, _, _ = evaluate(model, development)
-        rows.append((label, model.count_params(), cost, steps, summary))
+        rows.append((label, model.count_params(), cost, recipe.steps, summary))
         with whole_file(options.output / "table.md") as temporary:
             temporary.write_text(_table(rows))
     print(_table(rows))
