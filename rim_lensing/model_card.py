@@ -44,8 +44,11 @@ def facts_table(metadata: dict, geometry: Geometry, network: str) -> str:
         steps += ", layers in bfloat16"
     if training["initial_weights"]:
         steps += f", continued from {training['initial_weights']}"
+        if training.get("initial_weights_sha256"):
+            steps += f" (sha256 {training['initial_weights_sha256'][:16]}...)"
     if training["hours"] is not None:
         steps += f", {training['hours']:.1f} hours"
+        steps += " (of this run)" if training["initial_weights"] else ""
     if not training["finished"]:
         steps += "; a checkpoint of an unfinished run"
     origin = "procedural galaxies only"

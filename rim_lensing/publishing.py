@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -81,8 +82,9 @@ def publish(
     Raises:
         FileNotFoundError: The run or one of its files is missing.
         FileExistsError: There is a model of this name and `overwrite` is False.
-        ValueError: A bad name, a number of systems that is not possible, or a damaged file of the
-            run.
+        ValueError: A bad name, a number of systems that is not possible, a damaged file of the
+            run, a run on other ranges than those of the validation set, or a galaxy file whose
+            training split is not the one of the run.
         RuntimeError: Keras does not run under TensorFlow.
     """
     run, folder = Path(run_directory), Path(output) / name
@@ -96,6 +98,7 @@ def publish(
     check_number_of_systems(systems)
     check_backend()
     config, network, facts = _read_run(run, from_checkpoint)
+    _check_unseen(config, facts, galaxies)
     parts = _PARTS[config.kind]
     log = _read_log(run)[: facts["epochs"]]
     # Runs of before the log had these columns do not tell.
@@ -159,7 +162,10 @@ def update_card(
     Raises:
         FileNotFoundError: A file of the model is missing.
         ValueError: One is damaged; `systems` is not possible; or the card has measurements on a
-            galaxy file, and `galaxies` is None: they would be lost.
+            galaxy file of another name: they would be lost.
+
+    Warns:
+        UserWarning: The model was trained on a file with another content.
     """
     folder = Path(folder)
     zoo.verify(folder)
@@ -169,13 +175,21 @@ def update_card(
         for content in json.loads((folder / METRICS).read_text())
         if content["galaxies"] != PROCEDURAL
     }
-    if on_files and not galaxies:
+    lost = on_files - ({Path(galaxies).name} if galaxies else set())
+    if lost:
         raise ValueError(
-            f"The card of {folder.name} has measurements on {', '.join(sorted(on_files))}, which "
-            "would be lost: give `galaxies` (--galaxies), too"
+            f"The card of {folder.name} has measurements on {', '.join(sorted(lost))}, which "
+            "would be lost: give that file as `galaxies` (--galaxies)"
         )
     facts = zoo.read_metadata(folder)
     del facts["files"]
+    if galaxies and not _is_trained_on(facts["training"], galaxies):
+        warnings.warn(
+            f"{folder.name} was trained on a file with another content than {galaxies} has: make "
+            "sure that it has not seen the validation split of this one",
+            UserWarning,
+            stacklevel=2,
+        )
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         shutil.copytree(folder, temporary)
@@ -184,6 +198,27 @@ def update_card(
         _move_into_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_unseen(config: zoo.ModelConfig, facts: dict, galaxies: str | Path | None) -> None:
+    """Refuse to measure on what the run may have seen, or was not made for."""
+    trained_on = replace(config.priors, log_noise_fraction=0.0, noise_per_batch=False)
+    if trained_on != Priors():
+        raise ValueError(
+            "The validation set has the ranges of `Priors()`, and the run was trained on others, "
+            "as with --field: start a run on the whole field from its weights (--initial-weights) "
+            f"and publish that. Received: {trained_on}"
+        )
+    if galaxies and not _is_trained_on(facts, galaxies):
+        raise ValueError(
+            f"The run was trained on another file than {galaxies} (its sha256 differs), and may "
+            "have seen galaxies of the validation split: give the file that it was trained on"
+        )
+
+
+def _is_trained_on(training: dict, galaxies: str | Path) -> bool:
+    """Whether a run saw the training split of this very file, or no file at all."""
+    return training.get("galaxies_sha256") in (None, zoo.sha256(Path(galaxies)))
 
 
 def _write_card(
@@ -283,8 +318,10 @@ def _read_run(run: Path, from_checkpoint: bool) -> tuple[zoo.ModelConfig, RIM | 
         network.load_weights(weights)
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"The training run {run} cannot be read: {error}") from error
+    if not all(np.all(np.isfinite(values)) for values in network.get_weights()):
+        raise ValueError(f"The weights of the training run {run} are not finite")
     facts = {
-        "finished": not from_checkpoint,
+        "finished": epochs * recipe["steps_per_epoch"] >= recipe["steps"],
         "epochs": epochs,
         "steps": epochs * recipe["steps_per_epoch"],
         **{key: recipe[key] for key in ("batch", "seed", "learning_rate", "schedule", "clip")},
@@ -292,7 +329,12 @@ def _read_run(run: Path, from_checkpoint: bool) -> tuple[zoo.ModelConfig, RIM | 
         **{key: description[key] for key in ("preset", "galaxies", "training_galaxies")},
         **{
             key: description.get(key)
-            for key in ("initial_weights", "galaxies_sha256", "development_split")
+            for key in (
+                "initial_weights",
+                "initial_weights_sha256",
+                "galaxies_sha256",
+                "development_split",
+            )
         },
         **{key: description[key] for key in ("beta",) if key in description},
     }
@@ -321,7 +363,10 @@ def _read_config(description: dict) -> zoo.ModelConfig:
 
 def _read_log(run: Path) -> list[dict[str, str]]:
     with open(run / "log.csv", newline="") as file:
-        return list(csv.DictReader(file))
+        log = list(csv.DictReader(file))
+    if not log:
+        raise ValueError(f"The training run {run} cannot be read: log.csv has no row")
+    return log
 
 
 def _describe_rim(config: RIMConfig) -> str:
@@ -347,9 +392,13 @@ def _move_into_place(temporary: Path, folder: Path) -> None:
     aside = folder.with_name(f"{temporary.name}.old")
     if folder.exists():
         os.rename(folder, aside)
-    os.rename(temporary, folder)
-    if aside.exists():
-        shutil.rmtree(aside)
+    try:
+        os.rename(temporary, folder)
+    except BaseException:
+        if aside.exists():
+            os.rename(aside, folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 _PARTS = {

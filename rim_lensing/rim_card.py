@@ -13,6 +13,7 @@ from rim_lensing.model_card import (
     picture_sections,
     ranges_table,
 )
+from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.zoo import ModelConfig
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ PICTURES = {
     "best": "The three procedural systems with the smallest rms errors:",
     "median": "Three procedural systems with the median rms error:",
     "worst": "The three procedural systems with the largest rms errors:",
-    "learning_curve": "Validation during training, on a small set of systems:",
+    "learning_curve": "Development systems during training:",
 }
 _PICTURED_SYSTEMS = 3
 RIM_LEARNING_CURVE = {
@@ -55,12 +56,12 @@ def rim_card(name: str, metadata: dict, config: ModelConfig, measurements: list[
     result = model.reconstruct(image, noise=noise, psf=psf, lens=rl.LensParameters(theta_E=1.2))
 
 Without the package, with TensorFlow alone (float32; noise infinite where masked; the PSF
-{network.psf_side} x {network.psf_side} pixels; seven lens parameters):
+{network.psf_side} x {network.psf_side} pixels; seven lens parameters{_scale(network)}):
 
     tf.saved_model.load("saved_model").serve(image, noise_map, psf, lens_parameters)["source"]
 
-For: the source behind a lens whose model is known, or is being looked for (`automated_fit`), in a
-fraction of a second; sources like those galaxies that it was trained on. Not for: judging a lens by
+For: the source behind a lens whose model is known, or is being looked for (`automated_fit`), in
+seconds or less; sources like those galaxies that it was trained on. Not for: judging a lens by
 its residuals at low noise, where the network itself leaves signal (the table says how often);
 sources unlike a galaxy (benchmarks/README.md, "Beyond the training set"); two sources at different
 distances.
@@ -87,6 +88,12 @@ look at the residuals:
 
 The network gives no uncertainty. Please cite Morningstar et al. 2019, ApJ 883, 14.
 """
+
+
+def _scale(network: RIMConfig) -> str:
+    """What the bare network wants of the flux, see `saved_model.export_saved_model`."""
+    wants_peak = network.flux_scale == "unit"
+    return "; image and noise scaled so that the source's peak is about 1" if wants_peak else ""
 
 
 def draw_rim_pictures(

@@ -1,10 +1,12 @@
 import csv
 import json
+import os
 import runpy
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -154,8 +156,10 @@ def test_measurements_on_galaxies_are_not_lost_unasked(published, tmp_path):
     folder = tmp_path / "rim_test"
     shutil.copytree(published, folder)
     before = (folder / "README.md").read_bytes()
-    with pytest.raises(ValueError, match="galaxies.h5, which would be lost: give `galaxies`"):
+    with pytest.raises(ValueError, match="galaxies.h5, which would be lost: give that file"):
         publishing.update_card(folder, systems=2)
+    with pytest.raises(ValueError, match="galaxies.h5, which would be lost: give that file"):
+        publishing.update_card(folder, galaxies=tmp_path / "others.h5", systems=2)
     with pytest.raises(ValueError, match="`systems` must be from 1"):
         publishing.update_card(folder, systems=0)
     assert (folder / "README.md").read_bytes() == before
@@ -210,6 +214,8 @@ def test_checkpoint_of_an_unfinished_run(run, tmp_path, quickly):
     unfinished.mkdir()
     for name in ("run.json", "log.csv", "checkpoint.weights.h5"):
         (unfinished / name).write_bytes((run / name).read_bytes())
+    with h5py.File(unfinished / "checkpoint.weights.h5", "a") as file:
+        file.attrs["epochs_done"] = 1
     program = runpy.run_path(str(TRAIN / "publish.py"))
     arguments = [str(unfinished), "--name", "rim_early", "--output", str(tmp_path / "zoo")]
     with pytest.raises(FileNotFoundError, match="--checkpoint"):
@@ -217,7 +223,57 @@ def test_checkpoint_of_an_unfinished_run(run, tmp_path, quickly):
     assert program["main"]([*arguments, "--checkpoint", "--systems", "3"]) == 0
     folder = tmp_path / "zoo" / "rim_early"
     assert not zoo.read_metadata(folder)["training"]["finished"]
+    assert zoo.read_metadata(folder)["training"]["steps"] == 1
     assert "unfinished" in (folder / "README.md").read_text()
+
+
+def run_with(run, directory, **changes):
+    """Copy a run, its description changed."""
+    shutil.copytree(run, directory)
+    description = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps(description | changes))
+    return directory
+
+
+def test_what_a_run_may_have_seen_is_no_measurement(run, galaxies, tmp_path, monkeypatch):
+    monkeypatch.setattr("rim_lensing.publishing.write_golden", None)
+    options = {"output": tmp_path / "zoo", "systems": 2}
+    other_file = run_with(run, tmp_path / "other", galaxies_sha256="5c3b602524b7a13e")
+    with pytest.raises(ValueError, match="trained on another file than .*galaxies.h5"):
+        publishing.publish(other_file, "rim_b", galaxies, **options)
+    priors = Priors().on_field(0.5).to_dict()
+    small_field = run_with(run, tmp_path / "small", priors=priors)
+    with pytest.raises(ValueError, match="others, as with --field"):
+        publishing.publish(small_field, "rim_b", **options)
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_weights_that_are_not_numbers_are_refused(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    network = RIM(get_preset("tiny16"))
+    network.build()
+    network.set_weights([np.full_like(values, np.nan) for values in network.get_weights()])
+    network.save_weights(tmp_path / "run" / "rim.weights.h5")
+    with pytest.raises(ValueError, match="not finite"):
+        publishing.publish(tmp_path / "run", "rim_b", output=tmp_path / "zoo")
+
+
+def test_the_old_model_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+    rename, calls = os.rename, []
+
+    def second_fails(source, target):
+        calls.append(source)
+        if len(calls) == 2:
+            raise OSError("no space")
+        rename(source, target)
+
+    monkeypatch.setattr("os.rename", second_fails)
+    with pytest.raises(OSError, match="no space"):
+        publishing._move_into_place(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "weights").read_text() == "old"
 
 
 def test_an_existing_model_is_replaced_only_when_told(
@@ -259,7 +315,7 @@ def test_too_many_systems_are_refused_before_any_work(run, tmp_path, monkeypatch
 
 def test_damaged_run_is_named(run, tmp_path):
     (tmp_path / "run.json").write_text("{")
-    (tmp_path / "log.csv").touch()
+    (tmp_path / "log.csv").write_text("epoch\n1\n")
     (tmp_path / "rim.weights.h5").write_bytes((run / "rim.weights.h5").read_bytes())
     with pytest.raises(ValueError, match=f"The training run {tmp_path} cannot be read"):
         publishing.publish(tmp_path, "rim_b", output=tmp_path / "zoo")
