@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.provenance import git_commit, machine
@@ -30,7 +31,7 @@ class Recipe:
     Args:
         steps: Optimiser steps.
         batch: Systems per step.
-        learning_rate: Of Adam, at the start.
+        learning_rate: Of Adam, the largest.
         schedule: "exponential": times 0.96 every 5000 steps. "cosine": a linear rise over the
             first 2% of the steps, then a half cosine to zero.
         clip: The gradient's global norm is clipped here.
@@ -65,7 +66,7 @@ class Recipe:
                 f"`precision` must be one of {PRECISIONS}. Received: {self.precision!r}"
             )
         for name in ("steps", "batch", "learning_rate", "clip", "steps_per_epoch"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(f"`{name}` must be positive. Received: {getattr(self, name)}")
 
     @property
@@ -116,8 +117,10 @@ class TrainingRun(keras.callbacks.Callback):
         """Load the last checkpoint, if there is one, and return the epoch to go on with.
 
         Raises:
-            ValueError: The checkpoint cannot be read.
+            ValueError: The checkpoint or the log cannot be read.
         """
+        for left_by_a_kill in self.directory.glob(f".*.{self.checkpoint.name}"):
+            left_by_a_kill.unlink()
         if not self.checkpoint.exists():
             return 0
         model.optimizer.build(model.trainable_variables)
@@ -132,6 +135,11 @@ class TrainingRun(keras.callbacks.Callback):
             ) from error
         with open(self.directory / "log.csv", newline="") as file:
             self.rows = list(csv.DictReader(file))[:epoch]
+        if len(self.rows) != epoch:
+            raise ValueError(
+                f"{file.name} has {len(self.rows)} rows, and {self.checkpoint.name} is that of "
+                f"epoch {epoch}: put back the log that belongs to it."
+            )
         return epoch
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -140,7 +148,18 @@ class TrainingRun(keras.callbacks.Callback):
         self.started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Measure, log, and only then checkpoint: a checkpoint has its row and pictures."""
+        """Measure, log, and only then checkpoint: a checkpoint has its row and pictures.
+
+        Raises:
+            RuntimeError: Loss or weights are not finite: the last good checkpoint stays.
+        """
+        finite = all(np.all(np.isfinite(weight)) for weight in self.model.get_weights())
+        if not finite or not np.isfinite((logs or {}).get("loss", 0.0)):
+            raise RuntimeError(
+                f"Loss or weights are not finite after epoch {epoch + 1}. {self.checkpoint} stays "
+                "that of the epoch before, if there was one: start another run from its weights "
+                "(--initial-weights) with a smaller learning rate."
+            )
         row = {"epoch": epoch + 1, "steps": int(self.model.optimizer.iterations)} | (logs or {})
         measured = {
             f"development {label} {name}": value
@@ -159,7 +178,8 @@ class TrainingRun(keras.callbacks.Callback):
     def _write_log(self):
         path = self.directory / "log.csv"
         with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[-1]))
+            columns = dict.fromkeys(name for row in self.rows[::-1] for name in row)
+            writer = csv.DictWriter(file, fieldnames=list(columns))
             writer.writeheader()
             writer.writerows(self.rows)
 
@@ -186,7 +206,7 @@ def train(
         model: Built; its `config` has a `to_dict`.
         recipe: How.
         data: From what; a function of its attribute `epoch` and the step, so that a killed run
-            resumes bit for bit.
+            resumes bit for bit (on a CPU, and under the same backend).
         measure: Of the model, after every epoch, see `TrainingRun`.
         description: What identifies the run (JSON); a run that was started with another one is not
             continued.
@@ -197,6 +217,7 @@ def train(
     Raises:
         FileExistsError: The directory holds a finished run, or one of another description.
         ValueError: The last checkpoint cannot be read.
+        RuntimeError: Loss or weights have become infinite or NaN.
     """
     finished = Path(finished)
     _claim(finished, model.config, recipe, description)

@@ -20,6 +20,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
+        with open(temporary, "rb") as file:
+            # Some file systems rename at once and write later.
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

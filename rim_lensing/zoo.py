@@ -87,7 +87,7 @@ class PretrainedModel:
         name: What `load_pretrained` takes.
         kind: One of KINDS.
         description: One line.
-        parameters: Number of trained weights.
+        parameters: Number of weights.
         image_grid: Pixels of the telescope images that it takes.
         source_grid: Pixels of the sources that it returns; None of a lens CNN, which returns none.
         directory: Where its files are.

@@ -230,3 +230,40 @@ def test_every_epoch_says_where_it_was_trained(uninterrupted):
         assert re.match(f"tensorflow on (.+ and )?{os.cpu_count()} cores of ", row["machine"])
         assert commit.startswith(row["commit"].removesuffix("-dirty"))
         assert bool(commit) == bool(row["commit"])
+
+
+@pytest.fixture
+def copied_run(uninterrupted, tmp_path):
+    """A run that lacks its finished weights, as one that was killed."""
+    output = tmp_path / "killed"
+    shutil.copytree(uninterrupted, output)
+    (output / "rim.weights.h5").unlink()
+    return output
+
+
+def test_a_log_that_is_not_the_checkpoints_is_refused(copied_run):
+    lines = (copied_run / "log.csv").read_text().splitlines(keepends=True)
+    (copied_run / "log.csv").write_text("".join(lines[:-1]))
+    code, text = finished(start(copied_run))
+    assert code != 0
+    assert "log.csv has 4 rows" in text and "Traceback" not in text
+
+
+def test_weights_that_are_not_numbers_do_not_replace_the_checkpoint(copied_run):
+    checkpoint = copied_run / "checkpoint.weights.h5"
+    with h5py.File(checkpoint, "a") as file:
+        file.attrs["epochs_done"] = 3
+        file.visititems(
+            lambda name, item: (
+                item.write_direct(np.full(item.shape, np.nan, item.dtype))
+                if isinstance(item, h5py.Dataset) and item.dtype.kind == "f" and item.ndim > 1
+                else None
+            )
+        )
+    before = checkpoint.read_bytes()
+    (copied_run / ".123.checkpoint.weights.h5").write_bytes(b"half a file")
+    code, text = finished(start(copied_run))
+    assert code != 0
+    assert "not finite after epoch 4" in text
+    assert checkpoint.read_bytes() == before
+    assert not list(copied_run.glob(".*"))

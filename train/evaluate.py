@@ -33,6 +33,11 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
         help="write the model's card, metrics and pictures anew, of these systems",
     )
     options = parser.parse_args(arguments)
+    if options.image_grid:
+        try:
+            options.image_grid = int(options.image_grid[0]), float(options.image_grid[1])
+        except ValueError:
+            parser.error(f"--image-grid takes an integer and a number. Got: {options.image_grid}")
     if options.update_card and options.image_grid:
         raise ValueError("--update-card: the card is about the model's own grid, not --image-grid")
     return options
@@ -63,8 +68,7 @@ def main(arguments=None) -> int:
 
     model = load_pretrained(options.name)
     if options.image_grid:
-        side, scale = options.image_grid
-        model = model.with_image_grid(int(side), float(scale))
+        model = model.with_image_grid(*options.image_grid)
     evaluate = evaluate_model if found.kind == "rim" else evaluate_lens_predictor
     measured = evaluate(model, options.galaxies, options.systems).metrics()
     published = json.loads((found.directory / METRICS).read_text())

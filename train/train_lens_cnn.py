@@ -1,6 +1,6 @@
 """Train a lens CNN: python train/train_lens_cnn.py --preset euclid64 --galaxies F --output DIR.
 
-A run that was killed is resumed by the same command, bit for bit from its last checkpoint.
+A run that was killed is resumed by the same command from its last checkpoint, on a CPU bit for bit.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ def main(arguments=None) -> int:
     parser.add_argument("--beta", type=float, help="of the cost (default 0.5)")
     options = parser.parse_args(arguments)
     config = get_lens_cnn_preset(options.preset)
-    check_options(options)
+    check_options(options, "lens_cnn")
     import keras
     import numpy as np
 

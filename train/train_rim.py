@@ -1,6 +1,6 @@
 """Train a RIM: python train/train_rim.py --preset euclid64 --galaxies galaxies.h5 --output DIR.
 
-A run that was killed is resumed by the same command, bit for bit from its last checkpoint.
+A run that was killed is resumed by the same command from its last checkpoint, on a CPU bit for bit.
 """
 
 from training_command import (
@@ -31,7 +31,7 @@ def main(arguments=None) -> int:
     if options.field is not None:
         field = options.field / config.source_side
         config = config.on_field(options.field)
-    check_options(options)
+    check_options(options, "rim")
     import keras
     import numpy as np
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rim_lensing.zoo import KINDS
+
 if TYPE_CHECKING:
     import keras
 
@@ -37,7 +39,7 @@ def training_parser(
     )
     parser.add_argument("--steps", type=int, help="optimiser steps")
     parser.add_argument("--batch", type=int, help=f"{examples} per step")
-    parser.add_argument("--learning-rate", type=float, help="of Adam, at the start")
+    parser.add_argument("--learning-rate", type=float, help="of Adam, the largest")
     parser.add_argument("--steps-per-epoch", type=int, help="between checkpoints")
     parser.add_argument(
         "--precision",
@@ -51,16 +53,26 @@ def training_parser(
     return parser
 
 
-def check_options(options: argparse.Namespace) -> None:
+def check_options(options: argparse.Namespace, kind: str) -> None:
     """Refuse what cannot be trained with, before anything slow is imported.
+
+    Args:
+        options: What the user said.
+        kind: Of `zoo.KINDS`.
 
     Raises:
         FileNotFoundError: There are no such galaxies or weights.
+        FileExistsError: The output directory holds a finished run.
         ValueError: No development systems.
     """
     for path in (options.galaxies, options.initial_weights):
         if path and not path.exists():
             raise FileNotFoundError(f"There is no file {path}")
+    finished = options.output / KINDS[kind].weights
+    if finished.exists():
+        raise FileExistsError(
+            f"{options.output} holds a finished run ({finished.name}). Choose another --output."
+        )
     if options.development_systems < 1:
         raise ValueError(
             f"--development-systems must be positive. Received: {options.development_systems}"

@@ -1,9 +1,9 @@
 """Configurations of the lens CNN, as data."""
 
-import difflib
 from dataclasses import dataclass
 
 from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.networks.presets import named
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,4 @@ def get_lens_cnn_preset(name: str) -> LensCNNConfig:
     Raises:
         ValueError: There is none; the message has the nearest name and the list.
     """
-    if name not in LENS_CNN_PRESETS:
-        near = difflib.get_close_matches(name, LENS_CNN_PRESETS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"There is no preset {name!r}.{hint} Presets: {', '.join(LENS_CNN_PRESETS)}"
-        )
-    return LENS_CNN_PRESETS[name]
+    return named(name, LENS_CNN_PRESETS)

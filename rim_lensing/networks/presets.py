@@ -76,12 +76,22 @@ class RIMConfig(Geometry):
             raise ValueError(
                 f"`flux_weight` must be 0 or positive. Received: flux_weight={self.flux_weight}"
             )
+        if len(self.channels) != 4 or len(self.kernel_sizes) != 5:
+            raise ValueError(
+                "`channels` must be four numbers and `kernel_sizes` five. "
+                f"Received: {self.channels}, {self.kernel_sizes}"
+            )
+        counts = {"steps": (self.steps,), "stride": (self.stride,), "block": (self.block,)}
+        counts |= {"channels": self.channels, "kernel_sizes": self.kernel_sizes}
+        for name, values in counts.items():
+            if any(int(value) != value or value < 1 for value in values):
+                raise ValueError(f"`{name}` must be positive integers. Received: {values}")
         if self.source_side % self.stride:
             raise ValueError(
                 f"`source_side` must be a multiple of the stride {self.stride}. "
                 f"Received: source_side={self.source_side}"
             )
-        if self.block < 1 or self.stride % self.block:
+        if self.stride % self.block:
             raise ValueError(
                 f"`block` must divide the stride {self.stride}. Received: block={self.block}"
             )
@@ -167,8 +177,13 @@ def get_preset(name: str) -> RIMConfig:
     Raises:
         ValueError: There is none; the message has the nearest name and the list.
     """
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
+    return named(name, PRESETS)
+
+
+def named(name: str, presets: dict[str, Geometry]) -> Geometry:
+    """Return the one of the presets that has this name; errors as `get_preset`."""
+    if name not in presets:
+        near = difflib.get_close_matches(name, presets, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"There is no preset {name!r}.{hint} Presets: {', '.join(PRESETS)}")
-    return PRESETS[name]
+        raise ValueError(f"There is no preset {name!r}.{hint} Presets: {', '.join(presets)}")
+    return presets[name]

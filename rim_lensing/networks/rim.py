@@ -123,7 +123,8 @@ class RIM(keras.Model):
         weights serve any image grid, as long as the source's pixel scale stays what it was
         trained on. How well they serve is to be measured: the noise per source pixel differs.
         """
-        other = RIM(self.config.on_image_grid(image_side, image_pixel_scale))
+        config = self.config.on_image_grid(image_side, image_pixel_scale)
+        other = RIM(config, self.precision)
         other.build()
         other.set_weights(self.get_weights())
         return other
