@@ -271,6 +271,14 @@ def test_demo(model_folder, tmp_path, capsys):
     assert cli.main(arguments) == 2
 
 
+def test_demo_of_a_model_of_other_grids(tiny_folder, tmp_path, capsys):
+    arguments = ["demo", "--model", str(tiny_folder), "--output", str(tmp_path / "demo")]
+    assert cli.main(arguments) == 0
+    facts = json.loads((tmp_path / "demo" / "metrics.json").read_text())
+    assert "rms_error" not in facts
+    assert fits.getdata(tmp_path / "demo" / "result.fits", "DATA").shape == (64, 64)
+
+
 def test_demo_lens_is_what_its_program_makes():
     mock = read_demo_lens()
     assert mock.source.max() == 1

@@ -101,8 +101,9 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--own-pixels",
         action="store_true",
-        help="take the image's own pixels instead of the model's, as many as cover the model's "
-        "field; the source's pixels stay the model's",
+        help="take the image's own pixels instead of the model's: with --crop-centre as many as "
+        "cover the model's field, without it all of a square image; the source's pixels stay the "
+        "model's",
     )
 
 

@@ -53,6 +53,7 @@ def demo(options: argparse.Namespace) -> None:
     """Reconstruct the bundled mock and measure the errors."""
     from rim_lensing import metrics
     from rim_lensing.demo import read_demo_lens
+    from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.zoo import find_pretrained
 
     check_output(options, _FILES)
@@ -64,7 +65,8 @@ def demo(options: argparse.Namespace) -> None:
         "lens": mock.lens,
         "pixel_scale": mock.image_pixel_scale,
     }
-    result, seconds = _run(model, arguments, model.image_grid)
+    grid = PixelGrid(len(mock.image), mock.image_pixel_scale)
+    result, seconds = _run(model, arguments, grid)
     truth = {}
     if result.source.shape == mock.source.shape:
         source, true_source = result.source[None], mock.source[None]

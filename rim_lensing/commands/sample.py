@@ -78,7 +78,6 @@ def sample(options: argparse.Namespace) -> None:
         os.environ.setdefault(INTER_OP_THREADS, "2")
     from rim_lensing.inference.lens_chain import LensChain
     from rim_lensing.inference.observation import check_observation
-    from rim_lensing.simulation.priors import Priors
     from rim_lensing.zoo import find_pretrained, read_config
 
     lens = parse_lens(options.lens)
@@ -102,8 +101,9 @@ def sample(options: argparse.Namespace) -> None:
     if options.linear:
         from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 
-        geometry = read_config(model.directory).network.on_image_grid(*astuple(image.grid))
-        source_model, priors = SemilinearInversion(geometry=geometry), Priors()
+        config = read_config(model.directory)
+        geometry = config.network.on_image_grid(*astuple(image.grid))
+        source_model, priors = SemilinearInversion(geometry=geometry), config.priors
     else:
         source_model = load(model, image.grid)
         priors = source_model.priors

@@ -272,8 +272,8 @@ def _check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
         raise ValueError(
             f"`pixel_scale` must be the model's, {grid.pixel_scale:g}\", to within 1%. Received: "
             f'{pixel_scale:g}". Choose a model with that scale (rim_lensing.list_pretrained()), or '
-            f"have one take these pixels: model.with_image_grid(side, {pixel_scale:g}), and on the "
-            "command line --own-pixels"
+            f"have one take these pixels: model.with_image_grid(side, {pixel_scale:g}), on the "
+            "command line --own-pixels, and SemilinearInversion(geometry=...)"
         )
 
 
@@ -294,7 +294,8 @@ def _check_image_shape(image: np.ndarray, side: int) -> np.ndarray:
     raise ValueError(
         f"`image` must have the model's size, {side} x {side} pixels, with the lens near the "
         f"centre: {'; '.join(advice)} (and noise map and mask likewise); or have the model take "
-        "other pixels, model.with_image_grid(side, pixel_scale), on the command line --own-pixels. "
+        "other pixels, model.with_image_grid(side, pixel_scale), on the command line --own-pixels, "
+        "and SemilinearInversion(geometry=...). "
         f"Received: shape {shape}"
     )
 
