@@ -13,6 +13,7 @@ first EXAMPLES systems it keeps images, sources and curves, for figures 7 and 8 
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import numpy as np
 from resumable import (
@@ -36,8 +37,12 @@ EXAMPLES = 3
 def parse_arguments(arguments=None) -> argparse.Namespace:
     """Read the command line."""
     parser = run_parser(__doc__.split("\n")[0], systems=200)
-    parser.add_argument("--lens-model", default="lens_cnn_euclid64", help="likewise, or scatter")
-    parser.add_argument("--scatter", type=float, default=1.0, help="size of the scatter")
+    parser.add_argument(
+        "--lens-model",
+        default="lens_cnn_euclid64",
+        help="lens CNN, of the zoo or a folder; or scatter: the truth plus errors",
+    )
+    parser.add_argument("--scatter", type=float, help="size of these errors (default 1)")
     parser.add_argument("--draw-only", action="store_true", help="no new fit")
     return parser.parse_args(arguments)
 
@@ -47,9 +52,13 @@ def main(arguments=None) -> int:
     options = parse_arguments(arguments)
     from rim_lensing.zoo import find_pretrained, sha256
 
+    scattered = options.lens_model == "scatter"
+    if options.scatter is not None and not scattered:
+        raise ValueError("--scatter is the size of the errors of --lens-model scatter: say both")
+    if options.scatter is None:
+        options.scatter = 1.0
     if not options.scatter > 0:
         raise ValueError(f"--scatter must be positive. Received: {options.scatter}")
-    scattered = options.lens_model == "scatter"
     start = None if scattered else find_pretrained(options.lens_model, "lens_cnn")
     claim_run(
         options,
@@ -131,7 +140,10 @@ def _fit(job: tuple) -> None:
         lens_model = Scatter(mock.lens[0], number, options.scatter)
     else:
         if "lens_model" not in _loaded:
-            _loaded["lens_model"] = load_pretrained(options.lens_model)
+            loaded = load_pretrained(options.lens_model)
+            if loaded.image_grid != model.image_grid:
+                loaded = loaded.with_image_grid(*astuple(model.image_grid))
+            _loaded["lens_model"] = loaded
         lens_model = _loaded["lens_model"]
     with warnings.catch_warnings():
         # The edges of the priors, seen through the noise, look like the outside.

@@ -13,8 +13,8 @@ training, and the sampler does not know it.) The chains start at the truth: this
 not the search. They end when they have converged, or with their largest number of steps. The linear
 inversion has one strength for all lenses of a chain: on galaxies that of the largest evidence at
 the true lens, on its own sources the one that they were drawn with. `sample_lens_posterior` by
-default finds every lens a strength of its own, which takes ten times as long; what that changes is
-told by the same draws, weighed anew (importance sampling). Every chain is kept in a file of its
+default finds every lens a strength of its own, which takes several times as long; what that changes
+is told by the same draws, weighed anew (importance sampling). Every chain is kept in a file of its
 own: an interrupted run goes on with the same command. Then it writes measures.npz, table.md,
 coverage.png and, of the first system, corner.png (figure 9); `--draw-only` does that again from the
 chains that are there.

@@ -1,4 +1,4 @@
-"""Which factorisation of A = F + strength R is the fastest? Prints the table of README.md.
+"""Which factorisation of A = F + strength R is the fastest? The table of README.md.
 
 For every size of the source and width of the PSF: seconds of one factorisation with log det A and
 one solve, by each candidate that is installed, with the symbolic analysis that is done once left
@@ -22,6 +22,7 @@ from rim_lensing.inversion.regularization import regularization_matrix
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
 from rim_lensing.lensing.ray_tracing import RayTracer
+from rim_lensing.program import run
 
 LENS = np.float32([[1.4, 0.15, 0.1, 0.02, -0.01, 0.05, 0.03]])
 STRENGTH, RMS = 200.0, 0.03
@@ -93,16 +94,18 @@ def candidates(fisher, prior, right_side) -> dict:
     return found
 
 
-def main() -> None:
+def main(arguments=None) -> int:
     """Print a row per size and PSF."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 96])
     parser.add_argument("--sigmas", type=float, nargs="+", default=[0.0, 0.3, 0.5, 1.0])
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if min(options.sides) < 8 or min(options.sigmas) < 0:
+        raise ValueError("--sides must be at least 8, and --sigmas not negative")
     header = None
-    for side in arguments.sides:
+    for side in options.sides:
         prior = regularization_matrix("gradient", side)
-        for sigma in arguments.sigmas:
+        for sigma in options.sigmas:
             system = make_system(side, sigma)
             response = system.response()
             fisher, right_side = (response.T @ response).tocsr(), response.T @ system.data
@@ -121,7 +124,8 @@ def main() -> None:
             maximise_evidence(engine)
             row.append(f"{time.perf_counter() - start:.2f}")
             print("| " + " | ".join(row) + " |", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

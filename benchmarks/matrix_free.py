@@ -1,4 +1,4 @@
-"""The matrix-free inversion at the paper's scale: prints the first table of README.md.
+"""The matrix-free inversion at the paper's scale: the table of README.md, Matrix-free.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/matrix_free.py
 
@@ -6,6 +6,7 @@
 them less than wall time.
 """
 
+import argparse
 import time
 
 import numpy as np
@@ -15,6 +16,7 @@ from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.lensing.ray_tracing import RayTracer
 from rim_lensing.networks.presets import get_preset
+from rim_lensing.program import run
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
@@ -67,8 +69,15 @@ def row(noise: float, sigma: float, galaxy: np.ndarray) -> list[str]:
     ]
 
 
-if __name__ == "__main__":
+def main(arguments=None) -> int:
+    """Print the table, row by row."""
+    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args(arguments)
     galaxies = draw_procedural_galaxies(len(CASES), SEED)
     print("| " + " | ".join(HEAD) + " |\n|" + " --- |" * len(HEAD), flush=True)
     for case, galaxy in zip(CASES, galaxies, strict=True):
         print("| " + " | ".join(row(*case, galaxy)) + " |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -44,14 +44,14 @@ _ROWS = {
     "out_of_distribution": out_of_distribution_rows,
 }
 _COMMANDS = {
-    "fidelity": "benchmarks/fidelity.py --galaxies galaxies.h5 --systems 2000 "
+    "fidelity": "benchmarks/fidelity.py --galaxies galaxies.h5 --systems 200 "
     "--engine matrix-free --output runs/fidelity",
     "automated_fit": "benchmarks/automated_fit.py --galaxies galaxies.h5 --output "
     "runs/automated_fit",
     "coverage": "benchmarks/coverage.py --model runs/zoo/rim_tiny16 --galaxies galaxies.h5 "
-    "--output runs/coverage",
+    "--systems 52 --nuts-systems 1 --output runs/coverage",
     "out_of_distribution": "benchmarks/out_of_distribution.py --galaxies galaxies.h5 "
-    "--output runs/out_of_distribution_text",
+    "--systems 10 --output runs/out_of_distribution_text",
 }
 _NEEDS = {
     3: ("fidelity",),

@@ -23,6 +23,7 @@ from pathlib import Path
 from resumable import write_text
 
 from rim_lensing.program import run
+from rim_lensing.zoo import find_pretrained, read_config, sha256
 
 SIZES = (32, 64, 96, 128, 192, 256)
 RIM_BATCHES = (1, 16)
@@ -41,7 +42,9 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="rim_euclid64", help="whose network is timed")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="multiples of 4")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=SIZES, help="multiples of its stride"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="of every method")
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
@@ -54,21 +57,30 @@ def main(arguments=None) -> int:
     if options.child:
         print(json.dumps(_child(options)))
         return 0
-    bad = [size for size in options.sizes if size % 4 or size < 16]
+    model = find_pretrained(options.model, "rim")
+    stride = read_config(model.directory).network.stride
+    bad = [size for size in options.sizes if size % stride or size < 16]
     if bad or options.repeats < 1:
-        raise ValueError(f"--sizes must be multiples of 4 from 16 on, --repeats positive: {bad}")
-    results = json.loads(options.output.read_text()) if options.output.exists() else {}
+        raise ValueError(
+            f"--sizes must be multiples of {stride} from 16 on, --repeats positive: {bad}"
+        )
+    settings = {"weights_sha256": sha256(model.weights), "repeats": options.repeats}
+    stored = json.loads(options.output.read_text()) if options.output.exists() else {}
+    if stored and stored.get("settings") != settings:
+        raise FileExistsError(f"{options.output} holds times of other settings: choose another")
+    results = stored.get("sizes", {})
+    stored = {"settings": settings, "sizes": results}
     slow: set = set()
     for size in sorted(options.sizes):
         methods = [name for name in METHODS if name not in slow]
         key = str(size)
         if key not in results:
             results[key] = {"times": _start(options, "times", size, *methods), "memory": {}}
-            _save(options.output, results)
+            _save(options.output, stored)
         for name in results[key]["times"]:
             if name not in results[key]["memory"]:
                 results[key]["memory"][name] = _start(options, "memory", size, name)
-                _save(options.output, results)
+                _save(options.output, stored)
         # The next size takes at least four times as long: that of the inversions grows faster.
         slow |= {
             name
