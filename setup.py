@@ -42,6 +42,7 @@ setup(
         "nuts": ["tensorflow-probability>=0.24", "tf-keras>=2.18"],
         # CHOLMOD for SemilinearInversion, many times faster than LAPACK; under the GPL.
         "sparse": ["cvxopt>=1.3"],
+        "jax": ["jax>=0.4.35"],
         "test": [
             "cvxopt>=1.3",
             "jax>=0.4.35",

@@ -145,6 +145,8 @@ def main():
     parser.add_argument("--steps", type=int, default=0, help="of a Markov chain (default: none)")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
+    if options.rounds < 0 or not (options.steps == 0 or options.steps >= 10):
+        parser.error("--rounds must be 0 or more, and --steps 0 or at least 10")
     is_hst = (options.folder / f"image_{HST}.h5").exists()
     if not is_hst and len(files := euclid_files(options.folder)) != 1:
         parser.error(

@@ -22,9 +22,11 @@ from rim_lensing.figures import lens_fit
 def main(arguments=None) -> int:
     """Walk."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, default=40, help="of the chains; some 1500 converge")
+    parser.add_argument("--steps", type=int, default=40, help="of the chains, at least 10")
     parser.add_argument("--output", type=Path, required=True, help="directory, made if missing")
     options = parser.parse_args(arguments)
+    if options.steps < 10:
+        parser.error(f"--steps must be at least 10. Received: {options.steps}")
     options.output.mkdir(parents=True, exist_ok=True)
 
     mock = read_demo_lens()
@@ -51,7 +53,7 @@ def main(arguments=None) -> int:
         print(f"{name}: chi^2 per pixel {results[name].chi2:.3f}")
         results[name].plot().savefig(options.output / f"source_{name}.png")
 
-    # The strength of the best lens for all: to look for every lens's own takes three times as long.
+    # The best lens's strength for all: to look for every lens's own takes several times as long.
     held = rl.SemilinearInversion(regularization="gradient", strength=results["linear"].strength)
     chains = [
         _sample(data, rim, fit.lens, 32, options.steps, options.output / "chain_rim.h5"),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 MAX_STEPS = 5000
-"""By default; a well-behaved posterior of seven parameters takes emcee some 1500."""
+"""By default. Few chains converge within 1500: benchmarks/README.md, Posterior of the lens."""
 
 INTER_OP_THREADS = "TF_NUM_INTEROP_THREADS"
 """TensorFlow's own variable; it is read when TensorFlow starts."""
