@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from rim_lensing import lens_cnn_calibration
 from rim_lensing.inference.lens_predictor import LensPrediction
 from rim_lensing.lens_cnn_calibration import (
     calibrate,
@@ -14,6 +15,7 @@ from rim_lensing.lens_cnn_calibration import (
 from rim_lensing.lens_cnn_evaluation import measure_predictions
 from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
+from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
 CONFIG = get_lens_cnn_preset("tiny16")
 
@@ -98,3 +100,15 @@ def test_chooses_the_best_rate_above_zero_and_its_factors(network, few_developme
     assert found.systems == 20
     assert found.scan[1]["uncalibrated"] != found.scan[2]["uncalibrated"]
     assert best["calibrated"] != best["uncalibrated"]
+
+
+def test_calibrates_on_development_galaxies_the_files_and_procedural_ones(network, monkeypatch):
+    stamps, asked = draw_procedural_galaxies(3, 9), []
+
+    def development_galaxies(path):
+        asked.append(path)
+        return stamps
+
+    monkeypatch.setattr(lens_cnn_calibration, "development_galaxies", development_galaxies)
+    systems = lens_cnn_calibration._development_systems(network, "galaxies.h5", 20)
+    assert asked == [None, "galaxies.h5"] and len(systems.lens) == 20
