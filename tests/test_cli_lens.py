@@ -115,7 +115,7 @@ def test_a_lens_cnn_does_not_take_larger_pixels(start, tiny_cnn_folder, capsys):
 
 @pytest.mark.parametrize(
     ("pixel_scale", "name"),
-    [(0.1, "lens_cnn_euclid64"), (0.05, "lens_cnn_euclid64")],
+    [(0.1, "lens_cnn_euclid64"), (0.05, "lens_cnn_euclid64"), (0.04, "lens_cnn_hst192")],
 )
 def test_the_zoo_has_a_lens_cnn_for_these_pixels(pixel_scale, name):
     assert lens_model_for(PixelGrid(100, pixel_scale)).name == name
