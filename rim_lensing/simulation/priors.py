@@ -9,17 +9,6 @@ from rim_lensing.lensing.lens_parameters import MAX_ELLIPTICITY
 NOISE_BINS = ((0.001, 0.01), (0.01, 0.03), (0.03, 0.1))
 """Noise rms over the peak of the lensed image: the bins in which every measure is stated."""
 
-_RANGES = (
-    "theta_E",
-    "axis_ratio",
-    "centre",
-    "shear",
-    "source_size",
-    "source_radius",
-    "psf_sigma",
-    "noise",
-)
-
 
 @dataclass(frozen=True)
 class Priors:
@@ -61,7 +50,7 @@ class Priors:
 
     def __post_init__(self):
         """Refuse ranges that cannot be drawn from."""
-        for name in _RANGES:
+        for name in (field.name for field in fields(self) if isinstance(field.default, tuple)):
             value = getattr(self, name)
             if not (np.shape(value) == (2,) and -np.inf < value[0] <= value[1] < np.inf):
                 raise ValueError(f"`{name}` must be (smallest, largest). Received: {name}={value}")
