@@ -12,13 +12,13 @@ _MIN_SYSTEMS = 8
 _MIN_BIN = 4
 
 
-def measure(systems: list[dict], is_rim: bool) -> dict[str, np.ndarray]:
+def measure(systems: list[dict], is_chi2: bool) -> dict[str, np.ndarray]:
     """Compare every system's truth with its draws.
 
     Args:
         systems: Per system, `samples` (draws, p), `log_posterior` (draws,), `truth` (p,),
             `true_log_posterior`, `pixels`, and what is passed on as it is (see the last lines).
-        is_rim: The log-posterior is -chi^2 / 2, and not an evidence.
+        is_chi2: The log-posterior is -chi^2 / 2, and no evidence, nor tempered.
 
     Returns:
         Arrays whose first axis is the systems. rank (systems, p): fraction of the draws below the
@@ -26,7 +26,7 @@ def measure(systems: list[dict], is_rim: bool) -> dict[str, np.ndarray]:
         is uniform if the posterior is right in all parameters together. stretch (systems, levels,
         p): the factor about the median by which the central interval of a level must be stretched
         to end at the truth. half_width (systems, p): of the 68% interval. error (systems, p): mean
-        less truth. chi2 (systems,): of the most probable draw, per pixel; NaN of an evidence.
+        less truth. chi2 (systems,): of the most probable draw, per pixel; NaN if not `is_chi2`.
     """
     rows = []
     for one in systems:
@@ -45,11 +45,11 @@ def measure(systems: list[dict], is_rim: bool) -> dict[str, np.ndarray]:
                 "stretch": np.array(stretch),
                 "half_width": half_width,
                 "error": samples.mean(axis=0) - truth,
-                "chi2": -2 * one["log_posterior"].max() / one["pixels"] if is_rim else np.nan,
+                "chi2": -2 * one["log_posterior"].max() / one["pixels"] if is_chi2 else np.nan,
             }
         )
     kept = ("truth", "noise_level", "r_hat", "effective_samples", "draws", "converged")
-    kept += ("acceptance", "seconds", "evaluations")
+    kept += ("acceptance", "seconds", "evaluations", "temperature")
     arrays = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return arrays | {name: np.array([one[name] for one in systems]) for name in kept}
 
@@ -192,16 +192,18 @@ def noise_stretch(chi2: np.ndarray) -> np.ndarray:
 
 def _samplers(measures: dict, titles: dict) -> list[str]:
     lines = [
-        "| posterior | chains | draws | converged | R-hat | effective samples | seconds "
-        "| draws / s | effective samples / s | sources / s | acceptance |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| posterior | temperature | chains | draws | converged | R-hat | effective samples "
+        "| seconds | draws / s | effective samples / s | sources / s | acceptance |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, found in measures.items():
         effective = found["effective_samples"].min(axis=1)
         r_hat = found["r_hat"].max(axis=1)
         seconds = found["seconds"]
         lines.append(
-            f"| {titles[name]} | {len(seconds)} | {np.median(found['draws']):.0f} "
+            f"| {titles[name]} "
+            f"| {np.median(found['temperature']):.2f} ({found['temperature'].max():.2f}) "
+            f"| {len(seconds)} | {np.median(found['draws']):.0f} "
             f"| {found['converged'].sum()} | {np.median(r_hat):.3f} ({r_hat.max():.3f}) "
             f"| {np.median(effective):.0f} ({effective.min():.0f}) | {np.median(seconds):.1f} "
             f"| {np.median(found['draws'] / seconds):.0f} | {np.median(effective / seconds):.2g} "

@@ -126,6 +126,16 @@ def test_the_zoo_has_no_lens_cnn_for_pixels_of_the_ground():
         lens_model_for(PixelGrid(40, 0.2))
 
 
+def test_sample_takes_a_temperature(start, tiny_mocks, tmp_path, capsys):
+    arguments = ["sample", "--lens", lens_text(tiny_mocks.lens[0]), "--walkers", "14"]
+    arguments += ["--steps", "10", "--temperature"]
+    assert start(*arguments, "0.5") == 2
+    assert "`temperature` must be" in capsys.readouterr().err
+    assert start(*arguments, "2.5") == 0
+    facts = json.loads((tmp_path / "out" / "posterior.json").read_text())
+    assert facts["temperature"] == 2.5
+
+
 @pytest.mark.parametrize("linear", [False, True])
 def test_sample_keeps_a_chain_and_goes_on(start, tiny_mocks, tmp_path, capsys, linear):
     lens = tiny_mocks.lens[0].astype("float64")

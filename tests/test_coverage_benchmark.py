@@ -35,13 +35,14 @@ def gaussian_systems(width: float) -> list[dict]:
                 "acceptance": 0.3,
                 "seconds": 1.0,
                 "evaluations": DRAWS,
+                "temperature": 1.0,
             }
         )
     return found
 
 
 def test_honest_posteriors_have_nominal_coverage():
-    found = measure(gaussian_systems(1.0), is_rim=True)
+    found = measure(gaussian_systems(1.0), is_chi2=True)
     off_centre = 2 * np.abs(found["rank"] - 0.5)
     for level in (0.68, 0.95):
         assert np.mean(off_centre <= level) == pytest.approx(level, abs=0.025)
@@ -49,7 +50,7 @@ def test_honest_posteriors_have_nominal_coverage():
 
 
 def test_the_stretch_mends_posteriors_that_are_three_times_too_narrow():
-    found = measure(gaussian_systems(1 / 3), is_rim=True)
+    found = measure(gaussian_systems(1 / 3), is_chi2=True)
     assert np.mean(2 * np.abs(found["rank"] - 0.5) <= 0.68) < 0.35
     factors, inside = held_out_stretch(found["stretch"])
     assert factors == pytest.approx(3, rel=0.1)
@@ -71,7 +72,7 @@ def test_wilson_is_that_of_scipy(hits):
 
 def test_the_table_names_every_posterior():
     few = gaussian_systems(1.0)[:8]
-    measures = {"rim": measure(few, is_rim=True), "own": measure(few, is_rim=False)}
+    measures = {"rim": measure(few, is_chi2=True), "own": measure(few, is_chi2=False)}
     text = REPORT["table"](measures, {"rim": "RIM", "own": "linear"})
     assert text.count("| RIM |") >= 3
     assert text.count("| linear |") >= 3

@@ -59,6 +59,15 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
         "--steps", type=int, default=5000, help="of a chain that does not converge (default 5000)"
     )
     command.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        metavar="T",
+        help="divide the log-likelihood by T: intervals grow by about its square root, for errors "
+        "that it does not know (default 1; what is needed: benchmarks/README.md, Posterior of the "
+        "lens)",
+    )
+    command.add_argument(
         "--compare", type=Path, metavar="DIR", help=f"draw the chain there in {CORNER}, too"
     )
     add_centre_range(command)
@@ -71,7 +80,11 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
 
 def sample(options: argparse.Namespace) -> None:
     """Sample the posterior of a user's lens."""
-    from rim_lensing.inference.sampling_settings import INTER_OP_THREADS, check_settings
+    from rim_lensing.inference.sampling_settings import (
+        INTER_OP_THREADS,
+        check_settings,
+        check_temperature,
+    )
 
     if options.method == "nuts":
         # What `nuts_sampler.check_threads` asks for; TensorFlow is not imported yet.
@@ -85,6 +98,7 @@ def sample(options: argparse.Namespace) -> None:
     check_directory(options.output)
     parameters = 7 if lens.slope == 1 else 8
     check_settings(options.method, options.walkers, options.steps, parameters)
+    check_temperature(options.temperature)
     other = LensChain.from_hdf5(options.compare / CHAIN) if options.compare else None
     if other and len(other.names) != parameters:
         raise ValueError(
@@ -118,6 +132,7 @@ def sample(options: argparse.Namespace) -> None:
             source_model=source_model,
             start=start,
             priors=image.search_ranges(priors, options.centre_range),
+            temperature=options.temperature,
             method=options.method,
             walkers=options.walkers,
             max_steps=options.steps,

@@ -42,6 +42,7 @@ class LensChain:
         source_model: Which reconstructed the sources.
         method: "emcee" or "nuts".
         cut_off: Parameters that run against an edge of the priors, see `LensSupport.pile_ups`.
+        temperature: By which the log-likelihood was divided.
     """
 
     walkers: np.ndarray
@@ -52,6 +53,7 @@ class LensChain:
     source_model: str
     method: str
     cut_off: tuple[str, ...] = ()
+    temperature: float = 1.0
 
     @classmethod
     def from_hdf5(cls, path: str | PathLike) -> "LensChain":
@@ -86,12 +88,19 @@ class LensChain:
             source_model=file.description["source_model"]["name"],
             method=file.description["method"],
             cut_off=cut_off,
+            temperature=file.description.get("temperature", 1.0),
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the p parameters."""
         return (*PARAMETER_NAMES, "slope")[: self.walkers.shape[-1]]
+
+    @property
+    def title(self) -> str:
+        """In legends: source model, method and, where it is not 1, temperature."""
+        heat = "" if self.temperature == 1 else f", T = {self.temperature:g}"
+        return f"{self.source_model} ({self.method}{heat})"
 
     @property
     def samples(self) -> np.ndarray:
@@ -190,6 +199,7 @@ class LensChain:
         return {
             "source_model": self.source_model,
             "method": self.method,
+            "temperature": self.temperature,
             "converged": self.converged,
             "verdict": self.verdict,
             "cut_off": list(self.cut_off),
@@ -232,7 +242,7 @@ class LensChain:
                 )
         return lens_contours(
             [chain.samples for chain in chains],
-            [f"{chain.source_model} ({chain.method})" for chain in chains],
+            [chain.title for chain in chains],
             self.names,
             truth,
         )

@@ -19,6 +19,7 @@ from keras import ops
 from rim_lensing.inference.lens_support import LensSupport
 from rim_lensing.inference.observation import Observation
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+from rim_lensing.inference.sampling_settings import check_temperature
 from rim_lensing.inference.semilinear_inversion import ENGINES, SemilinearInversion
 from rim_lensing.inversion.evidence import NoMaximumError, log_evidence, maximise_evidence
 from rim_lensing.inversion.linear_system import LinearSystem
@@ -45,6 +46,7 @@ class LensPosterior(ABC):
 
     Attributes:
         support: The lenses that are allowed.
+        temperature: The log-likelihood is divided by it, see `tempered`.
         evaluations: Sources that have been reconstructed so far.
         steps: Sensible differences of the parameters, (2, 7 or 8), see `STEPS`.
     """
@@ -57,6 +59,7 @@ class LensPosterior(ABC):
                 f"Received: {len(observation)} systems"
             )
         self.observation, self.priors, self.evaluations = observation, priors, 0
+        self.temperature = 1.0
         self.support = support = LensSupport.from_priors(priors, observation.lens.shape[1])
         # Ellipticity and shear move rays by about as many arcsec as theta_E and centre do.
         self.steps = np.outer(STEPS, np.full(len(support.lower), source_pixel_scale))
@@ -68,13 +71,14 @@ class LensPosterior(ABC):
             lenses: (k, 7 or 8), as many parameters as the support has.
         """
         lenses = self._checked(lenses)
-        values = self._log_likelihood(self.support.nearest(lenses))
+        values = self._log_likelihood(self.support.nearest(lenses)) / self.temperature
         return np.where(self.support.contains(lenses), values, -np.inf)
 
     def log_posterior_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return `log_posterior`, (k,), and its gradient, (k, 7 or 8); 0 outside."""
         lenses = self._checked(lenses)
-        values, slopes = self._log_likelihood_and_gradient(self.support.nearest(lenses))
+        both = self._log_likelihood_and_gradient(self.support.nearest(lenses))
+        values, slopes = (each / self.temperature for each in both)
         inside = self.support.contains(lenses)
         return np.where(inside, values, -np.inf), np.where(inside[:, None], slopes, 0.0)
 
@@ -87,6 +91,20 @@ class LensPosterior(ABC):
         other = copy.copy(self)
         other.observation = replace(self.observation, noise=self.observation.noise * factor)
         other.evaluations = 0
+        return other
+
+    def tempered(self, temperature: float) -> "LensPosterior":
+        """Return the posterior whose log-likelihood is divided by a temperature.
+
+        Of a Gaussian all widths grow by the temperature's square root. It is for what the
+        likelihood does not know: the error of the RIM's source, or that galaxies are no draw from
+        the linear inversion's prior (Birge 1932; Grünwald & van Ommen 2017).
+
+        Raises:
+            ValueError: `temperature` is less than 1, or not finite.
+        """
+        other = copy.copy(self)
+        other.temperature, other.evaluations = check_temperature(temperature), 0
         return other
 
     def _checked(self, lenses: np.ndarray) -> np.ndarray:

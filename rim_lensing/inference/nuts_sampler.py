@@ -124,7 +124,9 @@ def nuts_sampler(
 
 
 def gauss_newton_covariance(posterior: RIMLensPosterior, lens: np.ndarray) -> np.ndarray:
-    """Return (J'J)^-1 at a lens (p,), J the residuals' derivatives; the priors' widths bound it.
+    """Return T (J'J)^-1 at a lens (p,), J the residuals' derivatives, T the temperature.
+
+    The priors' widths bound it.
 
     The differences are the posterior's widest, which see past the kinks.
     """
@@ -133,7 +135,7 @@ def gauss_newton_covariance(posterior: RIMLensPosterior, lens: np.ndarray) -> np
     both = support.nearest(np.concatenate([lens + shifts, lens - shifts]))
     up, down = np.split(posterior.residuals(both), 2)
     reach = np.linalg.norm(np.subtract(*np.split(both, 2)), axis=1)
-    jacobian = (up - down) / reach[:, None]
+    jacobian = (up - down) / reach[:, None] / np.sqrt(posterior.temperature)
     return np.linalg.inv(jacobian @ jacobian.T + np.diag(1 / (support.upper - support.lower) ** 2))
 
 

@@ -45,6 +45,7 @@ def sample_lens_posterior(
     start,
     mask=None,
     priors: Priors | None = None,
+    temperature: float = 1.0,
     method: str = "emcee",
     walkers: int | None = None,
     max_steps: int = MAX_STEPS,
@@ -54,9 +55,10 @@ def sample_lens_posterior(
     """Draw lenses from their posterior, until the draws can be trusted.
 
     The prior is flat within the ranges of `priors`. The likelihood is that of the RIM's source, or
-    the evidence of the linear inversion, see `lens_posterior`. A RIM's source is one estimate: the
-    intervals know nothing of its own error, and are too narrow where the noise is small
-    (benchmarks/README.md, Posterior of the lens).
+    the evidence of the linear inversion, see `lens_posterior`. Both are too sure of themselves: a
+    RIM's source is one estimate, whose own error the intervals do not know, and galaxies are no
+    draw from the linear inversion's prior. `temperature` mends it, and benchmarks/README.md,
+    Posterior of the lens, says by how much.
 
     The chain ends when it is longer than 50 autocorrelation times, emcee's own rule, in every
     parameter, and R-hat is at most 1.05; the first fifth is burn-in and does not count. With
@@ -73,6 +75,8 @@ def sample_lens_posterior(
         mask: True where a pixel is USED, (m, m).
         priors: Their ranges bound the lens; by default those that the RIM was trained on, or
             `Priors()`.
+        temperature: The log-likelihood is divided by it: 1 takes it at its word, more widens all
+            intervals, of a Gaussian by the square root.
         method: "emcee", an ensemble that needs no gradient; or "nuts", many chains that follow the
             gradient of a RIM (needs TensorFlow Probability).
         walkers: Of the ensemble, 32 by default, at least twice the number of parameters; or number
@@ -83,8 +87,8 @@ def sample_lens_posterior(
 
     Raises:
         ValueError: Bad input (see `check_observation`), a start that leads the arcs to outside of
-            the source grid, or a method that this source model, or this process (see
-            `nuts_sampler.check_threads`), does not offer.
+            the source grid, a temperature below 1, or a method that this source model, or this
+            process (see `nuts_sampler.check_threads`), does not offer.
         TypeError: `source_model` is neither of the two.
         FileExistsError: `path` holds a chain of something else.
         FileNotFoundError: There is no such folder.
@@ -99,7 +103,7 @@ def sample_lens_posterior(
     if len(lens) != 1:
         raise ValueError(f"`start` must be one lens. Received: {len(lens)}")
     observation = check_single(image, noise, psf, lens, mask, source_model)
-    posterior = lens_posterior(source_model, observation, priors)
+    posterior = lens_posterior(source_model, observation, priors).tempered(temperature)
     is_rim = isinstance(source_model, RIMReconstructor)
     if method == "nuts" and not is_rim:
         raise ValueError(
@@ -150,7 +154,9 @@ def sample_posterior(
     if method == "nuts":
         check_threads()
     start = posterior.support.nearest(np.asarray(start, "float64")[None])[0]
-    description = description | {
+    # A chain of before there was a temperature is one of 1.
+    heat = {"temperature": posterior.temperature} if posterior.temperature != 1 else {}
+    description = (description | heat) | {
         "method": method,
         "walkers": walkers,
         "seed": int(seed),

@@ -100,6 +100,19 @@ def test_the_gradient_is_the_slope_between_neighbours(rim):
     np.testing.assert_allclose(slopes[0], expected, rtol=0.05, atol=0.02 * np.abs(expected).max())
 
 
+def test_a_temperature_divides_value_and_gradient(rim):
+    posterior = lens_posterior(rim, observe())
+    hot = posterior.tempered(2.5)
+    cold = posterior.log_posterior_and_gradient(LENS[None])
+    for one, other in zip(hot.log_posterior_and_gradient(LENS[None]), cold, strict=True):
+        np.testing.assert_allclose(2.5 * one, other, rtol=1e-6)
+    np.testing.assert_allclose(2.5 * hot.log_posterior(LENS[None]), cold[0], rtol=1e-4)
+    assert hot.evaluations == 2 and posterior.evaluations == 1
+    for wrong in (0.9, -1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="`temperature` must be a finite number, at least 1"):
+            posterior.tempered(wrong)
+
+
 def test_a_flux_scale_that_is_held_leaves_the_direction(rim_of_unit_peaks):
     posterior = lens_posterior(rim_of_unit_peaks, observe())
     slope = posterior.log_posterior_and_gradient(LENS[None])[1][0]

@@ -99,6 +99,16 @@ def test_r_hat_is_tensorflow_probabilitys(chain):
 
 
 @pytest.mark.parametrize("method", SAMPLERS)
+def test_a_temperature_widens_a_gaussian_by_its_root(observation, method):
+    posterior = Gaussian(observation).tempered(4.0)
+    chain = sample_posterior(posterior, LENS, DESCRIPTION, method, max_steps=STEPS[method])
+    assert chain.converged and chain.summary()["temperature"] == 4 and "T = 4" in chain.title
+    std = 2 * np.sqrt(np.diag(COVARIANCE))
+    assert np.all(np.abs(chain.mean - LENS) < 5 * std / np.sqrt(chain.effective_samples))
+    assert np.all(np.abs(chain.std / std - 1) < 5 / np.sqrt(2 * chain.effective_samples))
+
+
+@pytest.mark.parametrize("method", SAMPLERS)
 def test_an_edge_of_the_priors_cuts_the_posterior(observation, method):
     """theta_E, cut one sigma below its mean: the moments of a truncated normal."""
     std = np.sqrt(COVARIANCE[0, 0])
@@ -112,8 +122,9 @@ def test_an_edge_of_the_priors_cuts_the_posterior(observation, method):
 
 
 def test_gauss_newton_knows_the_covariance_of_a_gaussian(observation):
-    found = gauss_newton_covariance(Gaussian(observation), LENS)
-    np.testing.assert_allclose(found, COVARIANCE, rtol=0.02, atol=1e-7)
+    for heat in (1, 4):
+        found = gauss_newton_covariance(Gaussian(observation).tempered(heat), LENS)
+        np.testing.assert_allclose(found, heat * COVARIANCE, rtol=0.02, atol=heat * 1e-7)
 
 
 @pytest.mark.parametrize("method", SAMPLERS)
@@ -153,6 +164,8 @@ def test_a_chain_of_something_else_is_not_continued(observation, tmp_path):
             sample_posterior(posterior, LENS, DESCRIPTION, max_steps=10, path=path, **changes)
     with pytest.raises(FileExistsError, match="other start"):
         sample_posterior(posterior, LENS + 0.001, DESCRIPTION, max_steps=10, path=path)
+    with pytest.raises(FileExistsError, match="other temperature"):
+        sample_posterior(posterior.tempered(2), LENS, DESCRIPTION, path=path)
     with pytest.raises(FileExistsError, match="other image_noise_psf"):
         sample_posterior(posterior, LENS, DESCRIPTION | {"image_noise_psf": "x"}, path=path)
     path.write_text("not HDF5")
@@ -356,6 +369,7 @@ def test_an_epl_is_sampled_with_its_slope(ridge_model, mock):
         ({"walkers": 10}, "`walkers` must be an integer, at least 14"),
         ({"max_steps": 3}, "`max_steps` must be an integer, at least 10"),
         ({"max_steps": 30, "method": "nuts"}, "at least 70 for nuts"),
+        ({"temperature": 0.5}, "`temperature` must be a finite number, at least 1"),
         ({"start": np.array([LENS, LENS])}, "`start` must be one lens"),
         (
             {"start": [4.0, 0, 0, 0, 0, 0, 0], "priors": WIDE},
