@@ -1,13 +1,13 @@
 """Measures, tables and figure of the coverage benchmark."""
 
 import numpy as np
+from bootstrap import with_error
 from matplotlib.figure import Figure
 
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.simulation.priors import NOISE_BINS
 
 LEVELS = (0.68, 0.95)
-_BOOTSTRAPS = 2000
 _MIN_SYSTEMS = 8
 _MIN_BIN = 4
 
@@ -114,7 +114,7 @@ def _pooled(measures: dict, titles: dict) -> list[str]:
         ]
         lines.append(
             f"| {titles[name]} | {len(inside)} "
-            f"| {_with_error(inside[:, 0])} | {_with_error(inside[:, 1])} "
+            f"| {_share(inside[:, 0])} | {_share(inside[:, 1])} "
             f"| {joint[0]} | {joint[1]} | {np.median(np.abs(z)) / 0.6745:.2f} |"
         )
     return lines
@@ -132,7 +132,7 @@ def _by_noise(measures: dict, titles: dict) -> list[str]:
             chosen = (found["noise_level"] >= low) & (found["noise_level"] < high)
             inside = _inside(found)[chosen]
             cells.append(
-                f"{_with_error(inside[:, 0])}, {_with_error(inside[:, 1])} ({len(inside)})"
+                f"{_share(inside[:, 0])}, {_share(inside[:, 1])} ({len(inside)})"
                 if len(inside) >= _MIN_BIN
                 else f"({len(inside)})"
             )
@@ -171,8 +171,7 @@ def _stretched(measures: dict, titles: dict) -> list[str]:
             both = " and ".join(f"{factor:.2f}" for factor in by_both[:2])
             mends[f"that, times {both}, of the other half"] = inside
         lines += [
-            f"| {titles[name]} | {text} | {_with_error(inside[:, 0])} "
-            f"| {_with_error(inside[:, 1])} |"
+            f"| {titles[name]} | {text} | {_share(inside[:, 0])} | {_share(inside[:, 1])} |"
             for text, inside in mends.items()
         ]
     return lines
@@ -218,7 +217,7 @@ def _fraction(hits: int, total: int) -> str:
     return f"{hits / total:.0%} ({low:.0%} to {high:.0%})"
 
 
-def _with_error(inside: np.ndarray) -> str:
+def _share(inside: np.ndarray) -> str:
     """Return a fraction and its standard error, by bootstrap over systems.
 
     The parameters of one system are not independent: pooled, they are no binomial.
@@ -226,12 +225,7 @@ def _with_error(inside: np.ndarray) -> str:
     Args:
         inside: (systems, p).
     """
-    if not len(inside):
-        return "-"
-    generator = np.random.default_rng(0)
-    fractions = inside.mean(axis=1)
-    draws = generator.integers(len(fractions), size=(_BOOTSTRAPS, len(fractions)))
-    return f"{inside.mean():.0%} ± {fractions[draws].mean(axis=1).std():.0%}"
+    return with_error(inside.mean(axis=1), np.mean, "{:.0%}")
 
 
 def coverage_figure(measures: dict[str, dict], titles: dict[str, str]) -> Figure | None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from bootstrap import resamples, with_error
 from matplotlib.figure import Figure
 from resumable import write_figure
 
@@ -10,7 +11,6 @@ from rim_lensing import metrics
 from rim_lensing.evaluation import MAGNIFICATION_BINS
 from rim_lensing.simulation.priors import NOISE_BINS
 
-_RESAMPLES = 1000
 _FOOTPRINT = 0.01  # of the peak: the galaxy, without the empty sky around it
 _WAVENUMBERS = (10, 20)
 _COLOURS = {"rim": "C3", "linear": "C0", "oracle": "C9"}
@@ -83,18 +83,18 @@ def table(measures: dict, methods: dict) -> str:
         outliers = np.abs(measures["rim_chi2_significance"][chosen]) > 3
         lines.append(
             [label, str(chosen.sum())]
-            + [_with_error(values, np.median, "{:.2%}") for values in rms.values()]
+            + [with_error(values, np.median, "{:.2%}") for values in rms.values()]
             + [_ratio(rms["rim"], rms["linear"]), _ratio(rms["rim"], rms["oracle"])]
             + [f"{np.max(rms['rim'] / rms['linear']):.2f}" if chosen.any() else "-"]
-            + [_with_error(values, np.median, "{:.2%}") for values in inside.values()]
+            + [with_error(values, np.median, "{:.2%}") for values in inside.values()]
             + [_ratio(inside["rim"], inside["linear"])]
             + [f"{np.mean(worse > 1):.1%}, {np.max(worse):.2f}" if chosen.any() else "-"]
-            + [_with_error(np.abs(values), np.median, "{:.2%}") for values in flux.values()]
-            + [_with_error(values, np.median, "{:+.2%}") for values in flux.values()]
-            + [_with_error(values, np.median, "{:.3f}") for values in chi2.values()]
+            + [with_error(np.abs(values), np.median, "{:.2%}") for values in flux.values()]
+            + [with_error(values, np.median, "{:+.2%}") for values in flux.values()]
+            + [with_error(values, np.median, "{:.3f}") for values in chi2.values()]
             + [f"{np.mean(outliers):.1%}" if chosen.any() else "-"]
             + [
-                _with_error(values[:, k - 1], np.mean, "{:.3f}")
+                with_error(values[:, k - 1], np.mean, "{:.3f}")
                 for k in _WAVENUMBERS
                 for values in coherence
             ]
@@ -142,23 +142,11 @@ def _bins(measures: dict):
         yield f"magnification {label}", (magnification >= low) & (magnification < high)
 
 
-def _resamples(systems: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(systems, size=(_RESAMPLES, systems))
-
-
-def _with_error(values: np.ndarray, statistic, form: str) -> str:
-    """Return a statistic with its standard error by bootstrap over the systems."""
-    if not len(values):
-        return "-"
-    error = np.std(statistic(values[_resamples(len(values))], axis=1))
-    return f"{form.format(statistic(values))} ± {form.replace('+', '').format(error)}"
-
-
 def _ratio(first: np.ndarray, second: np.ndarray) -> str:
     """Return the ratio of two medians over the same systems, with its standard error."""
     if not len(first):
         return "-"
-    chosen = _resamples(len(first))
+    chosen = resamples(len(first))
     ratios = np.median(first[chosen], axis=1) / np.median(second[chosen], axis=1)
     return f"{np.median(first) / np.median(second):.2f} ± {np.std(ratios):.2f}"
 

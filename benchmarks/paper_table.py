@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from bootstrap import with_error
 
 FACTOR = 1.5
-_RESAMPLES = 1000
 
 RULES = f"""Same: a number within a factor of {FACTOR} of the paper's; a bound or a statement that
 holds here too, by the condition in brackets. Otherwise "no", and whether ours is better or worse.
@@ -65,17 +65,9 @@ def holds(condition: bool) -> str:
 
 def median(values: np.ndarray, form: str = "{:.2%}") -> str:
     """Return the median of what is not NaN, and its standard error by bootstrap."""
-    return _with_error(values[~np.isnan(values)], np.median, form)
+    return with_error(values[~np.isnan(values)], np.median, form)
 
 
 def share(values: np.ndarray) -> str:
     """Return the mean of fractions, or of yes and no, and its standard error by bootstrap."""
-    return _with_error(np.asarray(values, dtype="float64"), np.mean, "{:.1%}")
-
-
-def _with_error(values: np.ndarray, statistic, form: str) -> str:
-    if not len(values):
-        return "-"
-    draws = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
-    error = np.std(statistic(values[draws], axis=1))
-    return f"{form.format(statistic(values))} ± {form.replace('+', '').format(error)}"
+    return with_error(np.asarray(values, dtype="float64"), np.mean, "{:.1%}")
