@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
 from coverage_report import held_out_stretch, measure, table, wilson  # noqa: E402
+from evidence_coverage import mass_below  # noqa: E402
+from evidence_coverage import table as table_of_evidence  # noqa: E402
 
 # By its path: coverage is also the name of a package.
 importance_draws = runpy.run_path(str(BENCHMARKS / "coverage.py"))["importance_draws"]
@@ -96,3 +98,25 @@ def test_equal_weights_keep_every_draw():
     chosen, worth = importance_draws(np.full(50, -700.0), np.random.default_rng(0))
     assert sorted(chosen) == list(range(50))
     assert worth == pytest.approx(1)
+
+
+@pytest.mark.parametrize("width", [1e-4, 0.03, 0.8])
+@pytest.mark.parametrize("sigmas", [-2.5, -0.3, 0.0, 1.7])
+def test_the_mass_below_a_point_is_the_normal_distributions(width, sigmas):
+    density = norm(1.0, width)
+    found = mass_below(density.logpdf, 1.0 + sigmas * width, reach=5.0)
+    assert found == pytest.approx(norm.cdf(sigmas), abs=1e-3)
+
+
+def test_an_edge_of_the_support_is_the_end_of_the_mass():
+    def log_density(values):
+        return np.where((values >= 0) & (values <= 0.4), 0.0, -np.inf)
+
+    assert mass_below(log_density, 0.1, reach=3.0) == pytest.approx(0.25, abs=0.02)
+
+
+def test_uniform_fractions_are_called_so():
+    below = np.repeat((np.arange(400) + 0.5)[:, None] / 400, PARAMETERS, axis=1)
+    text = table_of_evidence(below)
+    assert text.count("| 400 | 68.0%") == PARAMETERS and text.count("p = 1.00") == PARAMETERS
+    assert "p = 0.00" in table_of_evidence(0.5 + (below - 0.5) / 2)
