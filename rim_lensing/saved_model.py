@@ -12,6 +12,7 @@ import tensorflow as tf
 from rim_lensing.inference.lens_predictor import LensPredictor, prediction_draws
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, transform_image
+from rim_lensing.networks.flux_scale import FIRST_PEAK, source_peak
 from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.networks.rim import RIM
 
@@ -32,11 +33,10 @@ def export_saved_model(network: RIM, directory: str | Path) -> None:
         model_image: (batch, m, m), the source lensed and blurred;
         history: (batch, T, n, n), the source after every step.
 
-    The weights are constants: they cannot be trained further there. Nothing is checked or rescaled:
-    it is the bare network in float32. With flux_scale="image" the answer follows the unit of the
-    image as long as image, noise and scale stay well inside what float32 holds (peaks of 1e-30 to
-    1e30); with flux_scale="unit" (the paper's) the image must be scaled so that the source's peak
-    is about 1.
+    The weights are constants: they cannot be trained further there. Nothing is checked, all is
+    float32. The answer follows the unit of the image as long as image, noise and scale stay well
+    inside what float32 holds (peaks of 1e-30 to 1e30); with flux_scale="unit" (the paper's) it
+    takes two runs, as that of `RIMReconstructor.reconstruct` does.
 
     Args:
         network: A built RIM.
@@ -124,11 +124,23 @@ def _rim_function(network: RIM):
     config, weights = network.config, _weights(network)
 
     def serve(image, noise_map, psf, lens_parameters):
-        inputs = {"image": image, "noise": noise_map, "psf": psf, "lens": lens_parameters}
-        history, _ = network.stateless_call(*_constants(weights), inputs)
         forward = ForwardModel(
             lens_parameters, psf, config.image_grid, config.source_grid, config.supersampling
         )
+        constants = _constants(weights)
+
+        def run(scale):
+            inputs = {"psf": psf, "lens": lens_parameters}
+            inputs |= {"image": image / scale, "noise": noise_map / scale}
+            return network.stateless_call(*constants, inputs)[0] * scale[:, None]
+
+        if config.flux_scale == "image":
+            history = run(tf.ones_like(image[:, :1, :1]))
+        else:
+            used = tf.where(tf.math.is_finite(noise_map), image, 0.0)
+            unit = tf.reduce_max(used, axis=(1, 2), keepdims=True)
+            first = run(FIRST_PEAK * unit)[:, -1] / unit
+            history = run(unit * source_peak(forward, first, used / unit, noise_map / unit))
         source = history[:, -1]
         return {"source": source, "model_image": forward.predict(source), "history": history}
 

@@ -14,12 +14,9 @@ from rim_lensing.inference.result import Reconstruction
 from rim_lensing.inference.source_coverage import check_source_coverage
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.networks.flux_scale import FIRST_PEAK, source_peak
 from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.priors import Priors
-
-_FIRST_FLUX_SCALE, _FLUX_SCALE_RANGE = 2.0, (0.25, 4.0)
-"""In units of the image's brightest pixel. The first is too large rather than too small for most
-systems: a network that answers from 0 to 1 shows how much too large, but not how much too small."""
 
 
 class RIMReconstructor:
@@ -195,8 +192,17 @@ class RIMReconstructor:
         batch = len(inputs["image"])
         if self.network.config.flux_scale == "image":
             return np.ones((batch, 1, 1), "float32")
-        scale = np.full((batch, 1, 1), _FIRST_FLUX_SCALE, "float32")
-        return self._source_peak(inputs, self._run_at_scale(inputs, scale)[:, -1])
+        first = self._run_at_scale(inputs, np.full((batch, 1, 1), FIRST_PEAK, "float32"))
+        config = self.network.config
+        model = ForwardModel(
+            inputs["lens"],
+            inputs["psf"],
+            config.image_grid,
+            config.source_grid,
+            config.supersampling,
+        )
+        peak = source_peak(model, first[:, -1], inputs["image"], inputs["noise"])
+        return ops.convert_to_numpy(peak)
 
     def _weights(self) -> list[list]:
         """Return the weights that the network has now, as its `stateless_call` takes them."""
@@ -213,21 +219,3 @@ class RIMReconstructor:
         scaled = inputs | {"image": inputs["image"] / scale, "noise": inputs["noise"] / scale}
         history = self._compiled(*self._weights(), scaled)[0]
         return ops.convert_to_numpy(history) * scale[:, None]
-
-    def _source_peak(self, inputs: dict, source: np.ndarray) -> np.ndarray:
-        """Return the peak (batch, 1, 1) of the source times the factor that fits the data best."""
-        config = self.network.config
-        model = ForwardModel(
-            inputs["lens"],
-            inputs["psf"],
-            config.image_grid,
-            config.source_grid,
-            config.supersampling,
-        )
-        predicted = ops.convert_to_numpy(model.predict(source)).astype("float64")
-        weight = 1 / inputs["noise"].astype("float64") ** 2
-        axes = {"axis": (1, 2), "keepdims": True}
-        norm = np.sum(weight * predicted**2, **axes)
-        factor = np.sum(weight * predicted * inputs["image"], **axes) / np.where(norm > 0, norm, 1)
-        peak = factor * source.max(**axes)
-        return np.clip(peak, *_FLUX_SCALE_RANGE).astype("float32")

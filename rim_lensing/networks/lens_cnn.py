@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, transform_image
+from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
-from rim_lensing.networks.rim import estimate_flux_scale
 
 _SIGNIFICANCE_UNIT = 3.0
 _BATCH = 64

@@ -38,7 +38,7 @@ class RIMConfig(Geometry):
             curvature itself (`rim_cell.preconditioned_gradient`).
         skip: The second ConvGRU also sees the cell's inputs at full resolution.
         flux_scale: "unit": sources have peak 1 in the image's unit (the paper's). "image": the
-            scale is estimated from the image, see `rim.estimate_flux_scale`.
+            scale is estimated from the image, see `flux_scale.estimate_flux_scale`.
         first_update: What a network does before training. "random": its output layer is Keras's own
             (the paper's). "zero": it leaves the source as it is. Some random ones, of wide networks
             and of those with blocks, pushed all of the source, or some pixels of every block, to

@@ -6,37 +6,12 @@ import keras
 from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.networks.rim_cell import RIMCell
 
 INITIAL_SOURCE = 1e-4
 """Every pixel of the source starts here, in units of the flux scale (the original code's)."""
-
-_HEADROOM = 4.0
-
-
-def estimate_flux_scale(image, noise):
-    """A surface brightness that the source's peak does not exceed, from the image alone.
-
-    The brightest 3x3 mean of the unmasked pixels, times a headroom: lensing conserves surface
-    brightness, but pixels and PSF dilute the peak of a compact source.
-
-    Args:
-        image: (batch, m, m).
-        noise: rms, (batch, m, m); infinite where masked.
-
-    Returns:
-        (batch, 1, 1), positive.
-    """
-    valid = ops.cast(ops.isfinite(noise), image.dtype)
-    smooth = ops.average_pool(
-        ops.stack([image * valid, valid], axis=-1), 3, strides=1, padding="same"
-    )
-    mean = ops.where(smooth[..., 1] > 0.3, smooth[..., 0] / (smooth[..., 1] + 1e-6), 0.0)
-    brightest = ops.max(mean, axis=(1, 2), keepdims=True)
-    # An image without any signal still needs a scale to divide by.
-    floor = ops.min(ops.where(valid > 0, noise, float("inf")), axis=(1, 2), keepdims=True)
-    return _HEADROOM * ops.maximum(brightest, floor)
 
 
 @keras.saving.register_keras_serializable(package="rim_lensing")

@@ -11,9 +11,10 @@ import pytest
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.networks import conv_gru
 from rim_lensing.networks.conv_gru import ConvGRU
+from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.losses import UnrolledRMSError
 from rim_lensing.networks.presets import RIMConfig, get_preset
-from rim_lensing.networks.rim import INITIAL_SOURCE, RIM, estimate_flux_scale
+from rim_lensing.networks.rim import INITIAL_SOURCE, RIM
 from rim_lensing.networks.rim_cell import preconditioned_gradient
 
 TINY = get_preset("tiny16")
