@@ -51,8 +51,8 @@ class Kind:
         held: The kind, of a held strength, whose draws are weighed anew by the evidence at a
             strength for every lens; None samples.
         stretch: By how much the intervals of the systems before FIRST_TEMPERED had to be stretched.
-            The log-likelihood is divided by its square and, of a RIM, by chi^2 per pixel at the
-            start, if that is above 1. None: taken at its word.
+            The log-likelihood is divided by its square and, of a RIM, by chi^2 per pixel of the
+            best lens that L-BFGS finds, if that is above 1. None: taken at its word.
     """
 
     title: str
@@ -175,9 +175,7 @@ def _sample(job: tuple) -> None:
     kind = KINDS[name]
     posterior, truth, noise_level = _posterior(kind, name, number, options)
     if kind.stretch:
-        chi2 = -2 * posterior.log_posterior(truth[None])[0] if name in RIM_KINDS else 0
-        misfit = max(chi2 / posterior.observation.mask.sum(), 1)
-        posterior = posterior.tempered(kind.stretch**2 * misfit)
+        posterior = posterior.tempered(kind.stretch**2 * _misfit(posterior, truth))
     with warnings.catch_warnings():
         # That a chain is short is in the table.
         warnings.filterwarnings("ignore", message="NOT converged")
@@ -208,6 +206,17 @@ def _sample(job: tuple) -> None:
         "evaluations": posterior.evaluations,
     }
     write_arrays(_path(options.output, name, number), arrays)
+
+
+def _misfit(posterior, start: np.ndarray) -> float:
+    """Return chi^2 per pixel of the best lens near the start, 1 if it is less or no RIM's."""
+    from rim_lensing.inference.lens_posterior import RIMLensPosterior
+    from rim_lensing.inference.lens_search import maximise
+
+    if not isinstance(posterior, RIMLensPosterior):
+        return 1.0
+    _, values, _ = maximise(posterior, start[None], "lbfgs")
+    return max(-2 * values[0] / posterior.observation.mask.sum(), 1.0)
 
 
 def _weigh(job: tuple) -> None:
