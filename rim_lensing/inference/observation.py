@@ -11,8 +11,12 @@ from rim_lensing.lensing.lens_parameters import as_lens_array, axis_ratio_from_e
 from rim_lensing.lensing.psf_kernels import check_kernel, gaussian_on_pixels, largest_side
 from rim_lensing.simulation.priors import Priors
 
-PIXEL_SCALE_TOLERANCE = 0.01
-"""An image's pixel scale may differ from the model's by this fraction."""
+PIXEL_SCALE_TOLERANCE = 1e-3
+"""An image's pixel scale may differ from the model's by this fraction. Lengths then come out wrong
+by as much: less than any network knows them."""
+
+SMALLEST_NOISE = 1e-6
+"""Of the brightest pixel. Single precision, in which the networks work, knows no less."""
 
 MIN_SIGNIFICANCE = 5.0
 """In sigma: the brightest 3x3 block of pixels must reach it, or there is nothing to reconstruct."""
@@ -182,6 +186,7 @@ def check_image(
     noise = np.where(used, noise / unit, np.inf)
     _check_signal(image, noise)
     peak = image.max(axis=(1, 2), keepdims=True)
+    _check_precision(noise / peak)
     kernel, sigma = _check_psf(psf, batch, image_grid, psf_side)
     return Observation(
         image=(image / peak).astype("float32"),
@@ -254,6 +259,11 @@ def _numbers(name: str, value) -> np.ndarray:
             f"`{name}` must be a plain array, because numpy marks the masked pixels: give "
             f"{name}.data, and mask=~{name}.mask. Received: a numpy masked array"
         )
+    if hasattr(value, "unit"):
+        raise ValueError(
+            f"`{name}` must be a plain array: give {name}.to_value(unit), image and noise in one "
+            f"unit, lengths in arcsec. Received: a quantity in {value.unit}"
+        )
     array = np.asarray(value)
     if array.dtype.kind not in "buif":
         raise ValueError(f"`{name}` must hold real numbers. Received: dtype {array.dtype}")
@@ -270,7 +280,7 @@ def _check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
     ratio = pixel_scale / grid.pixel_scale
     if not abs(ratio - 1) <= PIXEL_SCALE_TOLERANCE:
         raise ValueError(
-            f"`pixel_scale` must be the model's, {grid.pixel_scale:g}\", to within 1%. Received: "
+            f"`pixel_scale` must be the model's, {grid.pixel_scale:g}\", to within 0.1%. Received: "
             f'{pixel_scale:g}". Choose a model with that scale (rim_lensing.list_pretrained()), or '
             f"have one take these pixels: model.with_image_grid(side, {pixel_scale:g}), on the "
             "command line --own-pixels, and SemilinearInversion(geometry=...)"
@@ -377,6 +387,17 @@ def _check_signal(image: np.ndarray, noise: np.ndarray) -> None:
             f"pixels must stand out by {MIN_SIGNIFICANCE:g} sigma. Received: {brightest.min():.2g} "
             "sigma. Is the noise in the image's unit, and an rms, not a variance? "
             f"{_MASK_CONVENTION}."
+        )
+
+
+def _check_precision(noise: np.ndarray) -> None:
+    """Refuse noise, in units of the brightest pixel, of which single precision knows nothing."""
+    smallest = noise.min(axis=(1, 2))
+    if smallest.min() < SMALLEST_NOISE:
+        raise ValueError(
+            f"`noise` must be at least {SMALLEST_NOISE:g} of the brightest pixel"
+            f"{which_systems(smallest < SMALLEST_NOISE)}: give a mock without noise 1e-3 or so, "
+            f"what the networks were trained on. Received: {smallest.min():.3g} of it"
         )
 
 

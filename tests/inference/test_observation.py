@@ -223,8 +223,24 @@ def test_names_the_systems_that_are_wrong():
         check(image=image)
 
 
-def test_accepts_a_pixel_scale_within_one_percent():
-    assert check(pixel_scale=0.3 * 1.009).single
+def test_accepts_a_pixel_scale_within_a_thousandth():
+    assert check(pixel_scale=0.3 * 1.0009).single
+    with pytest.raises(ValueError, match="`pixel_scale` must be the model's"):
+        check(pixel_scale=0.3 * 1.005)
+
+
+def test_quantities_do_not_lose_their_unit():
+    units = pytest.importorskip("astropy.units")
+    with pytest.raises(ValueError, match="`psf` must be a plain array.*mas"):
+        check(psf=70 * units.mas)
+    with pytest.raises(ValueError, match="`noise` must be a plain array.*mJy"):
+        check(noise=0.01 * units.mJy)
+
+
+def test_noise_that_single_precision_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="`noise` must be at least 1e-06 of the brightest pixel"):
+        check(noise=1e-20)
+    assert check(noise=1e-5).single
 
 
 TRAINED = Priors(theta_E=(0.5, 1.5), noise=(0.01, 0.1), psf_sigma=(0.0, 0.2))
