@@ -152,7 +152,7 @@ def _lbfgs(
     def value_and_gradient(point):
         lens = support.nearest((point * unit)[None])
         values, slopes = ask(_Question(lens, gradient=True))
-        return -values[0], -slopes[0] * unit
+        return -values[0], -support.pull_back(point * unit, slopes[0]) * unit
 
     lens, left = start, budget
     while True:

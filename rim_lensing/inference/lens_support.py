@@ -63,6 +63,15 @@ class LensSupport:
         lower, upper = np.array(ranges[:parameters], "float64").T
         return cls(lower, upper, (smallest, largest), tuple(priors.shear))
 
+    @property
+    def narrowest(self) -> np.ndarray:
+        """The narrowest extent along each parameter, (7,) or (8,): of a ring, its breadth."""
+        spans = self.upper - self.lower
+        for _, first, (smallest, largest) in self._moduli():
+            if smallest > 0:
+                spans[first : first + 2] = largest - smallest
+        return spans
+
     def contains(self, lenses: np.ndarray) -> np.ndarray:
         """Return which lenses (k, 7 or 8) are allowed, (k,)."""
         inside = np.all((lenses >= self.lower) & (lenses <= self.upper), axis=1)
@@ -86,6 +95,23 @@ class LensSupport:
             factor = np.where(outside, wanted / np.where(modulus > 0, modulus, 1), 1)
             lenses[:, first : first + 2] = pair * factor
         return np.clip(lenses, self.lower, self.upper)
+
+    def pull_back(self, lens: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Return the gradient of f(nearest(lens)), given that of f at the nearest, both (7 or 8,).
+
+        Beyond a circle nearest leaves the angle alone: nothing changes along the radius, and across
+        it the step shrinks with it.
+        """
+        gradient = np.array(gradient, "float64")
+        for _, first, (smallest, largest) in self._moduli():
+            pair = slice(first, first + 2)
+            modulus = np.hypot(*lens[pair])
+            if smallest <= modulus <= largest or modulus == 0:
+                continue
+            radial = lens[pair] / modulus
+            across = gradient[pair] - (gradient[pair] @ radial) * radial
+            gradient[pair] = across * np.clip(modulus, smallest, largest) / modulus
+        return gradient
 
     def _moduli(self) -> tuple:
         """Return names, where they begin in a lens, and ranges of the moduli of the two planes."""

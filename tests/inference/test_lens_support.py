@@ -35,6 +35,24 @@ def test_ellipticity_and_shear_keep_their_angle():
     assert np.hypot(*nearest[5:7]) == pytest.approx(0.15)
 
 
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_the_gradient_beyond_a_circle_is_that_of_the_nearest(scale):
+    """By differences, of a linear function of the nearest lens."""
+    priors = Priors(shear=(0.03, 0.15), axis_ratio=(0.3, 0.9))
+    support = LensSupport.from_priors(priors, 7)
+    lens, slope = LENS.copy(), np.arange(1.0, 8.0)
+    lens[1:3], lens[5:7] = scale * np.array([0.15, 0.1]), scale * np.array([0.02, -0.06])
+    shifts = 1e-6 * np.eye(7)
+    up, down = (support.nearest(lens + sign * shifts) @ slope for sign in (1, -1))
+    np.testing.assert_allclose(support.pull_back(lens, slope), (up - down) / 2e-6, atol=1e-4)
+
+
+def test_the_breadth_of_a_ring_is_its_narrowest_extent():
+    support = LensSupport.from_priors(Priors(shear=(0.05, 0.0501)), 7)
+    assert support.narrowest[5:] == pytest.approx(1e-4)
+    assert support.narrowest[:5] == pytest.approx((support.upper - support.lower)[:5])
+
+
 @pytest.mark.parametrize(
     "changes, edges",
     [
