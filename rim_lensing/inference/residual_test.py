@@ -22,6 +22,7 @@ from rim_lensing.inference.lens_posterior import SourceModel
 from rim_lensing.inference.observation import Observation
 from rim_lensing.inference.result import Reconstruction
 from rim_lensing.inference.semilinear_inversion import LinearReconstruction, SemilinearInversion
+from rim_lensing.lensing.grids import PixelGrid
 
 FALSE_ALARM = 0.001
 """p-value below which residuals are not called noise.
@@ -106,8 +107,8 @@ def check_residuals(
             noise of a drizzled image is told from it, whatever the lens.
 
     Raises:
-        ValueError: A batch, a result without lens, an argument out of range, or no correlation (see
-            `check_noise_correlation`).
+        ValueError: A batch, a result without lens or of another source model, an argument out of
+            range, or no correlation (see `check_noise_correlation`).
     """
     if result.is_batch:
         raise ValueError(
@@ -118,6 +119,12 @@ def check_residuals(
         raise ValueError(
             "`result` must have been made with a `lens`: the copies are reconstructed behind it. "
             "Received: one made with a `lensing_matrix`"
+        )
+    if not _made_by(source_model, result):
+        raise ValueError(
+            "`source_model` must be what made `result`: the copies show what it leaves of pure "
+            f"noise. Received: a result of {result.model!r}, and a "
+            f"{type(source_model).__name__} with {source_model.image_grid}"
         )
     if int(copies) != copies or copies < 3:
         raise ValueError(f"`copies` must be an integer, 3 or more. Received: {copies}")
@@ -147,6 +154,19 @@ def check_residuals(
         significance=significance,
         false_alarm=false_alarm,
     )
+
+
+def _made_by(source_model: SourceModel, result: Reconstruction) -> bool:
+    """Return whether a source model of this kind, on these grids, has made a result."""
+    is_linear = isinstance(source_model, SemilinearInversion)
+    name = (
+        f"semilinear inversion, {source_model.regularization}" if is_linear else source_model.name
+    )
+    grids = [
+        PixelGrid(result.image.shape[-1], result.image_pixel_scale),
+        PixelGrid(result.source.shape[-1], result.source_pixel_scale),
+    ]
+    return result.model == name and grids == [source_model.image_grid, source_model.source_grid]
 
 
 def _reconstruct(images, result: Reconstruction, source_model: SourceModel) -> Reconstruction:

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import binom
 
 from rim_lensing.inference.residual_test import check_residuals, residual_statistics
+from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 
 LENS = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])
 
@@ -120,6 +121,18 @@ def test_serves_the_linear_inversion(linear_model, mock):
 def test_refuses(ridge_model, mock, changes, message):
     with pytest.raises(ValueError, match=message):
         checked(ridge_model, mock(LENS), **changes)
+
+
+def test_refuses_the_result_of_another_source_model(ridge_model, linear_model, mock):
+    results = [model.reconstruct(lens=LENS, **mock(LENS)) for model in (ridge_model, linear_model)]
+    curvature = SemilinearInversion("curvature", geometry=linear_model.geometry)
+    for result, model in (
+        (results[0], linear_model),
+        (results[1], ridge_model),
+        (results[1], curvature),
+    ):
+        with pytest.raises(ValueError, match="`source_model` must be what made `result`"):
+            check_residuals(result, model)
 
 
 def test_refuses_a_batch(ridge_model, mock):
