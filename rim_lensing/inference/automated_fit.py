@@ -1,6 +1,7 @@
 """Algorithm 1 of the paper: from an image to lens and source, without a hand."""
 
 import logging
+import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from rim_lensing.simulation.priors import Priors
 
 _DRAWS, _STARTS = 16, 3
 _FIRST_WIDENING = 2.0
+_FAR_BEYOND = 2.0
 
 _logger = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ class Round:
     def findings(self) -> str:
         """What speaks against the lens, or for it."""
         if self.reconstruction is None:
-            return "the lens leads nothing of the arcs to the source grid"
+            return "the lens leads less than half of the arcs to the source grid, or explains none"
         said = [str(self.test)]
         if self.demagnified:
             said.append("the lens hardly magnifies: the source is the arcs, shrunk")
@@ -121,6 +123,7 @@ def automated_fit(
     false_alarm: float = FALSE_ALARM,
     seed: int = 0,
     noise_correlation: np.ndarray | None = None,
+    pixel_scale: float | None = None,
 ) -> AutomatedFit:
     """Predict the lens, reconstruct the source, and optimise while the residuals are not noise.
 
@@ -143,6 +146,7 @@ def automated_fit(
         seed: Of the test's noise and of the starts.
         noise_correlation: Of the noise of neighbouring pixels, (k, k), for the test of the
             residuals, see `check_residuals`. The search takes pixels for independent, still.
+        pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
 
     Raises:
         ValueError: Bad input (see `check_observation`, `check_noise_correlation`), a lens model
@@ -151,15 +155,15 @@ def automated_fit(
         TypeError: `source_model` is neither of the two.
 
     Warns:
-        UserWarning: The system is unlike those that a network was trained on; part of the arcs'
-            flux comes from outside of the source grid; or the evidence is that of a matrix-free
-            engine, too rough to be optimised.
+        UserWarning: The predicted lens lies far outside of the priors; the system is unlike those
+            that a network was trained on; part of the arcs' flux comes from outside of the source
+            grid; or the evidence is that of a matrix-free engine, too rough to be optimised.
     """
     if int(max_rounds) != max_rounds or max_rounds < 0:
         raise ValueError(f"`max_rounds` must be an integer, 0 or more. Received: {max_rounds}")
     if not 0 < false_alarm < 1:
         raise ValueError(f"`false_alarm` must lie between 0 and 1. Received: {false_alarm}")
-    observation = check_single(image, noise, psf, np.zeros(7), mask, source_model)
+    observation = check_single(image, noise, psf, np.zeros(7), mask, source_model, pixel_scale)
     if noise_correlation is not None:
         check_noise_correlation(noise_correlation, observation.image.shape[-2:])
     _check_same_pixels(lens_model, source_model)
@@ -173,7 +177,17 @@ def automated_fit(
             "`lens_model` must predict seven finite parameters and their standard deviations. "
             f"Received: {predicted} and {spread}"
         )
-    predicted = posterior.support.nearest(predicted[None])[0]
+    nearest = posterior.support.nearest(predicted[None])[0]
+    # Predictions scatter about the edges by their error; a lens far beyond was meant otherwise.
+    if np.any(np.abs(nearest - predicted) > _FAR_BEYOND * spread):
+        warnings.warn(
+            "The predicted lens lies far outside of the priors, and is moved to their edge: widen "
+            f"`priors` if the lens may lie there. Received: {predicted.round(4).tolist()}, moved "
+            f"to {nearest.round(4).tolist()}",
+            UserWarning,
+            stacklevel=2,
+        )
+    predicted = nearest
     generator = np.random.default_rng(seed)
     rounds: list[Round] = []
     for number in range(int(max_rounds) + 1):
@@ -260,6 +274,9 @@ def _nothing_better(rounds: list[Round]) -> bool:
     """
     best = _best(rounds[:-1]) if len(rounds) > 2 else None
     if best is None or best.reconstruction is None:
+        return False
+    if best.demagnified and _best(rounds) is rounds[-1]:
+        # The first lens that magnifies may fit worse than the arcs themselves, shrunk.
         return False
     return rounds[-1].log_posterior - best.log_posterior < 0.5
 

@@ -14,6 +14,9 @@ from emcee.backends import HDFBackend
 from rim_lensing.whole_files import whole_file
 
 _DESCRIPTION = "description"
+_FREE = ("start",)
+"""What may change: an optimiser's answer differs in its last digit on another machine, and a chain
+that has begun has left its start behind."""
 
 
 class ChainFile:
@@ -31,6 +34,7 @@ class ChainFile:
     Raises:
         FileNotFoundError: There is no such folder; or, without a description, no such file.
         FileExistsError: The file holds a chain of something else; the message says what differs.
+            Where it started may differ.
         ValueError: It is not a file of this class.
     """
 
@@ -81,7 +85,7 @@ class ChainFile:
             ) from error
 
     def _compare(self, wanted: dict) -> None:
-        names = sorted(wanted.keys() | self.description.keys())
+        names = sorted((wanted.keys() | self.description.keys()) - set(_FREE))
         differ = [name for name in names if wanted.get(name) != self.description.get(name)]
         if differ:
             raise FileExistsError(

@@ -63,11 +63,12 @@ def optimise_lens(
     image,
     noise,
     psf,
-    start,
     source_model: SourceModel,
+    start,
     method: str | None = None,
     mask=None,
     priors: Priors | None = None,
+    pixel_scale: float | None = None,
 ) -> LensOptimum:
     """Find the most probable lens from one or more starts.
 
@@ -75,16 +76,18 @@ def optimise_lens(
         image: (m, m), lens light and background subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k).
-        start: A lens, or (starts, 7 or 8) of them: SIE or EPL, and external shear. What lies
-            outside of the priors is moved to their edge.
         source_model: A RIM (the likelihood of its source is maximised), or a linear inversion (its
             evidence is).
+        start: A lens, or (starts, 7 or 8) of them: SIE or EPL, and external shear. What lies
+            outside of the priors is moved to their edge. An EPL that starts isothermal needs the
+            array of 8.
         method: "lbfgs", by the gradient, the default with a RIM; "simplex" (Nelder and Mead
             1965), the paper's, and the default with a linear inversion, whose evidence has no
             cheap gradient. All starts go in lock-step: a batch of sources at every step.
         mask: True where a pixel is USED, (m, m).
         priors: Their ranges bound the search, and their smallest magnification tells a lens
             from none; by default those that the RIM was trained on, or `Priors()`.
+        pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
 
     Raises:
         ValueError: Bad input (see `check_observation`), an unknown method, or no start whose arcs
@@ -92,17 +95,19 @@ def optimise_lens(
         TypeError: `source_model` is neither of the two.
 
     Warns:
-        UserWarning: Every start ends at a lens that does not magnify; the system is unlike those
+        UserWarning: A start lies outside of the priors; every start ends at a lens that does not
+            magnify; the system is unlike those
             that the RIM was trained on; part of the arcs' flux comes from outside of the source
             grid; or the evidence is that of a matrix-free engine, too rough to be optimised.
     """
     began = time.perf_counter()
     starts = as_lens_array(start)
-    observation = check_single(image, noise, psf, starts[0], mask, source_model)
+    observation = check_single(image, noise, psf, starts[0], mask, source_model, pixel_scale)
     posterior = lens_posterior(source_model, observation, priors)
     method = method or default_method(posterior)
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}. Received: {method!r}")
+    starts = nearest_starts(posterior, starts)
     lenses, values, converged = maximise(posterior, starts, method)
     best, result = choose(posterior, source_model, lenses)
     if result is None:
@@ -135,7 +140,25 @@ def optimise_lens(
     )
 
 
-def check_single(image, noise, psf, lens, mask, source_model: SourceModel) -> Observation:
+def nearest_starts(posterior: LensPosterior, starts: np.ndarray) -> np.ndarray:
+    """Return the allowed lenses next to what a user gave, (k, 7 or 8); warn if one is moved."""
+    nearest = posterior.support.nearest(starts)
+    # To the rounding of float32, in which an edge may lie outside of itself.
+    moved = np.abs(nearest - starts).max(axis=1) > 1e-6
+    if moved.any():
+        warnings.warn(
+            "`start` lies outside of the priors, and is moved to their edge: widen `priors` if the "
+            f"lens may lie there. Received: {starts[moved][0].round(4).tolist()}, moved to "
+            f"{nearest[moved][0].round(4).tolist()}",
+            UserWarning,
+            stacklevel=3,
+        )
+    return nearest
+
+
+def check_single(
+    image, noise, psf, lens, mask, source_model: SourceModel, pixel_scale: float | None = None
+) -> Observation:
     """Check the observation of one system; raises as `check_observation`, and for a batch."""
     if np.ndim(image) != 2:
         raise ValueError(
@@ -150,6 +173,7 @@ def check_single(image, noise, psf, lens, mask, source_model: SourceModel) -> Ob
         mask,
         image_grid=source_model.image_grid,
         psf_side=source_model.psf_side,
+        pixel_scale=pixel_scale,
     )
 
 

@@ -22,7 +22,7 @@ from rim_lensing.inference.lens_chain import LensChain
 from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, lens_posterior
 from rim_lensing.inference.nuts_sampler import check_threads, nuts_sampler
 from rim_lensing.inference.observation import warn_outside_training
-from rim_lensing.inference.optimise import check_single
+from rim_lensing.inference.optimise import check_single, nearest_starts
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.inference.sampling_settings import MAX_STEPS, SAMPLERS, check_settings
 from rim_lensing.inference.source_coverage import check_source_coverage
@@ -51,6 +51,7 @@ def sample_lens_posterior(
     max_steps: int = MAX_STEPS,
     seed: int = 0,
     path: str | os.PathLike | None = None,
+    pixel_scale: float | None = None,
 ) -> LensChain:
     """Draw lenses from their posterior, until the draws can be trusted.
 
@@ -71,7 +72,8 @@ def sample_lens_posterior(
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k).
         source_model: A RIM, or a linear inversion.
         start: A lens at or near the best one, such as `automated_fit(...).lens`: SIE or EPL, and
-            external shear. What lies outside of the priors is moved to their edge.
+            external shear. What lies outside of the priors is moved to their edge. An EPL that
+            starts isothermal needs the array of 8. A chain that goes on does not look at it.
         mask: True where a pixel is USED, (m, m).
         priors: Their ranges bound the lens; by default those that the RIM was trained on, or
             `Priors()`.
@@ -84,6 +86,7 @@ def sample_lens_posterior(
         max_steps: Of every walker, those of interrupted runs included.
         seed: Of the random numbers.
         path: HDF5 file in which the chain is kept, one step after the other.
+        pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
 
     Raises:
         ValueError: Bad input (see `check_observation`), a start that leads the arcs to outside of
@@ -102,7 +105,7 @@ def sample_lens_posterior(
     lens = as_lens_array(start)
     if len(lens) != 1:
         raise ValueError(f"`start` must be one lens. Received: {len(lens)}")
-    observation = check_single(image, noise, psf, lens, mask, source_model)
+    observation = check_single(image, noise, psf, lens, mask, source_model, pixel_scale)
     posterior = lens_posterior(source_model, observation, priors).tempered(temperature)
     is_rim = isinstance(source_model, RIMReconstructor)
     if method == "nuts" and not is_rim:
@@ -113,16 +116,7 @@ def sample_lens_posterior(
         )
     if is_rim:
         warn_outside_training(observation, source_model.priors)
-    nearest = posterior.support.nearest(lens)[0]
-    # To the rounding of float32, in which an edge may lie outside of itself.
-    if np.abs(nearest - lens[0]).max() > 1e-6:
-        warnings.warn(
-            "`start` lies outside of the priors, and is moved to their edge: widen `priors` if the "
-            f"lens may lie there. Received: {lens[0].round(4).tolist()}, moved to "
-            f"{nearest.round(4).tolist()}",
-            UserWarning,
-            stacklevel=2,
-        )
+    nearest = nearest_starts(posterior, lens)[0]
     check_source_coverage(posterior.at(nearest), source_model.image_grid, source_model.source_grid)
     description = _describe(source_model, posterior)
     return sample_posterior(posterior, nearest, description, method, walkers, max_steps, seed, path)
@@ -165,6 +159,7 @@ def sample_posterior(
     with tempfile.TemporaryDirectory() as scratch:
         file = ChainFile(path or Path(scratch) / "chain.h5", description)
         if file.steps < max_steps:
+            start = np.array(file.description["start"])
             positions = _positions(posterior, start, walkers, seed)
             _run(file, posterior, positions, method, int(max_steps), seed)
         chain = LensChain.from_file(file)
@@ -231,7 +226,10 @@ def _interrupts_between_steps() -> Iterator[Callable[[], None]]:
 
 def _positions(posterior: LensPosterior, start: np.ndarray, walkers: int, seed: int) -> np.ndarray:
     """Return lenses close around the start, inside of the support, (walkers, p)."""
-    generator, width = np.random.default_rng(seed), _START_WIDTH * posterior.steps[-1]
+    generator = np.random.default_rng(seed)
+    width = np.minimum(
+        _START_WIDTH * posterior.steps[-1], _START_WIDTH * posterior.support.narrowest
+    )
     found = np.empty((0, len(start)))
     while len(found) < walkers:
         draws = start + width * generator.standard_normal((64 * walkers, len(start)))

@@ -146,6 +146,14 @@ def test_the_slope_of_the_evidence_is_one_sided_at_an_edge():
     np.testing.assert_allclose(slopes[0, 1:], expected[1:], rtol=1e-3)
 
 
+def test_a_strength_that_is_too_weak_for_double_precision_has_no_evidence():
+    """One such lens must not end a chain."""
+    inversion = SemilinearInversion(strength=1e-40, geometry=CONFIG)
+    with pytest.raises(np.linalg.LinAlgError):
+        inversion.reconstruct(lens=LENS, **data())
+    assert lens_posterior(inversion, observe(), PRIORS).log_posterior(LENS[None])[0] == -np.inf
+
+
 def test_a_strength_of_ones_own_is_kept():
     free = SemilinearInversion(geometry=CONFIG)
     strength = free.reconstruct(lens=LENS, uncertainties=False, **data()).strength
