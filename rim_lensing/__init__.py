@@ -23,6 +23,9 @@ _PUBLIC = {
     "LensChain": "rim_lensing.inference.lens_chain",
     "SemilinearInversion": "rim_lensing.inference.semilinear_inversion",
     "LinearReconstruction": "rim_lensing.inference.semilinear_inversion",
+    "Priors": "rim_lensing.simulation.priors",
+    "noise_correlation": "rim_lensing.inference.correlated_noise",
+    "read_image": "rim_lensing.io",
 }
 
 __all__ = ["__version__", *_PUBLIC]
