@@ -6,6 +6,9 @@ from scipy.signal import fftconvolve
 REACH = 3
 """Pixels: beyond, noise is taken for uncorrelated, and what is measured for lens light and sky."""
 
+MIN_PAIRS = 50
+"""Of pixels at a distance. The coefficient of so many independent pairs has an error of 0.14."""
+
 
 def noise_correlation(normalised: np.ndarray, blank: np.ndarray, reach: int = REACH) -> np.ndarray:
     """Measure how the noise of pixels hangs together, where there is nothing but noise.
@@ -16,12 +19,14 @@ def noise_correlation(normalised: np.ndarray, blank: np.ndarray, reach: int = RE
         reach: Largest distance along rows and columns.
 
     Returns:
-        Correlation coefficients by distance, (2 reach + 1, 2 reach + 1), 1 in the middle.
+        Correlation coefficients by distance, (2 reach + 1, 2 reach + 1), 1 in the middle, symmetric
+        about it. Fewer pairs are used the larger the distance; a coefficient that chance takes
+        beyond -1 or 1 is set to that.
 
     Raises:
         ValueError: The two are not images of one shape; the image over noise is not finite, or
-            everywhere the same, where it is blank; too few blank pixels for some distance; a
-            `reach` that is no integer from 0 to m - 1.
+            everywhere the same, where it is blank; less than MIN_PAIRS pairs of blank pixels at
+            some distance; a `reach` that is no integer from 0 to m - 1.
     """
     normalised, blank = np.asarray(normalised, "float64"), np.asarray(blank, bool)
     if normalised.ndim != 2 or normalised.shape != blank.shape:
@@ -45,10 +50,13 @@ def noise_correlation(normalised: np.ndarray, blank: np.ndarray, reach: int = RE
     values = np.where(blank, normalised, 0)
     values = np.where(blank, values - values.sum() / used.sum(), 0)
     pairs, products = (_correlate(each, int(reach)) for each in (used, values))
-    if pairs.min() < 0.5:
+    # The sums are whole numbers, but for the rounding of the Fourier transforms.
+    fewest = round(pairs.min())
+    if fewest < MIN_PAIRS:
         raise ValueError(
-            f"`blank` must have pairs of pixels at every distance up to {reach}. Received: "
-            f"{blank.sum()} pixels"
+            f"`blank` must have at least {MIN_PAIRS} pairs of pixels at every distance up to "
+            f"{reach}, or chance makes the coefficients: find more blank sky, or lower `reach`. "
+            f"Received: {blank.sum()} pixels, with {fewest} pairs at one of the distances"
         )
     if np.ptp(normalised[blank]) == 0:
         raise ValueError(
@@ -56,7 +64,7 @@ def noise_correlation(normalised: np.ndarray, blank: np.ndarray, reach: int = RE
             f"{normalised[blank][0]:g} everywhere"
         )
     covariance = products / pairs
-    return covariance / covariance[reach, reach]
+    return np.clip(covariance / covariance[reach, reach], -1, 1)
 
 
 def check_noise_correlation(correlation: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -67,8 +75,8 @@ def check_noise_correlation(correlation: np.ndarray, shape: tuple[int, int]) -> 
         shape: Of the images that it is for.
 
     Raises:
-        ValueError: It is not square with an odd side, not finite, not 1 in the middle, or larger
-            than the image.
+        ValueError: It is not square with an odd side, not finite, not 1 in the middle, beyond -1
+            or 1 somewhere, not symmetric about the middle, or larger than the image.
     """
     correlation = np.asarray(correlation, "float64")
     side = len(correlation) if correlation.ndim else 0
@@ -83,6 +91,19 @@ def check_noise_correlation(correlation: np.ndarray, shape: tuple[int, int]) -> 
         raise ValueError(
             "`noise_correlation` must be 1 in the middle: divide a covariance by its variance. "
             f"Received: {middle:g}"
+        )
+    largest = np.max(np.abs(correlation))
+    if largest > 1 + 1e-6:
+        raise ValueError(
+            "`noise_correlation` must have no coefficient beyond -1 or 1. Received: one of size "
+            f"{largest:g}"
+        )
+    difference = np.max(np.abs(correlation - correlation[::-1, ::-1]))
+    if difference > 1e-6:
+        raise ValueError(
+            "`noise_correlation` must be symmetric about the middle, C(d) = C(-d): a pair of "
+            "pixels is as far apart seen from either. Received: coefficients of opposite distances "
+            f"that differ by {difference:.3g}"
         )
     if side > min(shape):
         raise ValueError(
@@ -104,8 +125,8 @@ def correlate_noise(white: np.ndarray, correlation: np.ndarray) -> np.ndarray:
         (batch, m, m).
 
     Raises:
-        ValueError: `white` is no batch of images; `correlation` is not square with an odd side,
-            not finite, not 1 in the middle, or larger than the image.
+        ValueError: `white` is no batch of images; `correlation` is none, see
+            `check_noise_correlation`.
     """
     white = np.asarray(white)
     if white.ndim != 3:
