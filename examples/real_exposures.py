@@ -1,6 +1,7 @@
 """Exposures of real lenses: reading them, and taking off the light of the lens galaxy."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from rim_lensing.io import cutout, offset_in_cutout, read_image
 from rim_lensing.lensing.grids import PixelGrid
 
 HST = "SDSSJ1630+4520_F555W"
+_HST_NAME = "slacs_j1630"
 _SMOOTHING = 0.07
 """arcsec: arcs are looked for in an image smoothed by this."""
 
@@ -49,6 +51,30 @@ class Exposure:
     published: rl.LensParameters | None = None
 
 
+def find_exposure(folder: Path) -> tuple[str, Callable[[Path], Exposure]]:
+    """Return the name of the lens whose files a folder holds, and what reads them.
+
+    Raises:
+        FileNotFoundError: One of the three files of SDSS J1630+4520 is missing, or there are none
+            of them, and not just one FITS file either.
+    """
+    hst = [f"image_{HST}.h5", f"psf_{HST}.h5", f"result_{HST}.json"]
+    missing = [name for name in hst if not (folder / name).exists()]
+    if not missing:
+        return _HST_NAME, read_hst
+    if len(missing) < len(hst):
+        raise FileNotFoundError(
+            f"FOLDER must hold {', '.join(hst)}. Received: {folder} without {', '.join(missing)}"
+        )
+    files = euclid_files(folder)
+    if len(files) != 1:
+        raise FileNotFoundError(
+            f"FOLDER must hold {', '.join(hst)}, or one FITS file that is no mask. Received: "
+            f"{folder} with {', '.join(file.name for file in files) or 'neither'}"
+        )
+    return _euclid_name(files[0]), read_euclid
+
+
 def read_hst(folder: Path) -> Exposure:
     """Read SDSS J1630+4520, with +x along growing right ascension, as its model has it."""
     with h5py.File(folder / f"image_{HST}.h5") as file:
@@ -64,7 +90,7 @@ def read_hst(folder: Path) -> Exposure:
         "kwargs_lens"
     ]
     return Exposure(
-        name="slacs_j1630",
+        name=_HST_NAME,
         # The first column has the largest right ascension: mirror.
         image=image[:, ::-1],
         noise=noise[:, ::-1],
@@ -102,7 +128,7 @@ def read_euclid(folder: Path) -> Exposure:
     if others.exists():
         bad |= read_image(others, "MASK").array > 0
     return Exposure(
-        name=f"euclid_{path.name.split('_')[0]}",
+        name=_euclid_name(path),
         image=image.array,
         noise=np.where(bad, np.inf, noise.array),
         psf=psf.array / psf.array.sum(),
@@ -110,6 +136,10 @@ def read_euclid(folder: Path) -> Exposure:
         masked_centre=0.25,
         side=64,
     )
+
+
+def _euclid_name(path: Path) -> str:
+    return f"euclid_{path.name.split('_')[0]}"
 
 
 class SersicFit:

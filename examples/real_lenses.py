@@ -12,6 +12,11 @@ FOLDER holds either of
 The light of the lens galaxy is fitted and subtracted, the noise map is scaled to the scatter of the
 blank sky, and the lens CNN, Algorithm 1 and, with --steps, a Markov chain do the rest; nothing of
 the other model enters. Needs lenstronomy, for the light, too.
+
+Into DIR go, at the end, NAME_light.png, NAME_rounds.png, NAME.png, NAME.fits and, with --steps,
+NAME_corner.png; earlier ones are replaced with --overwrite alone. The chain is kept in
+NAME_chain.h5, step by step, and is never replaced: killed, the same command goes on with it, and
+after the end the same with more --steps and --overwrite.
 """
 
 import argparse
@@ -23,20 +28,19 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from real_exposures import (
-    HST,
     Exposure,
     SersicFit,
     around,
-    euclid_files,
-    read_euclid,
-    read_hst,
+    find_exposure,
     subtract_lens_light,
 )
 
 import rim_lensing as rl
+from rim_lensing.commands.results import add_output_options, check_output
 from rim_lensing.figures import lens_fit
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing.program import run
 
 CENTRE = (-0.2, 0.2)
 """arcsec: where the search may put the mass. The networks' own prior, 0.05, is the half pixel by
@@ -137,26 +141,23 @@ def draw_light(image: np.ndarray, light: np.ndarray, noise: np.ndarray, width: f
     return figure
 
 
-def main():
+def main(arguments=None) -> int:
     """Read, subtract, predict, fit, compare, draw."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=4, help="of Algorithm 1, at most (default 4)")
     parser.add_argument("--steps", type=int, default=0, help="of a Markov chain (default: none)")
-    parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args()
+    add_output_options(parser)
+    options = parser.parse_args(arguments)
     if options.rounds < 0 or not (options.steps == 0 or options.steps >= 10):
         parser.error("--rounds must be 0 or more, and --steps 0 or at least 10")
-    is_hst = (options.folder / f"image_{HST}.h5").exists()
-    if not is_hst and len(files := euclid_files(options.folder)) != 1:
-        parser.error(
-            f"FOLDER must hold image_{HST}.h5, or one FITS file that is no mask. Received: "
-            f"{options.folder} with {[file.name for file in files] or 'neither'}"
-        )
+    name, read = find_exposure(options.folder)
+    ends = ["_light.png", "_rounds.png", ".png", ".fits"] + ["_corner.png"] * (options.steps > 0)
+    check_output(options, [name + end for end in ends])
     options.output.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
 
-    exposure = (read_hst if is_hst else read_euclid)(options.folder)
+    exposure = read(options.folder)
     clean, galaxy, correlation = subtract_lens_light(exposure)
     system, origin = around(clean, *galaxy[:2])
     galaxy[:2] -= origin
@@ -190,8 +191,9 @@ def main():
         Estimate("CNN", lens, lens + std * generator.standard_normal((DRAWS, len(lens)))),
         Estimate("Algorithm 1", fit.lens),
     ]
+    chain = None
     if options.steps:
-        chain = sample(data, rim, fit.lens, priors, options, system.name)
+        chain = sample(data, rim, fit.lens, priors, options, name)
         estimates.append(Estimate("chain", chain.mean, chain.samples))
     if system.published is None:
         other = fit_with_lenstronomy(seen, galaxy, system.noise, generator)
@@ -214,8 +216,9 @@ def main():
             )
     print(f"if pixels were independent: {rl.check_residuals(fit.reconstruction, rim)}")
 
+    # Not before: what an interrupted run had written would stand in the way of the next.
     draw_light(seen.image, seen.image - system.image, system.noise, grid.width).savefig(
-        options.output / f"{system.name}_light.png", dpi=90
+        options.output / f"{name}_light.png", dpi=90
     )
     lens_fit(
         [
@@ -223,9 +226,12 @@ def main():
             for title, result in rows.items()
             if result is not None
         ]
-    ).savefig(options.output / f"{system.name}_rounds.png", dpi=90)
-    fit.reconstruction.plot().savefig(options.output / f"{system.name}.png", dpi=110)
-    fit.reconstruction.to_fits(options.output / f"{system.name}.fits", overwrite=True)
+    ).savefig(options.output / f"{name}_rounds.png", dpi=90)
+    fit.reconstruction.plot().savefig(options.output / f"{name}.png", dpi=110)
+    if chain:
+        chain.corner().savefig(options.output / f"{name}_corner.png")
+    fit.reconstruction.to_fits(options.output / f"{name}.fits", overwrite=True)
+    return 0
 
 
 def sample(data: dict, model, start: np.ndarray, priors, options, name: str) -> rl.LensChain:
@@ -241,9 +247,8 @@ def sample(data: dict, model, start: np.ndarray, priors, options, name: str) -> 
             path=options.output / f"{name}_chain.h5",
         )
     print(f"chain, {chain.seconds:.0f} s: {chain.verdict}")
-    chain.corner().savefig(options.output / f"{name}_corner.png")
     return chain
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "interrupted; the same command goes on with the chain, if there is one")
