@@ -1,15 +1,27 @@
 """A lens model for images on finer pixels than its network was trained on."""
 
+from dataclasses import is_dataclass, replace
+
 import numpy as np
 
 from rim_lensing.inference.correlated_noise import check_noise_correlation
-from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE, check_image
+from rim_lensing.inference.observation import check_image
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.simulation.framing import resampling_matrix
+
+SAME_PIXELS = 0.01
+"""Pixels that differ from a model's own by no more than this fraction are not averaged."""
+
+_LENGTHS = ("theta_E", "x", "y")
 
 
 class RebinnedLensModel:
     """Predicts the lens of an image on finer pixels: the image is rebinned first, see `rebin`.
+
+    Pixels of the model's own size, to SAME_PIXELS in either direction, are not averaged: the model
+    sees them as its own, and the lengths that it predicts are multiplied by the ratio of the two
+    scales. Nothing is lost, for lensing knows no length but the pixel.
 
     Args:
         model: A lens CNN, or what else has an `image_grid` and predicts.
@@ -18,13 +30,14 @@ class RebinnedLensModel:
             `noise_correlation` measures it in blank sky; by default they are independent.
 
     Raises:
-        ValueError: These pixels are larger than the model's, or the correlation is none (see
-            `check_noise_correlation`).
+        ValueError: These pixels are larger than the model's by more than SAME_PIXELS, or the
+            correlation is none (see `check_noise_correlation`).
     """
 
     def __init__(self, model, image_grid: PixelGrid, noise_correlation: np.ndarray | None = None):
         """Keep all three."""
-        if image_grid.pixel_scale > model.image_grid.pixel_scale * (1 + PIXEL_SCALE_TOLERANCE):
+        ratio = image_grid.pixel_scale / model.image_grid.pixel_scale
+        if ratio > 1 + SAME_PIXELS:
             raise ValueError(
                 "`image_grid` must not have larger pixels than the lens model's, "
                 f'{model.image_grid.pixel_scale:g}": averaging cannot sharpen an image. '
@@ -34,6 +47,12 @@ class RebinnedLensModel:
             side = image_grid.side
             noise_correlation = check_noise_correlation(noise_correlation, (side, side))
         self.model, self.image_grid = model, image_grid
+        # Not abs(ratio - 1), which rounding may put on the other side of the bound.
+        same = 1 - SAME_PIXELS <= ratio <= 1 + SAME_PIXELS
+        self._length_factor = ratio if same else 1.0
+        self._seen_grid = (
+            PixelGrid(image_grid.side, model.image_grid.pixel_scale) if same else image_grid
+        )
         self.noise_correlation = noise_correlation
 
     def predict(self, image, noise, psf, mask=None):
@@ -42,7 +61,8 @@ class RebinnedLensModel:
         Args:
             image: (m, m), on `image_grid`, lens light and background subtracted, in any unit.
             noise: rms in the image's unit: a number or a map (m, m).
-            psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k).
+            psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k)
+                on `image_grid`.
             mask: True where a pixel is USED, (m, m).
 
         Raises:
@@ -58,11 +78,25 @@ class RebinnedLensModel:
             seen.image[0],
             seen.noise[0],
             seen.psf[0],
-            self.image_grid,
+            self._seen_grid,
             self.model.image_grid,
             self.noise_correlation,
         )
-        return self.model.predict(image, noise, psf)
+        prediction = self.model.predict(image, noise, psf)
+        if self._length_factor == 1:
+            return prediction
+        return _with_lengths_times(self._length_factor, prediction)
+
+
+def _with_lengths_times(factor: float, prediction):
+    """Return a `LensPrediction`, or (lens, std), with its lengths multiplied; all are (..., 7)."""
+    factors = np.array([factor if name in _LENGTHS else 1 for name in PARAMETER_NAMES], "float32")
+    # Not isinstance: the module of `LensPrediction` imports this one, and TensorFlow.
+    if not is_dataclass(prediction):
+        return tuple(values * factors for values in prediction)
+    # Intervals are multiples of the standard deviation.
+    names = ("lens", "std", "aleatoric", "epistemic", "samples")
+    return replace(prediction, **{name: getattr(prediction, name) * factors for name in names})
 
 
 def rebin(
@@ -86,8 +120,7 @@ def rebin(
         noise: rms, (m, m); infinite where masked.
         kernel: PSF on the old pixels, (k, k), k odd.
         old: The image's pixels.
-        new: n of them a side, no smaller than the old ones; as large, if they are by a hair.
-
+        new: n of them a side, no smaller than the old ones.
         noise_correlation: Of old pixels by their distance, (j, j), 1 in the middle; by default they
             are independent. Drizzled ones are not, and the mean of 2 x 2 that correlate by 0.4 with
             their neighbours scatters half as much again as in quadrature.
@@ -97,8 +130,14 @@ def rebin(
         side that does not exceed the image's.
 
     Raises:
-        ValueError: With this correlation the mean of some pixels would have no positive variance.
+        ValueError: The new pixels are smaller, or with this correlation the mean of some pixels
+            would have no positive variance.
     """
+    if new.pixel_scale < old.pixel_scale:
+        raise ValueError(
+            f"`new` must not have smaller pixels than `old`, {old}: averaging cannot sharpen an "
+            f"image. Received: {new}"
+        )
     weights, used = _overlaps(old, new), np.isfinite(noise)
     covered = weights @ used.astype("float64") @ weights.T
     kept = covered >= 0.5
@@ -147,7 +186,6 @@ def _variance(weights: np.ndarray, noise: np.ndarray, correlation: np.ndarray) -
 
 def _overlaps(old: PixelGrid, new: PixelGrid) -> np.ndarray:
     """Return which fraction of each new pixel each old one covers along an axis, (new, old)."""
-    # A scale from a FITS header may be a rounding error above the model's, and a ratio of equal
-    # scales one below 1, where `resampling_matrix` interpolates, with negative weights.
-    step = max(new.pixel_scale / old.pixel_scale, 1.0)
+    # At least 1: below, `resampling_matrix` interpolates, with negative weights.
+    step = new.pixel_scale / old.pixel_scale
     return resampling_matrix(old.side, (old.side - 1) / 2, new.side * step / 2, new.side)

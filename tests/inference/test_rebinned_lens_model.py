@@ -205,13 +205,89 @@ def test_model_is_given_the_noise_of_correlated_pixels():
 
 
 def test_refuses_larger_pixels_and_batches():
-    with pytest.raises(ValueError, match="must not have larger pixels"):
-        RebinnedLensModel(Recorder(), PixelGrid(32, 0.2))
+    for scale in (0.1011, 0.2):
+        with pytest.raises(ValueError, match="must not have larger pixels"):
+            RebinnedLensModel(Recorder(), PixelGrid(32, scale))
     with pytest.raises(ValueError, match="one image"):
         RebinnedLensModel(Recorder(), OLD).predict(np.zeros((2, 130, 130)), 0.1, 0.07)
 
 
-def test_scale_of_a_header_is_the_models_own_to_rounding():
-    recorder, image = Recorder(), gaussian_in_pixels(NEW, 0.4)
-    RebinnedLensModel(recorder, PixelGrid(64, 0.1 + 1e-9)).predict(image, 0.1, 0.07)
-    np.testing.assert_allclose(recorder.given[0], image / image.max(), rtol=1e-6)
+def test_refuses_to_rebin_to_smaller_pixels():
+    with pytest.raises(ValueError, match="`new` must not have smaller pixels"):
+        rebin(np.ones((9, 9)), np.ones((9, 9)), DELTA, PixelGrid(9, 0.1001), PixelGrid(9, 0.1))
+
+
+@pytest.mark.parametrize("scale", [0.1 - 1e-9, 0.1 + 1e-9, 0.0992, 0.1008])
+@pytest.mark.parametrize("side", [60, 64, 70])
+def test_an_image_on_pixels_of_nearly_the_models_size_is_not_averaged(scale, side):
+    recorder, grid = Recorder(), PixelGrid(side, scale)
+    x, y = grid.coordinates()
+    image = np.exp(-0.5 * ((x - 0.3) ** 2 + y**2) / 0.4**2)
+    noise = 0.1 + 0.01 * np.arange(side)[:, None] / side + np.zeros((side, side))
+    kernel = gaussian_in_pixels(PixelGrid(9, scale), 0.1)
+    RebinnedLensModel(recorder, grid).predict(image, noise, kernel / kernel.sum())
+    both = min(side, 64)
+    given, old = slice((64 - both) // 2, (64 + both) // 2), slice((side - both) // 2, None)
+    old = slice(old.start, old.start + both)
+    pairs = zip(recorder.given[:2], (image, noise), strict=True)
+    for seen, wanted in pairs:
+        np.testing.assert_allclose(
+            seen[given, given], wanted[old, old] / image.max(), rtol=1e-5, atol=1e-7
+        )
+    assert np.isfinite(recorder.given[1]).sum() == both**2
+    np.testing.assert_allclose(recorder.given[2], kernel / kernel.sum(), rtol=1e-5)
+
+
+class RingModel:
+    """A lens model that measures a ring: its radius, centre, and the width of the PSF as an error.
+
+    Everything in the pixels that it takes for its own, as a network does.
+    """
+
+    image_grid = NEW
+
+    def predict(self, image, noise, psf, mask=None):
+        x, y = self.image_grid.coordinates()
+        weight = np.where(np.isfinite(noise), image, 0) / image.sum()
+        centre = np.sum(weight * x), np.sum(weight * y)
+        radius = np.sum(weight * np.hypot(x - centre[0], y - centre[1]))
+        wide, _ = PixelGrid(len(psf), self.image_grid.pixel_scale).coordinates()
+        error = np.sqrt(np.sum(psf * wide**2))
+        return np.array([radius, 0.1, 0.2, *centre, 0.3, 0.4]), np.full(7, error)
+
+
+@pytest.mark.parametrize("scale", [0.099, 0.0995, 0.1, 0.1005, 0.101])
+def test_lengths_are_those_of_the_images_own_pixels(scale):
+    """Else a ring on pixels that are larger by 1% comes out smaller by 1%."""
+    grid = PixelGrid(64, scale)
+    x, y = grid.coordinates()
+    image = np.exp(-0.5 * ((np.hypot(x - 0.2, y + 0.1) - 1.5) / 0.15) ** 2)
+    lens, std = RebinnedLensModel(RingModel(), grid).predict(image, 0.01, 0.3)
+    # A ring of this breadth has its mean radius outside of its brightest one.
+    wanted = [1.5 + 0.15**2 / 1.5, 0.1, 0.2, 0.2, -0.1, 0.3, 0.4]
+    np.testing.assert_allclose(lens, wanted, atol=5e-4)
+    # The PSF is sampled at the pixels' middles, and ends at four sigma.
+    np.testing.assert_allclose(std[[0, 3, 4]], 0.3, rtol=2e-3)
+    np.testing.assert_allclose(std[[1, 2, 5, 6]], 0.3 * 0.1 / scale, rtol=2e-3)
+
+
+def test_all_of_a_lens_cnns_prediction_is_scaled():
+    from rim_lensing.inference.lens_predictor import LensPrediction
+
+    ones = np.ones(7, "float32")
+    plain = LensPrediction(ones, ones, ones, ones, np.ones((32, 7), "float32"), [ones, 2 * ones])
+
+    class Predictor(Recorder):
+        def predict(self, image, noise, psf, mask=None):
+            return plain
+
+    image = gaussian_in_pixels(NEW, 0.4)
+    seen = RebinnedLensModel(Predictor(), PixelGrid(64, 0.101)).predict(image, 0.1, 0.07)
+    factors = np.array([1.01, 1, 1, 1.01, 1.01, 1, 1])
+    for name in ("lens", "std", "aleatoric", "epistemic", "samples"):
+        found = getattr(seen, name)
+        np.testing.assert_allclose(found, factors * getattr(plain, name), rtol=1e-6)
+        assert found.dtype == "float32"
+    np.testing.assert_allclose(seen.interval(), factors * plain.interval(), rtol=1e-6)
+    # Averaged pixels are the model's own.
+    assert RebinnedLensModel(Predictor(), OLD).predict(np.ones((130, 130)), 0.1, 0.07) is plain
