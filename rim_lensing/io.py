@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     from rim_lensing.inference.result import Reconstruction
 
-_SCALE_KEYWORDS = ("PIXSCALE", "PIXSCAL1", "PIXSCAL2", "PIXSCAX", "PIXSCAY", "SECPIX", "D001SCAL")
+_SCALE_KEYWORDS = (
+    *("PIXSCALE", "PIXSCAL1", "PIXSCAL2", "PIXSCAX", "PIXSCAY", "SECPIX", "D001SCAL"),
+    # Of STPSF's (WebbPSF's) kernels.
+    "PIXELSCL",
+)
 _SQUARE_TOLERANCE = 0.01
 _LENS_CARDS = dict(
     zip(
@@ -25,6 +29,13 @@ _LENS_CARDS = dict(
         strict=True,
     )
 )
+
+_LINEAR_CARDS = {
+    "strength": ("STRENGTH", "of the prior, image unit ^ -2"),
+    "log_evidence": ("LOGEV", "log evidence, data in the image's unit"),
+    "log_evidence_error": ("LOGEVERR", "standard error of LOGEV"),
+}
+"""Of a `LinearReconstruction`."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +69,24 @@ def read_image(
     """Read a 2-D image, a noise map, a mask or a PSF from a FITS file.
 
     The pixel scale is that of the celestial WCS (CD or PC matrix, CDELT), or else of a linear one
-    in arcsec, or of a keyword like PIXSCALE or SECPIX (arcsec), or PIXAR_A2 (arcsec^2).
+    in arcsec, or of a keyword like PIXSCALE or SECPIX (arcsec), or PIXAR_A2 (arcsec^2). Tables of
+    distortion in other extensions, as HST's FLT and FLC files have them, are read with the WCS, but
+    not kept in `header`.
 
     Args:
         path: The file, may be compressed.
-        extension: Name or number (also as digits). By default the primary image, or else the one
-            named SCI, or else the only one.
+        extension: Name or number (also as digits), or name and version (EXTVER): "SCI,1". By
+            default the primary image, or else the one named SCI, or else the only one.
         pixel_scale: arcsec; instead of the header's, which is then not looked at.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is not a FITS file; there is no such extension, or none or several that could
-            be meant (the message has the list); it holds no 2-D image; its pixels are not square.
+            be meant (the message has the list); it holds no 2-D image; its pixels are not square;
+            its WCS cannot be read and `pixel_scale` is not given.
+
+    Warns:
+        UserWarning: The WCS cannot be read, and is left out, as `pixel_scale` is given.
     """
     from astropy.io import fits
 
@@ -97,8 +114,29 @@ def read_image(
             raise ValueError(
                 f"{label} must be a 2-D image. Received: shape {array.shape}, type {array.dtype}"
             )
-        scale = _pixel_scale(source, label) if pixel_scale is None else float(pixel_scale)
-        return FitsImage(array.astype("float64"), scale, _kept_cards(source))
+        wcs, cards = None, fits.Header()
+        try:
+            wcs = _celestial(source, file)
+            if wcs is not None:
+                cards = wcs.to_header(relax=True)
+        # Of what it cannot read astropy raises AssertionError, KeyError, ValueError and others.
+        except Exception as error:
+            if pixel_scale is None:
+                raise ValueError(
+                    f"The WCS of {label} must be one that astropy can read, or `pixel_scale` (on "
+                    "the command line --pixel-scale) be given, and it is left out. Received: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+            warnings.warn(
+                f"The WCS of {label} cannot be read, and is left out: "
+                f"{type(error).__name__}: {error}",
+                UserWarning,
+                stacklevel=2,
+            )
+        if "BUNIT" in source:
+            cards["BUNIT"] = source["BUNIT"]
+        scale = _pixel_scale(source, wcs, label) if pixel_scale is None else float(pixel_scale)
+        return FitsImage(array.astype("float64"), scale, cards)
 
 
 def cutout(array: np.ndarray, side: int, centre: tuple[float, float] | None = None) -> np.ndarray:
@@ -128,9 +166,11 @@ def write_reconstruction(
 
     The primary image is the source, in a linear WCS in arcsec around the origin of the lens model.
     Extensions: MODEL, DATA, RESIDUAL, NOISE (these with the cards of `header`), SOURCE_HISTORY and
-    CHI2_HISTORY (a value per step of the method) and PSF. Masked pixels are NaN in DATA and
-    RESIDUAL and infinite in NOISE. The primary header has the lens parameters, the name of the
-    model, chi^2 per pixel and the pixel scales.
+    CHI2_HISTORY (a value per step of the method) and PSF; of a linear inversion with uncertainties
+    SOURCE_STD, too. Masked pixels are NaN in DATA and RESIDUAL and infinite in NOISE. The primary
+    header has the lens parameters, the name of the model, chi^2 per pixel and the pixel scales; of
+    a linear inversion also the strength of its prior (STRENGTH), the log evidence (LOGEV) and, of a
+    matrix-free engine, its standard error (LOGEVERR).
 
     The file is complete or not there: it is written under another name and renamed.
 
@@ -164,6 +204,10 @@ def write_reconstruction(
     units.append(fits.ImageHDU(result.history, name="SOURCE_HISTORY"))
     units.append(fits.ImageHDU(np.asarray(result.chi2_history), name="CHI2_HISTORY"))
     units.append(fits.ImageHDU(result.psf, name="PSF"))
+    source_std = getattr(result, "source_std", None)
+    if source_std is not None:
+        units.append(fits.ImageHDU(source_std, name="SOURCE_STD"))
+        units[-1].header["PIXSCALE"] = (result.source_pixel_scale, "arcsec")
     with whole_file(path) as temporary:
         fits.HDUList(units).writeto(temporary, overwrite=True)
 
@@ -171,13 +215,18 @@ def write_reconstruction(
 def _choose(file, path: Path, extension: int | str | None):
     """Return the HDU that is meant, and what to call it in messages."""
     images = [i for i, unit in enumerate(file) if unit.is_image and unit.header.get("NAXIS", 0)]
-    names = [f"{i} {unit.name or '(no name)'}" for i, unit in enumerate(file)]
+    names = [f"{i} {_name(unit) or '(no name)'}" for i, unit in enumerate(file)]
     listed = f"It has: {', '.join(names)}."
     if extension is not None:
-        if isinstance(extension, str) and extension.isdigit():
-            extension = int(extension)
+        wanted = extension
+        if isinstance(extension, str):
+            name, _, version = (part.strip() for part in extension.partition(","))
+            if extension.isdigit():
+                wanted = int(extension)
+            elif version.isdigit():
+                wanted = (name, int(version))
         try:
-            index = file.index_of(extension)
+            index = file.index_of(wanted)
             unit = file[index]
         except (KeyError, IndexError):
             raise ValueError(f"{path} has no extension {extension!r}. {listed}") from None
@@ -194,12 +243,16 @@ def _choose(file, path: Path, extension: int | str | None):
         unit = file[index]
     if index not in images:
         raise ValueError(f"Extension {extension!r} of {path} is not an image. {listed}")
-    return unit, f"{path}[{unit.name or index}]"
+    return unit, f"{path}[{_name(unit) or index}]"
 
 
-def _pixel_scale(header: "Header", label: str) -> float | None:
-    """Return arcsec per pixel, None if the header does not tell."""
-    wcs = _celestial(header)
+def _name(unit) -> str:
+    """Return what a user calls an HDU: its name, with the version where it is not the first."""
+    return unit.name if unit.ver == 1 else f"{unit.name},{unit.ver}"
+
+
+def _pixel_scale(header: "Header", wcs, label: str) -> float | None:
+    """Return arcsec per pixel, None if neither the celestial WCS nor the header tells."""
     if wcs is not None:
         from astropy.wcs.utils import proj_plane_pixel_scales
 
@@ -223,27 +276,21 @@ def _pixel_scale(header: "Header", label: str) -> float | None:
     return float(scales.mean())
 
 
-def _celestial(header: "Header"):
-    """Return the celestial WCS of a header, None if there is none."""
+def _celestial(header: "Header", file):
+    """Return the celestial WCS of a header, None if there is none.
+
+    Args:
+        header: Of one of the HDUs.
+        file: All of them: tables of distortion are extensions of their own.
+    """
     from astropy.wcs import WCS, FITSFixedWarning
 
     if not str(header.get("CTYPE1", "")).strip():
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
-        wcs = WCS(header, naxis=2)
+        wcs = WCS(header, fobj=file, naxis=2)
     return wcs if wcs.has_celestial else None
-
-
-def _kept_cards(header: "Header") -> "Header":
-    """Return the WCS, as the standard writes it, and the unit."""
-    from astropy.io import fits
-
-    wcs = _celestial(header)
-    kept = fits.Header() if wcs is None else wcs.to_header(relax=True)
-    if "BUNIT" in header:
-        kept["BUNIT"] = header["BUNIT"]
-    return kept
 
 
 def _source_header(result: "Reconstruction", image_header: "Header | None") -> "Header":
@@ -264,6 +311,11 @@ def _source_header(result: "Reconstruction", image_header: "Header | None") -> "
     header["CHI2"] = (float(result.chi2), "chi^2 per used pixel")
     header["IMGSCALE"] = (result.image_pixel_scale, "arcsec per pixel of the image")
     header["SRCSCALE"] = (result.source_pixel_scale, "arcsec per pixel of the source")
+    for name, (card, comment) in _LINEAR_CARDS.items():
+        value = getattr(result, name, 0.0)
+        # No RIM has one, the exact engine's evidence has no error, and FITS has no NaN.
+        if value != 0 and np.isfinite(value):
+            header[card] = (float(value), comment)
     for name, value in zip(_LENS_CARDS, result.lens, strict=False):
         if np.isnan(value):  # A lensing matrix was given instead.
             continue

@@ -81,6 +81,7 @@ def test_reads_any_number_type_as_native_floats(tmp_path, dtype):
         fits.Header({"PIXSCALE": 0.1}),
         fits.Header({"PIXSCAX": 0.1, "PIXSCAY": 0.1}),
         fits.Header({"SECPIX": 0.1}),
+        fits.Header({"PIXELSCL": 0.1}),
         fits.Header({"PIXAR_A2": 0.01}),
     ],
 )
@@ -103,6 +104,48 @@ def test_refuses_pixel_scales(tmp_path, cards, message):
     with pytest.raises(ValueError, match=message):
         read_image(path)
     assert read_image(path, pixel_scale=0.1).pixel_scale == 0.1
+
+
+def flt_file(path, tables=(1, 1), **options):
+    """Write two chips with tables of distortion, as HST's FLT files have them."""
+    units = [fits.PrimaryHDU()]
+    for version in (1, 2):
+        header = sky_header(**ROTATED)
+        for axis in (1, 2):
+            header[f"CPDIS{axis}"] = "LOOKUP"
+            for card in (f"EXTVER: {version}", "NAXES: 2", "AXIS.1: 1", "AXIS.2: 2"):
+                header.append((f"DP{axis}", card), end=True)
+        units.append(fits.ImageHDU(np.full((30, 40), float(version)), header, name="SCI"))
+        units[-1].ver = version
+    for version, _ in enumerate(tables, start=1):
+        units.append(fits.ImageHDU(np.full((4, 4), 0.01, "float32"), name="WCSDVARR"))
+        units[-1].ver = version
+        for key, value in (("CRPIX", 1.0), ("CRVAL", 1.0), ("CDELT", 10.0)):
+            units[-1].header[f"{key}1"] = units[-1].header[f"{key}2"] = value
+    fits.HDUList(units).writeto(path, **options)
+    return path
+
+
+def test_reads_a_file_with_tables_of_distortion(tmp_path):
+    path = flt_file(tmp_path / "flt.fits")
+    for extension, value in (("SCI,1", 1), ("sci, 2", 2), ("SCI", 1)):
+        image = read_image(path, extension)
+        assert image.array[0, 0] == value
+        assert image.pixel_scale == pytest.approx(0.1, rel=1e-6)
+        assert image.header["CTYPE1"] == "RA---TAN" and "CPDIS1" not in image.header
+    for extension, message in ((None, "several images.*1 SCI, 2 SCI,2"), ("SCI,3", "no extension")):
+        with pytest.raises(ValueError, match=message):
+            read_image(path, extension)
+
+
+def test_a_wcs_that_cannot_be_read_is_left_out_if_the_pixel_scale_is_given(tmp_path):
+    path = flt_file(tmp_path / "flt.fits", tables=())
+    with pytest.raises(ValueError, match="WCS of .*SCI.* --pixel-scale"):
+        read_image(path, "SCI,1")
+    with pytest.warns(UserWarning, match="WCS of .* is left out"):
+        image = read_image(path, "SCI,1", pixel_scale=0.1)
+    assert image.pixel_scale == 0.1 and len(image.header) == 0
+    assert image.array.shape == (30, 40)
 
 
 def test_keeps_the_unit(tmp_path):

@@ -50,6 +50,15 @@ class LinearReconstruction(Reconstruction):
     log_evidence_error: float | np.ndarray
     source_std: np.ndarray | None
 
+    def metrics(self) -> dict[str, float | int | np.ndarray]:
+        """Numbers about the reconstruction, those of `Reconstruction.metrics` and three more.
+
+        Returns:
+            Beside those: strength, log_evidence and log_evidence_error; for a batch (batch,) each.
+        """
+        names = ("strength", "log_evidence", "log_evidence_error")
+        return super().metrics() | {name: getattr(self, name) for name in names}
+
 
 class SemilinearInversion:
     """Reconstructs sources by regularised least squares (Warren & Dye 2003; Suyu et al. 2006).

@@ -1,7 +1,10 @@
 """Semilinear inversion's public face: units, masks, batches, choices, bad input, its result."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from astropy.io import fits
 from scipy.optimize import lsq_linear
 from scipy.sparse import csr_matrix
 
@@ -169,6 +172,30 @@ def test_a_lensing_matrix_serves_instead_of_a_lens(tmp_path):
 def test_without_uncertainties():
     result = LINEAR.reconstruct(**systems(), uncertainties=False)
     assert result.source_std is None and result[1].source_std is None
+
+
+def test_metrics_have_what_a_linear_inversion_knows():
+    batch = LINEAR.reconstruct(**systems(), uncertainties=False)
+    for name in ("strength", "log_evidence", "log_evidence_error"):
+        assert batch.metrics()[name].shape == (2,)
+        value = batch[0].metrics()[name]
+        assert isinstance(value, float) and value == getattr(batch, name)[0]
+    assert batch.metrics()["chi2_per_pixel"].shape == (2,)
+
+
+def test_a_file_has_what_a_linear_inversion_knows(tmp_path):
+    result = LINEAR.reconstruct(**one())
+    result.to_fits(tmp_path / "exact.fits")
+    with fits.open(tmp_path / "exact.fits") as file:
+        np.testing.assert_array_equal(file["SOURCE_STD"].data, result.source_std)
+        assert file["SOURCE_STD"].header["PIXSCALE"] == GEOMETRY.source_pixel_scale
+        assert file[0].header["STRENGTH"] == pytest.approx(result.strength)
+        assert file[0].header["LOGEV"] == pytest.approx(result.log_evidence)
+        assert "LOGEVERR" not in file[0].header
+    rough = replace(result, source_std=None, log_evidence_error=0.7)
+    rough.to_fits(tmp_path / "rough.fits")
+    with fits.open(tmp_path / "rough.fits") as file:
+        assert "SOURCE_STD" not in file and file[0].header["LOGEVERR"] == 0.7
 
 
 def test_supersampling_and_a_gaussian_psf():
