@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         malformed arguments raise SystemExit, as argparse does.
     """
     options = _parser().parse_args(arguments)
-    warnings.showwarning = _show_warning
+    shown, warnings.showwarning = warnings.showwarning, _show_warning
     try:
         options.run(options)
     except (ValueError, OSError, ImportError) as error:
@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    finally:
+        # Who calls this function from Python has a way of showing warnings, too.
+        warnings.showwarning = shown
     return 0
 
 

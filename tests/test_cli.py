@@ -1,15 +1,23 @@
 import json
+import os
+import runpy
 import subprocess
 import sys
 import time
+import warnings
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from rim_lensing import cli, zoo
+from rim_lensing import __version__, cli, zoo
+from rim_lensing.commands.results import write_json
 from rim_lensing.demo import DEMO_FILE, read_demo_lens
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES, LensParameters
+from rim_lensing.networks.presets import get_preset
+from rim_lensing.simulation.priors import Priors
 
 COLLECT = """
 import contextlib, io, json, sys
@@ -75,6 +83,7 @@ def lens_text(lens):
     return ",".join(f"{name}={value}" for name, value in zip(PARAMETER_NAMES, lens, strict=True))
 
 
+UNREAD = ["--noise", "1", "--psf", "0", "--output", "no_such_directory"]
 BAD = {
     "no command": ([], "COMMAND"),
     "unknown command": (["reconstrict"], "invalid choice"),
@@ -112,6 +121,15 @@ BAD = {
     "negative psf": ({"--psf=-0.1": None}, "`psf` must be a width"),
     "results exist": ({"--output": "full"}, "--overwrite"),
     "output is a file": ({"--output": "mask.fits"}, "is not a directory"),
+    "negative seed": (["fit", "image.fits", "--seed", "-1"], "--seed: must be an integer, 0"),
+    "start with a slope": (
+        ["fit", "image.fits", *UNREAD, "--start", "theta_E=1,slope=1"],
+        "--start must not name the slope",
+    ),
+    "matrix-free evidence": (
+        ["sample", "image.fits", *UNREAD, "--lens", "theta_E=1", "--linear", "--model", "paper"],
+        "--linear must have a --model",
+    ),
 }
 FILES = ("image", "--noise", "--psf", "--mask", "--output")
 
@@ -135,10 +153,16 @@ def command(files, model, output, changes=None):
 
 
 @pytest.fixture(scope="module")
-def answers(files, tiny_folder):
+def answers(files, tiny_folder, tmp_path_factory):
     """What every bad command line gets, all in one process."""
+    paper = tmp_path_factory.mktemp("zoo") / "paper"
+    paper.mkdir()
+    zoo.write_config(paper, zoo.ModelConfig("rim", get_preset("paper192"), Priors()))
+    zoo.write_metadata(paper, {"description": "without weights", "parameters": 0})
     lines = [
-        change if isinstance(change, list) else command(files, tiny_folder, files / "new", change)
+        [str(paper) if word == "paper" else word for word in change]
+        if isinstance(change, list)
+        else command(files, tiny_folder, files / "new", change)
         for change, _ in BAD.values()
     ]
     lines += [["--help"], ["reconstruct", "--help"], ["models"]]
@@ -217,6 +241,8 @@ def test_reconstruct_is_what_the_package_gives(files, tiny_folder, tiny_mocks, t
     facts = json.loads((output / "metrics.json").read_text())
     assert facts["chi2_per_pixel"] == pytest.approx(expected.chi2, rel=1e-5)
     assert facts["seconds"] > 0
+    weights = zoo.sha256(zoo.find_pretrained(tiny_folder).weights)
+    assert (facts["rim_lensing_version"], facts["weights_sha256"]) == (__version__, weights)
     assert f"{expected.chi2:.3f}" in capsys.readouterr().out
     assert cli.main(arguments) == 2
     assert "--overwrite" in capsys.readouterr().err
@@ -279,8 +305,48 @@ def test_demo_of_a_model_of_other_grids(tiny_folder, tmp_path, capsys):
     assert fits.getdata(tmp_path / "demo" / "result.fits", "DATA").shape == (64, 64)
 
 
-def test_demo_lens_is_what_its_program_makes():
-    mock = read_demo_lens()
+def test_the_picture_of_an_earlier_fit_goes(files, tiny_folder, tmp_path, capsys):
+    (tmp_path / "rounds.png").touch()
+    arguments = command(files, tiny_folder, tmp_path)
+    assert cli.main(arguments) == 2
+    assert "holds rounds.png: say --overwrite" in capsys.readouterr().err
+    assert cli.main([*arguments, "--overwrite"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == RESULTS
+
+
+def test_refuses_a_directory_that_is_closed(files, tiny_folder, tmp_path, monkeypatch, capsys):
+    def never(*arguments):
+        raise AssertionError("the work has begun")
+
+    # Root may write anywhere.
+    asked = []
+    monkeypatch.setattr(os, "access", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr("rim_lensing.commands.reconstruct._run", never)
+    assert cli.main(command(files, tiny_folder, tmp_path / "new" / "out")) == 2
+    assert f"may write to. Received: {tmp_path}\n" in capsys.readouterr().err
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
+
+
+def test_numbers_are_json_also_where_they_are_not_finite(tmp_path):
+    nan, inf = float("nan"), float("inf")
+    write_json({"a": nan, "b": [1.5, (-inf, 2)], "c": {"d": np.float64(inf)}}, tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_text() == json.dumps(
+        {"a": None, "b": [1.5, [None, 2]], "c": {"d": None}}, indent=2
+    ) + "\n"
+
+
+def test_warnings_are_shown_as_before_afterwards(capsys):
+    before = warnings.showwarning
+    assert cli.main(["models"]) == 0
+    assert warnings.showwarning is before
+
+
+def test_demo_lens_is_what_its_program_makes(tmp_path):
+    program = runpy.run_path(str(Path(__file__).parents[1] / "train" / "make_demo_lens.py"))
+    assert program["main"](["--output", str(tmp_path / "again.fits")]) == 0
+    mock, again = read_demo_lens(), read_demo_lens(tmp_path / "again.fits")
+    for name, array in asdict(mock).items():
+        np.testing.assert_allclose(getattr(again, name), array, rtol=0, atol=1e-5, err_msg=name)
     assert mock.source.max() == 1
     assert DEMO_FILE.stat().st_size < 100_000
     LensParameters.from_array(mock.lens)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from rim_lensing import cli
+from rim_lensing import __version__, cli, zoo
+from rim_lensing.commands import inputs, sample
 from rim_lensing.commands.fit import lens_model_for
+from rim_lensing.inference import automated_fit
 from rim_lensing.inference.lens_chain import LensChain
+from rim_lensing.inference.semilinear_inversion import LARGEST_EXACT_SIDE
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 
@@ -24,6 +27,9 @@ def files(tmp_path_factory, tiny_mocks):
     fine = np.kron(image, np.ones((2, 2)))
     for name, array, scale in (("image", image, 0.3), ("fine", fine, 0.15), ("psf", psf, 0.3)):
         fits.PrimaryHDU(array, fits.Header({"PIXSCALE": scale})).writeto(folder / f"{name}.fits")
+    correlation = np.array([[0.1, 0.3, 0.1], [0.3, 1, 0.3], [0.1, 0.3, 0.1]])
+    fits.PrimaryHDU(correlation).writeto(folder / "correlation.fits")
+    fits.PrimaryHDU(2 * correlation).writeto(folder / "covariance.fits")
     fits.PrimaryHDU(fine[:, :40], fits.Header({"PIXSCALE": 0.15})).writeto(folder / "oblong.fits")
     return folder, noise
 
@@ -49,7 +55,11 @@ def start(files, tiny_folder, tmp_path):
     return call
 
 
-def test_fit_is_algorithm_1(start, tiny_cnn_folder, tmp_path, capsys):
+def weights_hash(folder):
+    return zoo.sha256(zoo.find_pretrained(folder).weights)
+
+
+def test_fit_is_algorithm_1(start, tiny_folder, tiny_cnn_folder, tmp_path, capsys):
     code = start("fit", "--rounds", "0", lens_model=tiny_cnn_folder)
     assert code == 0, capsys.readouterr().err
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -58,7 +68,68 @@ def test_fit_is_algorithm_1(start, tiny_cnn_folder, tmp_path, capsys):
     out = capsys.readouterr().out
     assert facts["verdict"] in out and len(facts["rounds"]) == 1
     assert facts["lens"] == pytest.approx(facts["rounds"][0]["lens"], abs=1e-6)
+    assert facts["rim_lensing_version"] == __version__
+    assert facts["weights_sha256"] == weights_hash(tiny_folder)
+    assert facts["lens_model"] == {
+        "name": "cnn_untrained",
+        "weights_sha256": weights_hash(tiny_cnn_folder),
+    }
     assert facts["crop_centre"] == [0, 0] and f"--lens theta_E={facts['lens'][0]:.6g}" in out
+
+
+def test_a_fit_tells_of_a_round_when_it_is_done(start, tiny_cnn_folder, monkeypatch, capsys):
+    real = automated_fit.automated_fit
+
+    def interrupted(*arguments, **options):
+        real(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(automated_fit, "automated_fit", interrupted)
+    assert start("fit", "--rounds", "0", lens_model=tiny_cnn_folder) == 130
+    answer = capsys.readouterr()
+    assert answer.out.count("round 0, ") == 1
+    assert "round 0" not in answer.err
+    logger = automated_fit._logger
+    assert not logger.handlers and not logger.level
+
+
+def test_fit_takes_seed_and_noise_correlation(start, files, tiny_cnn_folder, monkeypatch, capsys):
+    given = {}
+
+    def stopped(**options):
+        given.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(automated_fit, "automated_fit", stopped)
+    arguments = ["fit", "--own-pixels", "--seed", "3", "--noise-correlation"]
+    options = {"image": "fine", "psf": "0.3", "centre": "24.5,24.5", "lens_model": tiny_cnn_folder}
+    folder, _ = files
+    assert start(*arguments, str(folder / "correlation.fits"), **options) == 130
+    assert given["seed"] == 3
+    for array in (given["noise_correlation"], given["lens_model"].noise_correlation):
+        np.testing.assert_array_equal(array, fits.getdata(folder / "correlation.fits"))
+    capsys.readouterr()
+    assert start(*arguments, str(folder / "covariance.fits"), **options) == 2
+    answer = capsys.readouterr()
+    assert "must be 1 in the middle" in answer.err and "loading" not in answer.out
+
+
+@pytest.mark.parametrize(
+    ("pixel_scale", "taken"), [("0.298", 0.298), ("0.303", 0.303), ("0.3001", 0.3)]
+)
+def test_pixels_that_are_nearly_the_models(start, tiny_cnn_folder, tmp_path, pixel_scale, taken):
+    arguments = ("fit", "--rounds", "0", "--pixel-scale", pixel_scale)
+    assert start(*arguments, lens_model=tiny_cnn_folder) == 0
+    with fits.open(tmp_path / "out" / "result.fits") as file:
+        assert file["DATA"].data.shape == (16, 16)
+        assert file[0].header["IMGSCALE"] == taken
+
+
+def test_pixels_that_are_not_nearly_the_models(start, capsys):
+    for pixel_scale in ("0.2965", "0.3035"):
+        arguments = ("reconstruct", "--lens", "theta_E=1.2", "--pixel-scale", pixel_scale)
+        assert start(*arguments, psf="0.3") == 2
+        assert "--own-pixels" in capsys.readouterr().err
 
 
 def test_the_lens_is_looked_for_around_the_crop_centre(start, tiny_mocks, tmp_path, capsys):
@@ -115,7 +186,13 @@ def test_a_lens_cnn_does_not_take_larger_pixels(start, tiny_cnn_folder, capsys):
 
 @pytest.mark.parametrize(
     ("pixel_scale", "name"),
-    [(0.1, "lens_cnn_euclid64"), (0.05, "lens_cnn_euclid64"), (0.04, "lens_cnn_hst192")],
+    [
+        (0.1, "lens_cnn_euclid64"),
+        (0.05, "lens_cnn_euclid64"),
+        (0.0404, "lens_cnn_hst192"),
+        (0.04, "lens_cnn_hst192"),
+        (0.0396, "lens_cnn_hst192"),
+    ],
 )
 def test_the_zoo_has_a_lens_cnn_for_these_pixels(pixel_scale, name):
     assert lens_model_for(PixelGrid(100, pixel_scale)).name == name
@@ -124,6 +201,23 @@ def test_the_zoo_has_a_lens_cnn_for_these_pixels(pixel_scale, name):
 def test_the_zoo_has_no_lens_cnn_for_pixels_of_the_ground():
     with pytest.raises(ValueError, match=r'--start theta_E=.* pixels of 0.2"'):
         lens_model_for(PixelGrid(40, 0.2))
+
+
+def test_a_slope_that_is_named_is_a_parameter(start, tiny_folder, tiny_mocks, tmp_path):
+    assert len(inputs.parse_lens("theta_E=1.2")) == 7
+    lens = lens_text(tiny_mocks.lens[0]) + ",slope=1"
+    arguments = ["sample", "--lens", lens, "--walkers", "16", "--steps", "10", "--seed", "4"]
+    assert start(*arguments) == 0
+    facts = json.loads((tmp_path / "out" / "posterior.json").read_text())
+    assert list(facts["parameters"]) == [*PARAMETER_NAMES, "slope"]
+    assert facts["rim_lensing_version"] == __version__
+    assert facts["weights_sha256"] == weights_hash(tiny_folder)
+    with h5py.File(tmp_path / "out" / "chain.h5") as file:
+        assert json.loads(file.attrs["description"])["seed"] == 4
+
+
+def test_what_sample_refuses_is_matrix_free():
+    assert sample.LARGEST_LINEAR_SIDE == LARGEST_EXACT_SIDE
 
 
 def test_sample_takes_a_temperature(start, tiny_mocks, tmp_path, capsys):

@@ -1,35 +1,44 @@
 """`rim-lensing fit`: Algorithm 1 of the paper, from an image to lens and source (figure 8)."""
 
 import argparse
+import contextlib
+import logging
+import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rim_lensing.commands.inputs import (
     LENS_NAMES,
+    UserImage,
     add_centre_range,
     add_image_options,
+    add_seed,
     check_centre_range,
     parse_lens,
+    read_fits,
     read_user_image,
 )
 from rim_lensing.commands.results import (
     METRICS,
     RESULT,
+    ROUNDS,
     SUMMARY,
     add_model_option,
     add_output_options,
     check_output,
     load,
+    made_by,
     verify_files,
     write_picture,
     write_reconstruction,
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.zoo import PretrainedModel
-
-ROUNDS = "rounds.png"
 
 START_STD = (0.05, 0.06, 0.06, 0.03, 0.03, 0.03, 0.03)
 """Of a --start, in the units of the parameters: how far around it later rounds look."""
@@ -71,6 +80,14 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--rounds", type=int, default=4, help="largest number of optimisations (default 4)"
     )
+    command.add_argument(
+        "--noise-correlation",
+        metavar="FILE",
+        help="of the noise of neighbouring pixels (drizzled images), by their distance: a FITS "
+        "image of odd side, 1 in the middle, as rim_lensing.inference.correlated_noise measures it "
+        "(default: none)",
+    )
+    add_seed(command)
     add_centre_range(command)
     add_model_option(command)
     add_output_options(command)
@@ -82,7 +99,7 @@ def fit(options: argparse.Namespace) -> None:
     from rim_lensing.zoo import find_pretrained
 
     start = None if options.start is None else parse_lens(options.start, "--start")
-    if start is not None and start.slope != 1:
+    if start is not None and len(start) == 8:
         raise ValueError(
             "--start must not name the slope: Algorithm 1 fits isothermal ellipsoids. "
             f"Received: {options.start!r}"
@@ -95,12 +112,15 @@ def fit(options: argparse.Namespace) -> None:
     named = options.lens_model and find_pretrained(options.lens_model, "lens_cnn")
     image = read_user_image(options, model.image_grid)
     image.check()
-    predictor = None if start else lens_model_for(image.grid, named)
+    correlation = _read_noise_correlation(options.noise_correlation, image)
+    predictor = lens_model_for(image.grid, named) if start is None else None
     for one in filter(None, (model, predictor)):
         verify_files(one)
     source_model = load(model, image.grid)
     lens_model = (
-        load(predictor, image.grid) if predictor else GivenLens(_array(image.in_field(start)))
+        load(predictor, image.grid, noise_correlation=correlation)
+        if predictor
+        else GivenLens(image.in_field(start))
     )
 
     from rim_lensing.figures import lens_fit
@@ -108,18 +128,23 @@ def fit(options: argparse.Namespace) -> None:
 
     arguments = {name: image.arguments[name] for name in ("image", "noise", "psf", "mask")}
     began = time.perf_counter()
-    found = automated_fit(
-        **arguments,
-        source_model=source_model,
-        lens_model=lens_model,
-        priors=image.search_ranges(source_model.priors, options.centre_range),
-        max_rounds=options.rounds,
-    )
+    with _rounds_printed():
+        found = automated_fit(
+            **arguments,
+            source_model=source_model,
+            lens_model=lens_model,
+            priors=image.search_ranges(source_model.priors, options.centre_range),
+            max_rounds=options.rounds,
+            seed=options.seed,
+            noise_correlation=correlation,
+        )
     seconds = round(time.perf_counter() - began, 3)
-    for number, one in enumerate(found.rounds):
-        print(f"round {number}, {one.evaluations} sources: {one.findings}")
     print(found.verdict)
     numbers = {
+        "lens_model": None
+        if predictor is None
+        else {"name": predictor.name, "weights_sha256": made_by(predictor)["weights_sha256"]},
+        "seed": options.seed,
         "seconds": seconds,
         "converged": found.converged,
         "verdict": found.verdict,
@@ -134,7 +159,7 @@ def fit(options: argparse.Namespace) -> None:
             for one in found.rounds
         ],
     }
-    write_reconstruction(found.reconstruction, options.output, numbers, header=image.header)
+    write_reconstruction(found.reconstruction, model, options.output, numbers, header=image.header)
     rows = [
         one.reconstruction.panels()
         | {"title": f"round {number}: chi^2 per pixel {one.reconstruction.chi2:.3f}"}
@@ -155,14 +180,12 @@ def lens_model_for(grid: "PixelGrid", named: "PretrainedModel | None" = None) ->
     Raises:
         ValueError: The image's pixels are larger: averaging cannot sharpen.
     """
-    from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
+    from rim_lensing.inference.rebinned_lens_model import SAME_PIXELS
     from rim_lensing.zoo import list_pretrained
 
     known = [named] if named else [one for one in list_pretrained() if one.kind == "lens_cnn"]
     fitting = [
-        one
-        for one in known
-        if grid.pixel_scale <= one.image_grid.pixel_scale * (1 + PIXEL_SCALE_TOLERANCE)
+        one for one in known if grid.pixel_scale <= one.image_grid.pixel_scale * (1 + SAME_PIXELS)
     ]
     if not fitting:
         taken = ", ".join(f'{one.name} {one.image_grid.pixel_scale:g}"' for one in known)
@@ -174,8 +197,26 @@ def lens_model_for(grid: "PixelGrid", named: "PretrainedModel | None" = None) ->
     return min(fitting, key=lambda one: one.image_grid.pixel_scale)
 
 
-def _array(lens):
-    """Return a lens as the seven numbers."""
-    import numpy as np
+def _read_noise_correlation(text: str | None, image: UserImage) -> "np.ndarray | None":
+    """Return the correlation in a file, (k, k), checked before anything loads."""
+    if text is None:
+        return None
+    from rim_lensing.inference.correlated_noise import check_noise_correlation
 
-    return np.array(lens)
+    array = read_fits(text, image.arguments["pixel_scale"]).array
+    return check_noise_correlation(array, image.arguments["image"].shape)
+
+
+@contextlib.contextmanager
+def _rounds_printed() -> Iterator[None]:
+    """Print what the fit logs, a line for every round when it is done: the next takes minutes."""
+    logger = logging.getLogger("rim_lensing.inference.automated_fit")
+    handler = logging.StreamHandler(sys.stdout)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

@@ -3,7 +3,7 @@
 import argparse
 import math
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,20 @@ if TYPE_CHECKING:
 
     from rim_lensing.io import FitsImage
     from rim_lensing.lensing.grids import PixelGrid
-    from rim_lensing.lensing.lens_parameters import LensParameters
     from rim_lensing.simulation.priors import Priors
 
-_FILE = "FITS file, or one of its extensions: 'FILE.fits[NAME]'"
+_FILE = "FITS file, or one of its extensions: 'FILE.fits[NAME]', 'FILE.fits[NAME,VERSION]'"
+_CENTRE = slice(3, 5)
 LENS_NAMES = "theta_E, and of e1, e2, x, y, gamma1, gamma2, slope those that are not the default"
+
+NEARLY_THE_MODELS = 0.01
+"""Pixels that differ from the model's by no more than this fraction are taken as they are, unasked:
+HST's 0.0396" for a model of 0.04". The field hardly changes, and the lengths come out right. A
+larger difference may be a mistake: the user says --own-pixels."""
+
+_PSF_SCALE_TOLERANCE = 0.01
+"""A PSF on pixels that differ from the image's by this fraction is wider or narrower by as much:
+less than anybody knows a PSF."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +45,20 @@ class UserImage:
     header: "Header"
     offset: tuple[float, float]
 
-    def in_field(self, lens: "LensParameters") -> "LensParameters":
-        """Return a lens, given relative to the crop centre, relative to the field's middle."""
-        return replace(lens, x=lens.x + self.offset[0], y=lens.y + self.offset[1])
+    def in_field(self, lens: "np.ndarray") -> "np.ndarray":
+        """Return a lens (7 or 8,) that is relative to the crop centre relative to the middle."""
+        moved = lens.copy()
+        moved[_CENTRE] += self.offset
+        return moved
 
     def as_option(self, lens: "np.ndarray") -> str:
         """Return what --lens takes: the reverse of `in_field`, as text."""
-        from rim_lensing.lensing.lens_parameters import LensParameters
+        from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 
-        given = LensParameters.from_array(lens)
-        given = replace(given, x=given.x - self.offset[0], y=given.y - self.offset[1])
-        values = {field.name: getattr(given, field.name) for field in fields(given)}
-        if given.slope == 1:
-            del values["slope"]
-        return ",".join(f"{name}={value:.6g}" for name, value in values.items())
+        given = lens.astype("float64")
+        given[_CENTRE] -= self.offset
+        pairs = zip((*PARAMETER_NAMES, "slope"), given, strict=False)
+        return ",".join(f"{name}={value:.6g}" for name, value in pairs)
 
     def search_ranges(self, priors: "Priors", centre_range: float | None) -> "Priors":
         """Return priors that hold all lens centres close enough to the crop centre.
@@ -118,6 +127,18 @@ def add_centre_range(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_seed(command: argparse.ArgumentParser) -> None:
+    """Add --seed."""
+    command.add_argument("--seed", type=_seed, default=0, help="of the random numbers (default 0)")
+
+
+def _seed(text: str) -> int:
+    """Return a seed as numpy takes it."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be an integer, 0 or more. Received: {text!r}")
+    return int(text)
+
+
 def check_centre_range(centre_range: float | None) -> None:
     """Raise ValueError if it is no positive number."""
     if centre_range is not None and not 0 < centre_range < math.inf:
@@ -127,6 +148,9 @@ def check_centre_range(centre_range: float | None) -> None:
 def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> UserImage:
     """Read the files that the options name, and cut the model's field out of them.
 
+    The result's grid is the model's, or has the image's own pixels: with --own-pixels, and where
+    they are NEARLY_THE_MODELS.
+
     Args:
         options: Of `add_image_options`.
         model_grid: Pixels of the model's images.
@@ -135,28 +159,36 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         ValueError: A file or a number breaks a rule.
         FileNotFoundError: There is no such file.
     """
+    from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
     from rim_lensing.io import offset_in_cutout
+    from rim_lensing.lensing.grids import PixelGrid
 
     if options.pixel_scale is not None and not 0 < options.pixel_scale < math.inf:
         raise ValueError(f"--pixel-scale must be positive. Received: {options.pixel_scale}")
     centre = _parse_centre(options.crop_centre)
-    image = _read(options.image, options.pixel_scale)
+    image = read_fits(options.image, options.pixel_scale)
     if image.pixel_scale is None:
         raise ValueError(
             f"The header of {options.image} does not tell the pixel scale: give --pixel-scale"
         )
     maps = {
         "noise": _number_or_array(options.noise, "--noise", image.pixel_scale),
-        "mask": None if options.mask is None else _read(options.mask, image.pixel_scale).array,
+        "mask": None if options.mask is None else read_fits(options.mask, image.pixel_scale).array,
     }
     for name, array in maps.items():
         if array is not None and getattr(array, "ndim", 0) and array.shape != image.array.shape:
             raise ValueError(
                 f"--{name} must have the image's shape {image.array.shape}. Received: {array.shape}"
             )
-    grid = model_grid
+    grid, ratio = model_grid, image.pixel_scale / model_grid.pixel_scale
     if options.own_pixels:
         grid = _own_grid(image, centre, model_grid)
+    # Not abs(ratio - 1), which rounding may put on the other side of the bound.
+    elif (
+        1 - NEARLY_THE_MODELS <= ratio <= 1 + NEARLY_THE_MODELS
+        and abs(ratio - 1) > PIXEL_SCALE_TOLERANCE
+    ):
+        grid = PixelGrid(model_grid.side, image.pixel_scale)
     offset, side = (0.0, 0.0), grid.side
     if centre is not None:
         rows, columns = offset_in_cutout(image.array.shape, side, centre)
@@ -187,8 +219,10 @@ def _own_grid(
     return PixelGrid(rows, image.pixel_scale)
 
 
-def parse_lens(text: str, option: str = "--lens") -> "LensParameters":
-    """Return the lens in a string such as theta_E=1.2,e1=0.1.
+def parse_lens(text: str, option: str = "--lens") -> "np.ndarray":
+    """Return the lens in a string such as theta_E=1.2,e1=0.1: (7,), or (8,) if it names the slope.
+
+    A slope of 1 that is named is one of 8 parameters: a power law that happens to be isothermal.
 
     Args:
         text: What the user wrote.
@@ -197,6 +231,8 @@ def parse_lens(text: str, option: str = "--lens") -> "LensParameters":
     Raises:
         ValueError: It is something else, or no lens.
     """
+    import numpy as np
+
     from rim_lensing.lensing.lens_parameters import LensParameters
 
     names = [field.name for field in fields(LensParameters)]
@@ -211,7 +247,8 @@ def parse_lens(text: str, option: str = "--lens") -> "LensParameters":
         values[name] = _number(number, f"{option} {name}")
     if "theta_E" not in values:
         raise ValueError(f"{option} must name theta_E. Received: {text!r}")
-    return LensParameters(**values)
+    numbers = np.array(astuple(LensParameters(**values)))
+    return numbers if "slope" in values else numbers[:-1]
 
 
 def _parse_centre(text: str | None) -> tuple[float, float] | None:
@@ -234,8 +271,11 @@ def _number(text: str, name: str) -> float:
         raise ValueError(f"{name} must be a number. Received: {text!r}") from None
 
 
-def _read(text: str, pixel_scale: float | None = None) -> "FitsImage":
-    """Read FILE or FILE[EXTENSION]; a pixel scale that is given replaces the header's."""
+def read_fits(text: str, pixel_scale: float | None = None) -> "FitsImage":
+    """Read FILE or FILE[EXTENSION]; a pixel scale that is given replaces the header's.
+
+    Errors are those of `io.read_image`.
+    """
     from rim_lensing.io import read_image
 
     named = re.fullmatch(r"(.+)\[([^\[\]]+)\]", text)
@@ -249,25 +289,23 @@ def _number_or_array(text: str, name: str, pixel_scale: float) -> "float | np.nd
     except ValueError:
         pass
     try:
-        return _read(text, pixel_scale).array
+        return read_fits(text, pixel_scale).array
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{name} must be a number or a FITS file: {error}") from None
 
 
 def _read_psf(text: str, pixel_scale: float, normalise: bool) -> "float | np.ndarray":
     """Return a width in arcsec or a kernel, and refuse one on other pixels than the image's."""
-    from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
-
     try:
         return float(text)
     except ValueError:
         pass
     try:
-        psf = _read(text)
+        psf = read_fits(text)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"--psf must be a number or a FITS file: {error}") from None
     scale = psf.pixel_scale
-    if scale is not None and abs(scale / pixel_scale - 1) > PIXEL_SCALE_TOLERANCE:
+    if scale is not None and abs(scale / pixel_scale - 1) > _PSF_SCALE_TOLERANCE:
         raise ValueError(
             f"--psf must have the image's pixels of {pixel_scale:g}\": resample it, and divide it "
             f'by its sum. Received: pixels of {scale:g}"'

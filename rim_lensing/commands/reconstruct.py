@@ -8,6 +8,7 @@ from rim_lensing.commands.inputs import LENS_NAMES, add_image_options, parse_len
 from rim_lensing.commands.results import (
     METRICS,
     RESULT,
+    ROUNDS,
     SUMMARY,
     add_model_option,
     add_output_options,
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.zoo import PretrainedModel
 
-_FILES = (SUMMARY, RESULT, METRICS)
+_FILES = (SUMMARY, RESULT, METRICS, ROUNDS)
+"""What --overwrite replaces; the last, of an earlier fit, would not belong to the new result."""
 
 
 def add_demo(commands: argparse._SubParsersAction) -> None:
@@ -74,7 +76,7 @@ def demo(options: argparse.Namespace) -> None:
             "rms_error": float(metrics.rms_error(source, true_source)[0]),
             "flux_error": float(metrics.flux_error(source, true_source)[0]),
         }
-    write_reconstruction(result, options.output, truth | {"seconds": seconds})
+    write_reconstruction(result, model, options.output, truth | {"seconds": seconds})
     for name, value in truth.items():
         words = {"rms_error": "rms error over the true peak", "flux_error": "error of the flux"}
         print(f"{words[name]}: {value:.2%}")
@@ -90,7 +92,7 @@ def reconstruct(options: argparse.Namespace) -> None:
     image = read_user_image(options, model.image_grid)
     result, seconds = _run(model, image.arguments | {"lens": image.in_field(lens)}, image.grid)
     numbers = {"seconds": seconds, "crop_centre": image.offset}
-    write_reconstruction(result, options.output, numbers, header=image.header)
+    write_reconstruction(result, model, options.output, numbers, header=image.header)
 
 
 def _run(

@@ -2,11 +2,14 @@
 
 import argparse
 import json
+import math
+import os
 from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rim_lensing import __version__
 from rim_lensing.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 SUMMARY, RESULT, METRICS = "summary.png", "result.fits", "metrics.json"
 """Of a reconstruction."""
+
+ROUNDS = "rounds.png"
+"""Of a fit, beside these."""
 
 DEFAULT_MODEL = "rim_euclid64"
 
@@ -41,12 +47,21 @@ def add_output_options(command: argparse.ArgumentParser) -> None:
 
 
 def check_directory(directory: Path) -> None:
-    """Raise FileExistsError if a directory can not be made here."""
+    """Refuse a directory that can not be made or not be written to: work takes minutes.
+
+    Raises:
+        FileExistsError: There is something else of this name, or on the way to it.
+        PermissionError: The part of the path that exists is closed to this user.
+    """
     existing_part = next(
         path for path in (directory, *directory.absolute().parents) if path.exists()
     )
     if not existing_part.is_dir():
         raise FileExistsError(f"{existing_part} is not a directory")
+    if not os.access(existing_part, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"--output must be a directory that this user may write to. Received: {existing_part}"
+        )
 
 
 def check_output(options: argparse.Namespace, names: Iterable[str]) -> None:
@@ -61,9 +76,16 @@ def check_output(options: argparse.Namespace, names: Iterable[str]) -> None:
 
 
 def load(
-    model: "PretrainedModel", grid: "PixelGrid"
+    model: "PretrainedModel", grid: "PixelGrid", **options: object
 ) -> "RIMReconstructor | LensPredictor | RebinnedLensModel":
-    """Load a model of the zoo for images with these pixels, saying so: it takes seconds."""
+    """Load a model of the zoo for images with these pixels, saying so: it takes seconds.
+
+    Args:
+        model: Which one.
+        grid: Pixels of the images.
+        options: What its `with_image_grid` takes beside the pixels. Of no use to a model of these
+            very pixels, which averages nothing.
+    """
     from rim_lensing.tensorflow_messages import without_remarks
 
     print(f"loading {model.name} ...", flush=True)
@@ -71,7 +93,9 @@ def load(
         from rim_lensing.zoo import load_pretrained
 
         loaded = load_pretrained(model.directory)
-    return loaded if grid == model.image_grid else loaded.with_image_grid(*astuple(grid))
+    if grid == model.image_grid:
+        return loaded
+    return loaded.with_image_grid(*astuple(grid), **options)
 
 
 def verify_files(model: "PretrainedModel") -> None:
@@ -81,6 +105,14 @@ def verify_files(model: "PretrainedModel") -> None:
     verify(model.directory, (CONFIG, model.weights.name))
 
 
+def made_by(model: "PretrainedModel") -> dict[str, str]:
+    """Return what says what made a result: version of the package, sha256 of the weights."""
+    from rim_lensing.zoo import read_metadata
+
+    weights = read_metadata(model.directory)["files"][model.weights.name]
+    return {"rim_lensing_version": __version__, "weights_sha256": weights["sha256"]}
+
+
 def write_picture(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG."""
     with whole_file(path) as temporary:
@@ -88,25 +120,41 @@ def write_picture(figure: "Figure", path: Path) -> None:
 
 
 def write_json(facts: dict, path: Path) -> None:
-    """Write numbers and words."""
+    """Write numbers and words; what is not finite becomes null, JSON knows no NaN."""
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(facts, indent=2) + "\n")
+        temporary.write_text(json.dumps(_finite(facts), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: object) -> object:
+    """Return a value with None in place of every number that is not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_reconstruction(
-    result: "Reconstruction", directory: Path, numbers: dict, header: object = None
+    result: "Reconstruction",
+    model: "PretrainedModel",
+    directory: Path,
+    numbers: dict,
+    header: object = None,
 ) -> None:
     """Write figure, FITS file and numbers, and print the main ones.
 
     Args:
         result: Of one system.
-        directory: Made if missing.
+        model: That made it.
+        directory: Made if missing; the picture of an earlier fit's rounds is removed.
         numbers: What goes into the numbers beside the reconstruction's own; `seconds` among them.
         header: Of the image.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / ROUNDS).unlink(missing_ok=True)
     facts = {
         "model": result.model,
+        **made_by(model),
         "lens": [float(value) for value in result.lens],
         **result.metrics(),
         **numbers,

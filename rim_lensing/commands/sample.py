@@ -12,6 +12,7 @@ from rim_lensing.commands.inputs import (
     UserImage,
     add_centre_range,
     add_image_options,
+    add_seed,
     check_centre_range,
     parse_lens,
     read_user_image,
@@ -20,6 +21,7 @@ from rim_lensing.commands.results import (
     add_model_option,
     check_directory,
     load,
+    made_by,
     verify_files,
     write_json,
     write_picture,
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from rim_lensing.inference.lens_chain import LensChain
 
 CHAIN, CORNER, POSTERIOR = "chain.h5", "corner.png", "posterior.json"
+
+LARGEST_LINEAR_SIDE = 64
+"""Pixels of the source with --linear. It is `semilinear_inversion.LARGEST_EXACT_SIDE`, which is
+behind Keras; a test holds the two together."""
 
 
 def add_sample(commands: argparse._SubParsersAction) -> None:
@@ -70,6 +76,7 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--compare", type=Path, metavar="DIR", help=f"draw the chain there in {CORNER}, too"
     )
+    add_seed(command)
     add_centre_range(command)
     add_model_option(command)
     command.add_argument(
@@ -96,7 +103,7 @@ def sample(options: argparse.Namespace) -> None:
     lens = parse_lens(options.lens)
     check_centre_range(options.centre_range)
     check_directory(options.output)
-    parameters = 7 if lens.slope == 1 else 8
+    parameters = len(lens)
     check_settings(options.method, options.walkers, options.steps, parameters)
     check_temperature(options.temperature)
     other = LensChain.from_hdf5(options.compare / CHAIN) if options.compare else None
@@ -108,6 +115,13 @@ def sample(options: argparse.Namespace) -> None:
     if options.linear and options.method == "nuts":
         raise ValueError("--method nuts needs the gradient of a RIM: leave --linear out")
     model = find_pretrained(options.model, "rim")
+    if options.linear and model.source_grid.side > LARGEST_LINEAR_SIDE:
+        raise ValueError(
+            "--linear must have a --model (see rim-lensing models) whose source grid has at most "
+            f"{LARGEST_LINEAR_SIDE} pixels a side: of larger ones the evidence is a stochastic "
+            f"estimate, too rough to be sampled. Received: {model.name}, with "
+            f"{model.source_grid.side}"
+        )
     image = read_user_image(options, model.image_grid)
     arguments = image.arguments | {"lens": image.in_field(lens)}
     check_observation(**arguments, image_grid=image.grid)
@@ -136,6 +150,7 @@ def sample(options: argparse.Namespace) -> None:
             method=options.method,
             walkers=options.walkers,
             max_steps=options.steps,
+            seed=options.seed,
             path=options.output / CHAIN,
         )
     except KeyboardInterrupt:
@@ -143,14 +158,22 @@ def sample(options: argparse.Namespace) -> None:
             f"{options.output / CHAIN} keeps the chain: the same command goes on", file=sys.stderr
         )
         raise
-    _write(chain, other, image, options.output)
+    maker = made_by(model)
+    if options.linear:
+        # Of the model it takes the grids and the priors alone.
+        del maker["weights_sha256"]
+    _write(chain, other, image, options.output, maker)
 
 
 def _write(
-    chain: "LensChain", other: "LensChain | None", image: UserImage, directory: Path
+    chain: "LensChain",
+    other: "LensChain | None",
+    image: UserImage,
+    directory: Path,
+    maker: dict[str, str],
 ) -> None:
     """Write the picture and the numbers of a chain, and print the main ones."""
-    facts = chain.summary() | {"crop_centre": image.offset}
+    facts = chain.summary() | {"crop_centre": image.offset} | maker
     beside = dict(zip("xy", image.offset, strict=True))
     write_picture(chain.corner(other=other), directory / CORNER)
     write_json(facts, directory / POSTERIOR)
