@@ -114,7 +114,8 @@ class LensPredictor:
         """Return a lens model for images of other pixels: `side` of them, `pixel_scale` arcsec.
 
         They are averaged to the pixels of `image_grid` before this network sees them; where they
-        cover less of the sky, the rest is masked.
+        cover less of the sky, the rest is masked. Within 1% they are taken as they are, and lengths
+        scaled.
 
         Args:
             side: Pixels along a side.
@@ -124,8 +125,8 @@ class LensPredictor:
                 not, and the noise of their mean comes out too small.
 
         Raises:
-            ValueError: Larger pixels than those of `image_grid`, no grid (see `PixelGrid`), or no
-                correlation (see `check_noise_correlation`).
+            ValueError: Pixels more than 1% larger than those of `image_grid`, no grid (see
+                `PixelGrid`), or no correlation (see `check_noise_correlation`).
         """
         return RebinnedLensModel(self, PixelGrid(side, pixel_scale), noise_correlation)
 
