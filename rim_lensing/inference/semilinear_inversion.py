@@ -161,6 +161,7 @@ class SemilinearInversion:
                 `check_source_coverage`), neither or both of `lens` and `lensing_matrix`, or data
                 that say nothing about the source.
             numpy.linalg.LinAlgError: The prior is too weak for double precision.
+            RuntimeError: Conjugate gradients (of the matrix-free engine) do not converge.
 
         Warns:
             UserWarning: Part of the arcs' flux comes from outside of the source grid.
@@ -201,6 +202,7 @@ class SemilinearInversion:
         Raises:
             NoMaximumError: The data say nothing about the source, see `maximise_evidence`.
             numpy.linalg.LinAlgError: The prior is too weak for double precision.
+            RuntimeError: Conjugate gradients (of the matrix-free engine) do not converge.
         """
         matrices = matrices or [None] * len(observation)
         rows = [

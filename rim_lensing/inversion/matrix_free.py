@@ -212,8 +212,8 @@ class MatrixFreeEngine:
                 if done == self.max_iterations:
                     warnings.warn(
                         f"After {done} Lanczos steps the terms of the evidence are less certain "
-                        f"than their scatter, by up to {widths.max():.3g}: give "
-                        "more `max_iterations`, or a larger strength.",
+                        f"than their scatter, by up to {widths.max():.3g}: give a larger "
+                        "strength, or more `max_iterations` (of `MatrixFreeEngine`).",
                         UserWarning,
                         stacklevel=4,
                     )
