@@ -2,12 +2,12 @@
 
     python benchmarks/evidence_coverage.py --output runs/evidence_coverage
 
-draws lenses from the flat prior and sources from the linear inversion's own prior, as coverage.py
-does, and integrates the posterior of each lens parameter on a grid, the others held at their true
-values: no chain that may be too short. At the strength that the sources were drawn with, the
-fraction of the posterior below the truth is uniform if the evidence is right (Talts et al. 2018),
-and intervals hold the truth as often as they say. Every system is kept in a file: an interrupted
-run goes on with the same command. It writes table.md.
+draws lenses from the flat prior and sources from the linear inversion's own prior, as
+lens_coverage.py does, and integrates the posterior of each lens parameter on a grid, the others
+held at their true values: no chain that may be too short. At the strength that the sources were
+drawn with, the fraction of the posterior below the truth is uniform if the evidence is right (Talts
+et al. 2018), and intervals hold the truth as often as they say. Every system is kept in a file: an
+interrupted run goes on with the same command. It writes table.md.
 """
 
 import argparse
@@ -15,8 +15,8 @@ import os
 from pathlib import Path
 
 import numpy as np
-from coverage import flat_lens_priors, own_prior_system
 from coverage_report import LEVELS, wilson
+from lens_coverage import flat_lens_priors, own_prior_system
 from resumable import claim, in_processes, write_arrays, write_text
 
 from rim_lensing.program import run

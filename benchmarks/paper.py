@@ -48,7 +48,7 @@ _COMMANDS = {
     "--engine matrix-free --output runs/fidelity",
     "automated_fit": "benchmarks/automated_fit.py --galaxies galaxies.h5 --output "
     "runs/automated_fit",
-    "coverage": "benchmarks/coverage.py --model runs/zoo/rim_tiny16 --galaxies galaxies.h5 "
+    "coverage": "benchmarks/lens_coverage.py --model runs/zoo/rim_tiny16 --galaxies galaxies.h5 "
     "--systems 52 --nuts-systems 1 --output runs/coverage",
     "out_of_distribution": "benchmarks/out_of_distribution.py --galaxies galaxies.h5 "
     "--systems 10 --output runs/out_of_distribution_text",

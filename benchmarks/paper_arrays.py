@@ -76,7 +76,7 @@ class Fits:
 
 @dataclass(frozen=True)
 class Chains:
-    """A run of coverage.py: the systems that were sampled with both sources.
+    """A run of lens_coverage.py: the systems that were sampled with both sources.
 
     Args:
         run: What its run.json says.
@@ -134,8 +134,8 @@ def read_fits(directory: Path) -> Fits:
 
 
 def read_chains(directory: Path) -> Chains:
-    """Read a run of coverage.py; errors as `read_fidelity`, and if no system has both chains."""
-    run = _run(directory, "coverage.py")
+    """Read a run of lens_coverage.py; errors as `read_fidelity`, and if none has both chains."""
+    run = _run(directory, "lens_coverage.py")
     by_source = [
         {_number(path): path for path in directory.glob(f"{name}_[0-9]*.npz")} for name in _SOURCES
     ]

@@ -1,4 +1,3 @@
-import runpy
 import sys
 from pathlib import Path
 
@@ -12,9 +11,8 @@ sys.path.append(str(BENCHMARKS))
 from coverage_report import held_out_stretch, measure, table, wilson  # noqa: E402
 from evidence_coverage import mass_below  # noqa: E402
 from evidence_coverage import table as table_of_evidence  # noqa: E402
+from lens_coverage import importance_draws  # noqa: E402
 
-# By its path: coverage is also the name of a package.
-importance_draws = runpy.run_path(str(BENCHMARKS / "coverage.py"))["importance_draws"]
 SYSTEMS, DRAWS, PARAMETERS = 400, 500, 7
 
 

@@ -225,7 +225,8 @@ def test_what_was_not_given_is_skipped_with_its_command(
     assert len(said) == len(figures)
     for number, line in zip(sorted(figures), said, strict=True):
         assert line.startswith(f"figure {number} skipped")
-        assert f"python benchmarks/{left_out.replace('-', '_')}.py" in line
+        program = {"coverage": "lens_coverage"}.get(left_out, left_out.replace("-", "_"))
+        assert f"python benchmarks/{program}.py" in line
         assert not (tmp_path / "out" / f"figure{number}.png").exists()
 
 

@@ -2,7 +2,7 @@
 
     python train/train_rim.py --preset tiny16 --steps 4000 --batch 16 --seed 1 --output runs/tiny16
     python train/publish.py runs/tiny16 --name rim_tiny16 --systems 200 --output runs/zoo
-    python benchmarks/coverage.py --model runs/zoo/rim_tiny16 --output runs/coverage
+    python benchmarks/lens_coverage.py --model runs/zoo/rim_tiny16 --output runs/coverage
 
 samples the lens posterior of every system with emcee: with the RIM, with the evidence of the linear
 inversion, and with that evidence on systems whose sources are drawn from its own prior, where
