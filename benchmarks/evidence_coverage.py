@@ -125,6 +125,8 @@ def table(below: np.ndarray) -> str:
             cells.append(f"{hits / len(column):.1%} ({low:.1%} to {high:.1%})")
         p_value = kstest(column, "uniform").pvalue
         lines.append(f"| {name} | {len(column)} | {cells[0]} | {cells[1]} | p = {p_value:.2f} |")
+    pooled = [np.mean(2 * np.abs(below - 0.5) <= level) for level in LEVELS]
+    lines.append(f"| all | {len(below)} | {pooled[0]:.1%} | {pooled[1]:.1%} | |")
     return "\n".join(lines) + "\n"
 
 

@@ -227,9 +227,7 @@ def _interrupts_between_steps() -> Iterator[Callable[[], None]]:
 def _positions(posterior: LensPosterior, start: np.ndarray, walkers: int, seed: int) -> np.ndarray:
     """Return lenses close around the start, inside of the support, (walkers, p)."""
     generator = np.random.default_rng(seed)
-    width = np.minimum(
-        _START_WIDTH * posterior.steps[-1], _START_WIDTH * posterior.support.narrowest
-    )
+    width = _START_WIDTH * np.minimum(posterior.steps[-1], posterior.support.narrowest)
     found = np.empty((0, len(start)))
     while len(found) < walkers:
         draws = start + width * generator.standard_normal((64 * walkers, len(start)))
