@@ -2,7 +2,8 @@
 
     python benchmarks/fidelity.py --model rim_euclid64 --galaxies galaxies.h5 --output runs/fidelity
 
-reconstructs every system with the RIM, with the linear inversion at the strength of the largest
+reconstructs every system with the RIM, with the RIM and a linear inversion of its residuals
+(`RIMReconstructor.refined`), with the linear inversion at the strength of the largest
 evidence, and with the linear inversion at the strength of the smallest true error (an oracle, which
 flatters it), all from the same image, noise, PSF and lens, on the same grids. The arrays are kept
 in chunks: a run that was interrupted goes on with the same command. Then it writes measures.npz,
@@ -13,6 +14,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from fidelity_report import OURS
 from resumable import (
     claim_run,
     in_processes,
@@ -25,7 +27,7 @@ from resumable import (
 from rim_lensing.program import run
 
 CHUNK = 10
-METHODS = {"rim": "RIM", "linear": "linear, evidence", "oracle": "linear, oracle"}
+METHODS = OURS | {"linear": "linear, evidence", "oracle": "linear, oracle"}
 
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
@@ -83,18 +85,19 @@ def _reconstruct(job: tuple) -> None:
         )
     model = _loaded["model"]
     mocks = _loaded["set"].mocks(range(start, stop))
-    rim = reconstruct(model, mocks)
+    rims = reconstruct(model, mocks), reconstruct(model.refined(), mocks)
     linear = _linear_sources(mocks, model.network.config, options)
-    arrays = arrays_of_systems(mocks, rim) | linear
+    arrays = arrays_of_systems(mocks, *rims) | linear
     write_arrays(_chunk_path(options.output, start, stop), arrays)
 
 
-def arrays_of_systems(mocks, rim) -> dict[str, np.ndarray]:
+def arrays_of_systems(mocks, rim, refined) -> dict[str, np.ndarray]:
     """Return what is kept of mock observations and of the RIM's reconstructions of them.
 
     Args:
         mocks: MockObservations.
         rim: Reconstruction, a batch.
+        refined: That of the same RIM, refined.
     """
     return {
         "true_source": mocks.source,
@@ -104,6 +107,8 @@ def arrays_of_systems(mocks, rim) -> dict[str, np.ndarray]:
         "magnification": mocks.magnification,
         "rim_source": rim.source.astype("float32"),
         "rim_model": rim.model_image.astype("float32"),
+        "refined_source": refined.source.astype("float32"),
+        "refined_model": refined.model_image.astype("float32"),
     }
 
 

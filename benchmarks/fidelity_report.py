@@ -13,7 +13,9 @@ from rim_lensing.simulation.priors import NOISE_BINS
 
 _FOOTPRINT = 0.01  # of the peak: the galaxy, without the empty sky around it
 _WAVENUMBERS = (10, 20)
-_COLOURS = {"rim": "C3", "linear": "C0", "oracle": "C9"}
+_COLOURS = {"rim": "C3", "refined": "C1", "linear": "C0", "oracle": "C9"}
+OURS = {"rim": "RIM", "refined": "RIM, refined"}
+"""What is compared with the linear inversion."""
 
 
 def measure(arrays: dict, methods: dict, regularization: str) -> dict:
@@ -63,13 +65,20 @@ def table(measures: dict, methods: dict) -> str:
     """Return the measures as Markdown: by noise, and by magnification."""
     head = ["systems", "number"]
     head += [f"rms error, {title}" for title in methods.values()]
-    head += ["RIM / linear", "RIM / oracle", "worst RIM / linear"]
+    for title in OURS.values():
+        head += [f"{title} / linear", f"{title} / oracle", f"worst {title} / linear"]
     head += [f"rms error inside of the galaxy, {title}" for title in methods.values()]
-    head += ["RIM / linear inside of the galaxy", "RIM worse there than linear, at worst by"]
+    for title in OURS.values():
+        head += [
+            f"{title} / linear inside of the galaxy",
+            f"{title} worse there than linear, at worst by",
+        ]
     head += [f"abs. flux error, {title}" for title in methods.values()]
     head += [f"flux bias, {title}" for title in methods.values()]
     head += [f"chi2 / pixel, {title}" for title in methods.values()]
-    head += ["chi2 of the RIM more than 3 sigma from that of noise"]
+    for title in OURS.values():
+        head += [f"chi2 more than 3 sigma above that of noise, {title}"]
+        head += [f"chi2 more than 3 sigma below that of noise, {title}"]
     head += [f"coherence at k = {k}, {title}" for k in _WAVENUMBERS for title in methods.values()]
     head += [f"coherence above one half up to k, {title}" for title in methods.values()]
     lines = [head, ["---"] * len(head)]
@@ -79,20 +88,21 @@ def table(measures: dict, methods: dict) -> str:
         flux = {name: measures[f"{name}_flux_error"][chosen] for name in methods}
         chi2 = {name: measures[f"{name}_chi2"][chosen] for name in methods}
         coherence = [measures[f"{name}_coherence"][chosen] for name in methods]
-        worse = inside["rim"] / inside["linear"]
-        outliers = np.abs(measures["rim_chi2_significance"][chosen]) > 3
+        sigmas = [measures[f"{name}_chi2_significance"][chosen] for name in OURS]
         lines.append(
             [label, str(chosen.sum())]
             + [with_error(values, np.median, "{:.2%}") for values in rms.values()]
-            + [_ratio(rms["rim"], rms["linear"]), _ratio(rms["rim"], rms["oracle"])]
-            + [f"{np.max(rms['rim'] / rms['linear']):.2f}" if chosen.any() else "-"]
+            + [cell for name in OURS for cell in _over_linear(rms, name)]
             + [with_error(values, np.median, "{:.2%}") for values in inside.values()]
-            + [_ratio(inside["rim"], inside["linear"])]
-            + [f"{np.mean(worse > 1):.1%}, {np.max(worse):.2f}" if chosen.any() else "-"]
+            + [cell for name in OURS for cell in _inside_over_linear(inside, name)]
             + [with_error(np.abs(values), np.median, "{:.2%}") for values in flux.values()]
             + [with_error(values, np.median, "{:+.2%}") for values in flux.values()]
             + [with_error(values, np.median, "{:.3f}") for values in chi2.values()]
-            + [f"{np.mean(outliers):.1%}" if chosen.any() else "-"]
+            + [
+                f"{np.mean(sign * values > 3):.1%}" if chosen.any() else "-"
+                for values in sigmas
+                for sign in (1, -1)
+            ]
             + [
                 with_error(values[:, k - 1], np.mean, "{:.3f}")
                 for k in _WAVENUMBERS
@@ -106,6 +116,20 @@ def table(measures: dict, methods: dict) -> str:
     columns = [tuple(cell for i, cell in enumerate(row) if i != 1) for row in columns]
     text = "\n".join("| " + " | ".join(row) + " |" for row in columns)
     return text + "\n\n" + _prior_words(measures) + "\n"
+
+
+def _over_linear(rms: dict, name: str) -> list[str]:
+    """Return the ratios of a method's errors to both linear ones', and the worst system's."""
+    ratios = [_ratio(rms[name], rms[other]) for other in ("linear", "oracle")]
+    worst = f"{np.max(rms[name] / rms['linear']):.2f}" if len(rms[name]) else "-"
+    return [*ratios, worst]
+
+
+def _inside_over_linear(inside: dict, name: str) -> list[str]:
+    """Return the ratio to the linear error, and in how many systems it is above 1, at worst."""
+    ratios = inside[name] / inside["linear"]
+    worse = f"{np.mean(ratios > 1):.1%}, {np.max(ratios):.2f}" if len(ratios) else "-"
+    return [_ratio(inside[name], inside["linear"]), worse]
 
 
 def _half(coherence: np.ndarray) -> str:

@@ -115,12 +115,12 @@ def _reconstruct(job: tuple) -> None:
     geometry = model.network.config
     if systems is None:
         mocks, labels = page_mocks(sources.pages(geometry.source_side), geometry, options.seed)
-        write_arrays(path, labels | reconstruct_both(model, mocks))
+        write_arrays(path, labels | reconstruct_all(model, mocks))
         return
     rows = []
     for system in systems:
         mocks, labels = matched_mocks(sources, system, _loaded["renderer"], options.seed)
-        rows.append(labels | reconstruct_both(model, mocks))
+        rows.append(labels | reconstruct_all(model, mocks))
     write_arrays(path, {name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
 
 
@@ -207,8 +207,8 @@ def page_mocks(pages: dict[str, np.ndarray], geometry, seed: int):
     return observe(rendered, np.broadcast_to(draws, image.shape), np.arange(count)), labels
 
 
-def reconstruct_both(model, mocks) -> dict[str, np.ndarray]:
-    """Reconstruct mock observations with the RIM and with the linear inversion.
+def reconstruct_all(model, mocks) -> dict[str, np.ndarray]:
+    """Reconstruct mock observations with the RIM, refined too, and with the linear inversion.
 
     Args:
         model: A RIMReconstructor.
@@ -220,7 +220,7 @@ def reconstruct_both(model, mocks) -> dict[str, np.ndarray]:
     from rim_lensing.evaluation import reconstruct
     from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 
-    rim = reconstruct(model, mocks)
+    rims = reconstruct(model, mocks), reconstruct(model.refined(), mocks)
     inversion = SemilinearInversion("gradient", engine="matrix-free", geometry=model.network.config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -229,7 +229,7 @@ def reconstruct_both(model, mocks) -> dict[str, np.ndarray]:
             inversion.reconstruct(*one, uncertainties=False)
             for one in zip(mocks.image, mocks.noise, mocks.psf, mocks.lens, strict=True)
         ]
-    return arrays_of_systems(mocks, rim) | {
+    return arrays_of_systems(mocks, *rims) | {
         "linear_source": np.array([one.source for one in linear], "float32"),
         "linear_model": np.array([one.model_image for one in linear], "float32"),
         "linear_strength": np.array([one.strength for one in linear]),

@@ -1,9 +1,10 @@
 """From the arrays of out_of_distribution.py to its measures, its tables and its figures."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from fidelity_report import galaxy_error
+from fidelity_report import OURS, galaxy_error
 from matplotlib.figure import Figure
 from out_of_distribution_sources import CLASSES
 from resumable import write_figure
@@ -11,19 +12,19 @@ from resumable import write_figure
 from rim_lensing import metrics
 from rim_lensing.simulation.priors import NOISE_BINS
 
-METHODS = {"rim": "RIM", "linear": "linear"}
+METHODS = OURS | {"linear": "linear"}
 _YARDSTICK = "galaxies"
 _RESAMPLES = 500
 _WAVENUMBERS = (5, 10, 20)
-_COLOURS = {"rim": "C3", "linear": "C0"}
+_COLOURS = {"rim": "C3", "refined": "C1", "linear": "C0"}
 _EXAMPLES = 4
 
 
 def measure(arrays: dict) -> dict:
-    """Return the measures of both methods, arrays (rows, ...), and what says which row is which.
+    """Return the measures of all methods, arrays (rows, ...), and what says which row is which.
 
     Args:
-        arrays: Of `out_of_distribution.reconstruct_both` with their labels.
+        arrays: Of `out_of_distribution.reconstruct_all` with their labels.
     """
     truth, noise = arrays["true_source"], arrays["noise_rms"][:, None, None]
     noise_map = np.broadcast_to(noise, arrays["image"].shape)
@@ -38,11 +39,11 @@ def measure(arrays: dict) -> dict:
             f"{method}_chi2": metrics.chi2_per_pixel(residual, noise_map),
             f"{method}_coherence": metrics.coherence_spectrum(source, truth)[1],
         }
-        if method == "rim":
+        if method in OURS:
             # The linear source has as many parameters as its strength lets it have, which is not
             # kept: its chi^2 says nothing.
             significance = metrics.chi2_significance(residual, noise_map)
-            measures["rim_chi2_significance"] = significance
+            measures[f"{method}_chi2_significance"] = significance
     return measures
 
 
@@ -55,8 +56,14 @@ def report(measures: dict, pages: dict) -> str:
     """
     parts = [
         class_table(measures),
-        "RIM / linear, rms error over the whole frame (inside of the source), by noise:",
-        noise_table(measures),
+        *(
+            part
+            for method, name in OURS.items()
+            for part in (
+                f"{name} / linear, rms error over the frame (inside of the source), by noise:",
+                noise_table(measures, method),
+            )
+        ),
         "Galaxies by where their pictures come from:",
         kind_table(measures),
         "Text that fills the source grid:",
@@ -79,7 +86,7 @@ def class_table(measures: dict) -> str:
     def add(title, cell):
         lines[title] = [cell(group) for group in groups]
 
-    def both(title, key, form, statistic=np.median, change=lambda values: values):
+    def every(title, key, form, statistic=np.median, change=lambda values: values):
         for method, name in METHODS.items():
 
             def cell(group, method=method):
@@ -89,20 +96,22 @@ def class_table(measures: dict) -> str:
             add(f"{title}, {name}", cell)
 
     for key, title in (("rms_error", "rms error"), ("inner_error", "rms error inside")):
-        both(title, key, "{:.2%}")
-        add(f"{title}, RIM / linear", lambda group, key=key: _ratio(group, key))
-        add(f"{title}, RIM worse than linear", lambda group, key=key: _worse(group, key))
+        every(title, key, "{:.2%}")
+        for method, name in OURS.items():
+            add(f"{title}, {name} / linear", partial(_ratio, method=method, key=key))
+            add(f"{title}, {name} worse than linear", partial(_worse, method=method, key=key))
     for method, name in METHODS.items():
         add(
             f"rms error inside over that for galaxies, {name}",
             lambda group, method=method: _over_yardstick(group, yardstick, method),
         )
-    both("abs. flux error", "flux_error", "{:.2%}", change=np.abs)
-    both("flux bias", "flux_error", "{:+.2%}")
-    both("chi2 / pixel", "chi2", "{:.3f}")
-    add("chi2 more than 3 sigma above noise's, RIM", _with_signal_left)
+    every("abs. flux error", "flux_error", "{:.2%}", change=np.abs)
+    every("flux bias", "flux_error", "{:+.2%}")
+    every("chi2 / pixel", "chi2", "{:.3f}")
+    for method, name in OURS.items():
+        add(f"chi2 more than 3 sigma above noise's, {name}", partial(_signal_left, method=method))
     for k in _wavenumbers(measures):
-        both(
+        every(
             f"coherence at k = {k}",
             "coherence",
             "{:.3f}",
@@ -113,13 +122,13 @@ def class_table(measures: dict) -> str:
     return _markdown([head, *([title, *cells] for title, cells in lines.items())])
 
 
-def _with_signal_left(group: dict) -> str:
-    left = group["rim_chi2_significance"] > 3
+def _signal_left(group: dict, method: str) -> str:
+    left = group[f"{method}_chi2_significance"] > 3
     return _with_error(group, lambda rows: np.mean(left[rows]), "{:.0%}")
 
 
-def noise_table(measures: dict) -> str:
-    """Return RIM / linear in each bin of the noise, a line per class."""
+def noise_table(measures: dict, method: str) -> str:
+    """Return a method over linear in each bin of the noise, a line per class."""
     rows = [["", *(f"noise {100 * low:g}-{100 * high:g}%" for low, high in NOISE_BINS)]]
     for name in _classes(measures):
         row = [CLASSES[name]]
@@ -130,7 +139,7 @@ def noise_table(measures: dict) -> str:
                 row.append("-")
                 continue
             group = _select(measures, chosen)
-            whole, inner = _ratio(group, "rms_error"), _ratio(group, "inner_error")
+            whole, inner = (_ratio(group, method, key) for key in ("rms_error", "inner_error"))
             row.append(f"{whole} ({inner}), {chosen.sum()}")
         rows.append(row)
     return _markdown(rows)
@@ -146,8 +155,8 @@ def kind_table(measures: dict) -> str:
             "systems",
             "distinct galaxies",
             *(f"rms error inside, {name}" for name in METHODS.values()),
-            "RIM / linear inside",
-            "RIM / linear, whole frame",
+            *(f"{name} / linear inside" for name in OURS.values()),
+            *(f"{name} / linear, whole frame" for name in OURS.values()),
             "rms error inside over that for galaxies, RIM",
         ]
     ]
@@ -172,8 +181,8 @@ def kind_table(measures: dict) -> str:
                     str(len(group["system"])),
                     str(len(np.unique(group["source_number"]))),
                     *errors,
-                    _ratio(group, "inner_error"),
-                    _ratio(group, "rms_error"),
+                    *(_ratio(group, method, "inner_error") for method in OURS),
+                    *(_ratio(group, method, "rms_error") for method in OURS),
                     _over_yardstick(group, yardstick, "rim"),
                 ]
             )
@@ -185,16 +194,16 @@ def page_table(pages: dict) -> str:
     wavenumbers = _wavenumbers(pages)
     head = ["page", "noise", "magnification"]
     head += [f"rms error, {name}" for name in METHODS.values()]
-    head += ["RIM / linear"]
+    head += [f"{name} / linear" for name in OURS.values()]
     head += [f"chi2 / pixel, {name}" for name in METHODS.values()]
     head += [f"coherence at k = {k}, {name}" for k in wavenumbers for name in METHODS.values()]
     rows = [head]
     for i, name in enumerate(pages["label"]):
-        rms = [pages[f"{method}_rms_error"][i] for method in METHODS]
+        rms = {method: pages[f"{method}_rms_error"][i] for method in METHODS}
         rows.append(
             [str(name), f"{pages['noise_level'][i]:.0%}", f"{pages['magnification'][i]:.1f}"]
-            + [f"{value:.1%}" for value in rms]
-            + [f"{rms[0] / rms[1]:.2f}"]
+            + [f"{value:.1%}" for value in rms.values()]
+            + [f"{rms[method] / rms['linear']:.2f}" for method in OURS]
             + [f"{pages[f'{method}_chi2'][i]:.3f}" for method in METHODS]
             + [
                 f"{pages[f'{method}_coherence'][i, k - 1]:.3f}"
@@ -239,15 +248,17 @@ def _with_error(group: dict, statistic, form: str) -> str:
     return f"{text} ± {form.replace('+', '').format(np.std(values))}"
 
 
-def _ratio(group: dict, key: str) -> str:
-    """Return the ratio of the medians of RIM and linear."""
-    rim, linear = group[f"rim_{key}"], group[f"linear_{key}"]
-    return _with_error(group, lambda rows: np.median(rim[rows]) / np.median(linear[rows]), "{:.2f}")
+def _ratio(group: dict, method: str, key: str) -> str:
+    """Return the ratio of the medians of a method and of the linear inversion."""
+    ours, linear = group[f"{method}_{key}"], group[f"linear_{key}"]
+    return _with_error(
+        group, lambda rows: np.median(ours[rows]) / np.median(linear[rows]), "{:.2f}"
+    )
 
 
-def _worse(group: dict, key: str) -> str:
-    """Return in what share of the systems the RIM's error is the larger one."""
-    worse = group[f"rim_{key}"] > group[f"linear_{key}"]
+def _worse(group: dict, method: str, key: str) -> str:
+    """Return in what share of the systems a method's error is larger than the linear one."""
+    worse = group[f"{method}_{key}"] > group[f"linear_{key}"]
     return _with_error(group, lambda rows: np.mean(worse[rows]), "{:.0%}")
 
 
@@ -294,7 +305,7 @@ def examples(measures: dict, name: str) -> np.ndarray:
 
 
 def rows_figure(arrays: dict, measures: dict, rows: np.ndarray, title: str) -> Figure:
-    """A row per system: observation, truth, both sources, both residuals (paper figure 10).
+    """A row per system: observation, truth, all sources, all residuals (paper figure 10).
 
     Args:
         arrays: Images and sources of all systems, (systems, ...).
@@ -302,8 +313,9 @@ def rows_figure(arrays: dict, measures: dict, rows: np.ndarray, title: str) -> F
         rows: Which to draw, from the top.
         title: Above all.
     """
-    figure = Figure(figsize=(13, 2.3 * len(rows) + 1.0), layout="constrained")
-    axes = figure.subplots(len(rows), 6, squeeze=False)
+    columns = 2 + 2 * len(METHODS)
+    figure = Figure(figsize=(2.2 * columns, 2.3 * len(rows) + 1.0), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
     flux = {"vmin": 0, "vmax": 1, "cmap": "inferno"}
     signed = {"vmin": -4, "vmax": 4, "cmap": "RdBu_r"}
     for line, i in zip(axes, rows, strict=True):
@@ -321,7 +333,7 @@ def rows_figure(arrays: dict, measures: dict, rows: np.ndarray, title: str) -> F
             rms, inner = measures[f"{method}_rms_error"][i], measures[f"{method}_inner_error"][i]
             line[2 + column].set_xlabel(f"rms {rms:.1%} of peak\ninside: {inner:.1%}", fontsize=9)
             chi2 = measures[f"{method}_chi2"][i]
-            line[4 + column].set_xlabel(f"$\\chi^2$/pixel {chi2:.2f}", fontsize=9)
+            line[2 + len(METHODS) + column].set_xlabel(f"$\\chi^2$/pixel {chi2:.2f}", fontsize=9)
     titles = ["observation", "true source", *METHODS.values()]
     titles += [f"residuals, {name}" for name in METHODS.values()]
     for axis, text in zip(axes[0], titles, strict=True):
@@ -332,7 +344,7 @@ def rows_figure(arrays: dict, measures: dict, rows: np.ndarray, title: str) -> F
 
 
 def coherence_figure(measures: dict) -> Figure:
-    """A panel per class: mean coherence of both methods with the truth."""
+    """A panel per class: mean coherence of all methods with the truth."""
     classes = _classes(measures)
     figure = Figure(figsize=(3.2 * len(classes) + 0.8, 3.6), layout="constrained")
     panels = figure.subplots(1, len(classes), squeeze=False, sharey=True)[0]

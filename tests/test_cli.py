@@ -249,6 +249,28 @@ def test_reconstruct_is_what_the_package_gives(files, tiny_folder, tiny_mocks, t
     assert cli.main([*arguments, "--overwrite"]) == 0
 
 
+def test_refine_is_what_the_package_gives(files, tiny_folder, tmp_path):
+    assert cli.main([*command(files, tiny_folder, tmp_path / "out"), "--refine"]) == 0
+    assert cli.main(command(files, tiny_folder, tmp_path / "plain")) == 0
+    facts, plain = (
+        json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("out", "plain")
+    )
+    assert facts["model"] == f"{plain['model']}, refined"
+    assert facts["chi2_per_pixel"] < plain["chi2_per_pixel"]
+    with fits.open(tmp_path / "out" / "result.fits") as file:
+        arguments = {name: file[name].data for name in ("DATA", "NOISE", "PSF")}
+        source, steps = file[0].data, len(file["SOURCE_HISTORY"].data)
+    expected = (
+        zoo.load_pretrained(tiny_folder)
+        .refined()
+        .reconstruct(
+            arguments["DATA"], noise=arguments["NOISE"], psf=arguments["PSF"], lens=facts["lens"]
+        )
+    )
+    assert steps == len(expected.history)
+    np.testing.assert_allclose(source, expected.source, rtol=1e-3, atol=1e-4 * source.max())
+
+
 def test_numbers_for_noise_and_psf_and_a_warning(files, tiny_folder, tmp_path, capsys):
     changes = {"--noise": "0.01", "--psf": "0.6"}
     assert cli.main(command(files, tiny_folder, tmp_path / "out", changes)) == 0

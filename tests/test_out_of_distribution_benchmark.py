@@ -251,6 +251,8 @@ def test_the_table_compares_with_the_yardstick_of_the_same_systems(modules):
         "rim_source": truth + scale * error,
         "linear_source": truth + 2 * error,
         "rim_model": truth + 0.02,
+        "refined_source": truth + error,
+        "refined_model": truth + 0.01,
         "linear_model": truth,
     }
     lines = modules.report.class_table(modules.report.measure(arrays)).splitlines()
@@ -259,7 +261,10 @@ def test_the_table_compares_with_the_yardstick_of_the_same_systems(modules):
     assert cells["rms error, RIM / linear"] == ["0.50 ± 0.00", "1.50 ± 0.00"]
     assert cells["rms error, RIM worse than linear"] == ["0% ± 0%", "100% ± 0%"]
     assert cells["rms error inside over that for galaxies, RIM"] == ["1.00 ± 0.00", "3.00 ± 0.00"]
+    assert cells["rms error, RIM, refined / linear"] == ["0.50 ± 0.00"] * 2
+    assert cells["rms error, RIM, refined worse than linear"] == ["0% ± 0%"] * 2
     assert cells["chi2 / pixel, RIM"] == ["1.000 ± 0.000"] * 2
+    assert cells["chi2 / pixel, RIM, refined"] == ["0.250 ± 0.000"] * 2
 
 
 def test_systems_of_one_galaxy_are_not_independent(modules):

@@ -26,6 +26,7 @@ from rim_lensing.commands.results import (
     SUMMARY,
     add_model_option,
     add_output_options,
+    add_refine_option,
     check_output,
     load,
     made_by,
@@ -90,6 +91,7 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
     add_seed(command)
     add_centre_range(command)
     add_model_option(command)
+    add_refine_option(command)
     add_output_options(command)
     command.set_defaults(run=fit)
 
@@ -117,6 +119,8 @@ def fit(options: argparse.Namespace) -> None:
     for one in filter(None, (model, predictor)):
         verify_files(one)
     source_model = load(model, image.grid)
+    if options.refine:
+        source_model = source_model.refined()
     lens_model = (
         load(predictor, image.grid, noise_correlation=correlation)
         if predictor

@@ -12,6 +12,7 @@ from rim_lensing.commands.results import (
     SUMMARY,
     add_model_option,
     add_output_options,
+    add_refine_option,
     check_output,
     load,
     verify_files,
@@ -33,6 +34,7 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
         "demo", help="reconstruct a mock lens that comes with the package, and compare with truth"
     )
     add_model_option(command)
+    add_refine_option(command)
     add_output_options(command)
     command.set_defaults(run=demo)
 
@@ -47,6 +49,7 @@ def add_reconstruct(commands: argparse._SubParsersAction) -> None:
     add_image_options(command)
     command.add_argument("--lens", required=True, metavar="NAME=VALUE,...", help=LENS_NAMES)
     add_model_option(command)
+    add_refine_option(command)
     add_output_options(command)
     command.set_defaults(run=reconstruct)
 
@@ -68,7 +71,7 @@ def demo(options: argparse.Namespace) -> None:
         "pixel_scale": mock.image_pixel_scale,
     }
     grid = PixelGrid(len(mock.image), mock.image_pixel_scale)
-    result, seconds = _run(model, arguments, grid)
+    result, seconds = _run(model, arguments, grid, options.refine)
     truth = {}
     if result.source.shape == mock.source.shape:
         source, true_source = result.source[None], mock.source[None]
@@ -90,13 +93,15 @@ def reconstruct(options: argparse.Namespace) -> None:
     check_output(options, _FILES)
     model = find_pretrained(options.model, "rim")
     image = read_user_image(options, model.image_grid)
-    result, seconds = _run(model, image.arguments | {"lens": image.in_field(lens)}, image.grid)
+    result, seconds = _run(
+        model, image.arguments | {"lens": image.in_field(lens)}, image.grid, options.refine
+    )
     numbers = {"seconds": seconds, "crop_centre": image.offset}
     write_reconstruction(result, model, options.output, numbers, header=image.header)
 
 
 def _run(
-    model: "PretrainedModel", arguments: dict, grid: "PixelGrid"
+    model: "PretrainedModel", arguments: dict, grid: "PixelGrid", refine: bool
 ) -> tuple["Reconstruction", float]:
     """Return the reconstruction and the seconds that it took, without the loading."""
     from rim_lensing.inference.observation import check_observation
@@ -105,6 +110,8 @@ def _run(
     check_observation(**arguments, image_grid=grid)
     verify_files(model)
     reconstructor = load(model, grid)
+    if refine:
+        reconstructor = reconstructor.refined()
     start = time.perf_counter()
     result = reconstructor.reconstruct(**arguments)
     return result, round(time.perf_counter() - start, 3)

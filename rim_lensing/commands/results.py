@@ -38,6 +38,16 @@ def add_model_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_refine_option(command: argparse.ArgumentParser) -> None:
+    """Add --refine."""
+    command.add_argument(
+        "--refine",
+        action="store_true",
+        help="take up what the network leaves in the residuals by a linear inversion of them: for "
+        "little noise, and for sources unlike a galaxy; costs some seconds",
+    )
+
+
 def add_output_options(command: argparse.ArgumentParser) -> None:
     """Add --output and --overwrite."""
     command.add_argument(

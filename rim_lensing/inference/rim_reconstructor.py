@@ -10,6 +10,7 @@ from rim_lensing.inference.observation import (
     check_observation,
     warn_outside_training,
 )
+from rim_lensing.inference.refinement import refine
 from rim_lensing.inference.result import Reconstruction
 from rim_lensing.inference.source_coverage import check_source_coverage
 from rim_lensing.lensing.forward_model import ForwardModel
@@ -26,6 +27,7 @@ class RIMReconstructor:
         network: The RIM, with its weights.
         name: Of the model; results carry it.
         priors: What it was trained on; systems outside are warned of.
+        refines: Whether reconstructions end with `refine`, see `refined`.
 
     Example:
         >>> model = rim_lensing.load_pretrained("rim_euclid64")
@@ -33,11 +35,11 @@ class RIMReconstructor:
         >>> result.source, result.chi2
     """
 
-    def __init__(self, network: RIM, name: str, priors: Priors):
+    def __init__(self, network: RIM, name: str, priors: Priors, refines: bool = False):
         """Keep the network; it is compiled at its first run, for every batch size anew."""
         if not network.built:
             network.build()
-        self.network, self.name, self.priors = network, name, priors
+        self.network, self.name, self.priors, self.refines = network, name, priors, refines
         # Keras's own predict forgets the side of the kernels and the number of lens parameters
         # when they change from one call to the next.
         self._compiled = compiled(network.stateless_call)
@@ -71,7 +73,20 @@ class RIMReconstructor:
         `python train/evaluate.py NAME --image-grid SIDE SCALE`.
         """
         network = self.network.on_image_grid(side, pixel_scale)
-        return RIMReconstructor(network, name=self.name, priors=self.priors)
+        return RIMReconstructor(network, self.name, self.priors, self.refines)
+
+    def refined(self) -> "RIMReconstructor":
+        """Return this model with a linear inversion of its residuals as its last step.
+
+        For little noise, and for sources unlike those that it was trained on: there a RIM leaves
+        signal in the residuals, and this takes it up (`inference.refinement`). Where the residuals
+        are noise the source stays as it is, to some thousandths of its error. It costs some tenths
+        of a second on 64 x 64 pixels, seconds on 192 x 192. The likelihood of a lens
+        (`optimise_lens`, `automated_fit`, `sample_lens_posterior`) stays that of the RIM's own
+        source: one that takes up whatever a lens leaves would hide that the lens is wrong.
+        """
+        name = self.name if self.refines else f"{self.name}, refined"
+        return RIMReconstructor(self.network, name, self.priors, refines=True)
 
     def reconstruct(
         self, image, noise, psf, lens, mask=None, pixel_scale=None, batch_size: int = 16
@@ -105,6 +120,7 @@ class RIMReconstructor:
         Raises:
             ValueError: Bad input (see `check_observation`), a `batch_size` below 1, or a source
                 grid that the arcs miss (see `check_source_coverage`).
+            RuntimeError: The conjugate gradients of a model that refines do not converge.
 
         Warns:
             UserWarning: theta_E, noise or PSF lie outside of the training set's range; or part of
@@ -129,6 +145,9 @@ class RIMReconstructor:
     def reconstruct_checked(self, observation: Observation, batch_size: int = 16) -> Reconstruction:
         """Do what `reconstruct` does after its checks; neither raises nor warns of anything."""
         history = self._run_in_chunks(observation, batch_size)
+        if self.refines:
+            last = refine(observation, history[:, -1], self.network.config)
+            history = np.concatenate([history, last[:, None]], axis=1)
         return Reconstruction.from_history(
             observation, history, self.network.config, model=self.name
         )

@@ -86,6 +86,12 @@ class LinearSystem:
         other.lensing = _check_lensing(lensing, self.image_side)
         return other
 
+    def without(self, source: np.ndarray) -> "LinearSystem":
+        """Return the same system with the data that a source (n^2,) leaves, d - f s."""
+        other = copy.copy(self)
+        other.data = self.data - self.apply(source)
+        return other
+
     def apply(self, source: np.ndarray) -> np.ndarray:
         """Return f s, (m^2,), of a source (n^2,)."""
         return self.weight * self.predict(source)

@@ -29,6 +29,14 @@ def test_predicts_what_the_forward_model_predicts(make_system):
     np.testing.assert_allclose(system.predict(source.ravel()), expected.ravel(), atol=1e-5)
 
 
+def test_without_a_source_are_the_data_that_it_leaves(make_system, dense):
+    system, source = make_system(14, 11), np.random.default_rng(0).standard_normal(121)
+    left = system.without(source)
+    expected = system.data - dense.response(system) @ source
+    np.testing.assert_allclose(left.data, expected, atol=1e-11)
+    assert left.n_data == system.n_data and left is not system
+
+
 def test_masked_pixels_have_no_weight_and_no_data(make_system):
     system = make_system(14, 11)
     masked = system.weight.reshape(14, 14) == 0

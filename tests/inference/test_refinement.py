@@ -1,0 +1,190 @@
+"""What a RIM leaves, taken up: against dense Gaussian algebra, on noise alone, behind a model."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import minimize_scalar
+from scipy.stats import multivariate_normal
+
+from rim_lensing.inference.observation import check_observation
+from rim_lensing.inference.refinement import error_scale, refine
+from rim_lensing.inference.residual_test import check_residuals
+from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.psf import gaussian_kernel
+from rim_lensing.networks.presets import get_preset
+from rim_lensing.networks.rim import RIM
+from rim_lensing.simulation.priors import Priors
+
+CONFIG = get_preset("tiny16")
+LENS = np.float32([[1.0, 0.1, 0.05, 0, 0, 0.02, 0.03]])
+RMS = 0.01
+
+
+def galaxy() -> np.ndarray:
+    """A galaxy (1, n, n) of peak 1 with a clump."""
+    x, y = CONFIG.source_grid.coordinates()
+    disc = np.exp(-0.5 * (x**2 + (y - 0.1) ** 2) / 0.3**2)
+    clump = 0.4 * np.exp(-0.5 * ((x - 0.3) ** 2 + (y - 0.2) ** 2) / 0.15**2)
+    return np.asarray([disc + clump], "float32") / 1.2
+
+
+def predicted(source) -> np.ndarray:
+    psf = np.asarray(gaussian_kernel(np.full(1, 0.3), 5, CONFIG.image_pixel_scale))
+    grids = CONFIG.image_grid, CONFIG.source_grid, CONFIG.supersampling
+    return keras.ops.convert_to_numpy(ForwardModel(LENS, psf, *grids).predict(source))
+
+
+def observed(seed: int = 3, mask=None):
+    draws = np.random.default_rng(seed).standard_normal((16, 16))
+    return check_observation(
+        predicted(galaxy())[0] + RMS * draws,
+        RMS,
+        np.asarray(gaussian_kernel(np.full(1, 0.3), 5, CONFIG.image_pixel_scale))[0],
+        LENS[0],
+        mask,
+        image_grid=CONFIG.image_grid,
+        psf_side=CONFIG.psf_side,
+    )
+
+
+def in_its_units(observation, source):
+    return np.asarray(source / observation.flux_unit[:, None, None], "float32")
+
+
+def smooth(source) -> np.ndarray:
+    """What a RIM that misses the clump might say."""
+    return gaussian_filter(source, (0, 1.5, 1.5)).astype("float32")
+
+
+def test_is_the_posterior_mean_of_dense_algebra():
+    """d - f s ~ N(0, 1 + e^2 f w w f'): e by its likelihood, then the mean of w u given d."""
+    used = np.ones((16, 16), bool)
+    used[:4, :5] = False
+    observation = observed(mask=used)
+    start = in_its_units(observation, smooth(galaxy()))
+    refined = refine(observation, start, CONFIG)
+    pixels = np.eye(256, dtype="float32").reshape(256, 16, 16)
+    response = np.stack([predicted(pixel[None])[0].ravel() for pixel in pixels], axis=1)
+    response = (response / observation.noise[0].ravel()[:, None])[used.ravel()]
+    response = response.astype("float64")
+    data = (observation.image[0] / observation.noise[0])[used] - response @ start[0].ravel()
+    brightness = gaussian_filter(start[0].astype("float64"), 2.0)
+    scaled = response * np.maximum(brightness / brightness.max(), 0.01).ravel()
+
+    def covariance(log_e):
+        return np.eye(len(data)) + np.exp(2 * log_e) * scaled @ scaled.T
+
+    def cost(log_e):
+        return -multivariate_normal(cov=covariance(log_e)).logpdf(data)
+
+    best = minimize_scalar(cost, bounds=(-8, 3), method="bounded").x
+    u = np.exp(2 * best) * scaled.T @ np.linalg.solve(covariance(best), data)
+    expected = (u * scaled.max(axis=0) / response.max(axis=0)).reshape(16, 16)
+    change = refined[0] - start[0]
+    # The evidence of the engine has an error of its own, and so has the strength.
+    assert np.linalg.norm(change - expected) < 0.05 * np.linalg.norm(expected)
+    assert np.linalg.norm(expected) > 0.05 * np.linalg.norm(start)
+
+
+def test_takes_up_what_is_missing():
+    observation = observed()
+    start, truth = (in_its_units(observation, one) for one in (smooth(galaxy()), galaxy()))
+    refined = refine(observation, start, CONFIG)
+    assert np.linalg.norm(refined - truth) < 0.5 * np.linalg.norm(start - truth)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_leaves_a_source_whose_residuals_are_noise(seed):
+    """The largest likelihood of a fraction that is 0 lies at 0 in half of the cases only."""
+    observation = observed(seed)
+    truth = in_its_units(observation, galaxy())
+    refined = refine(observation, truth, CONFIG)
+    assert np.abs(refined - truth).max() < 0.05 * truth.max()
+    if seed == 0:
+        np.testing.assert_array_equal(refined, truth)
+
+
+def test_error_scale_is_brightness_with_a_floor():
+    source = np.zeros((16, 16))
+    source[8, 8] = 3.0
+    scale = error_scale(source)
+    # A Gaussian 2 pixels wide, around the middle of a pixel.
+    assert scale[8, 8] == 1 and scale[8, 10] == pytest.approx(np.exp(-0.5), rel=1e-3)
+    assert scale.min() == scale[0, 0] == 0.01
+    np.testing.assert_allclose(error_scale(5 * source), scale)
+
+
+@pytest.fixture(scope="module")
+def untrained() -> RIMReconstructor:
+    keras.utils.set_random_seed(1)
+    network = RIM(CONFIG)
+    network.build()
+    return RIMReconstructor(network, "rim_tiny", Priors(psf_sigma=(0.0, 0.5)))
+
+
+def arguments(unit: float = 1.0) -> dict:
+    seen = observed()
+    scale = float(seen.flux_unit[0]) * unit
+    return {
+        "image": seen.image[0].astype("float64") * scale,
+        "noise": RMS * unit,
+        "psf": 0.3,
+        "lens": LENS[0],
+    }
+
+
+def test_is_one_more_step_of_a_model(untrained):
+    model = untrained.refined()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain, result = (one.reconstruct(**arguments()) for one in (untrained, model))
+    assert result.model == "rim_tiny, refined" and model.refined().name == model.name
+    assert len(result.history) == len(plain.history) + 1 == CONFIG.steps + 1
+    np.testing.assert_array_equal(result.history[:-1], plain.history)
+    assert result.chi2 < 0.2 * plain.chi2
+    assert result.chi2 == pytest.approx(result.chi2_history[-1])
+
+
+def test_follows_the_flux_unit(untrained):
+    model = untrained.refined()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one, other = (model.reconstruct(**arguments(unit)).source for unit in (1.0, 1e-7))
+    np.testing.assert_allclose(other, 1e-7 * one, rtol=1e-3, atol=1e-10 * one.max())
+
+
+def test_a_batch_is_its_systems(untrained):
+    model, data = untrained.refined(), arguments()
+    images = np.stack([data["image"], 2 * data["image"]])
+    noise = np.array([RMS, 2 * RMS])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        both = model.reconstruct(images, noise, 0.3, LENS[0])
+        alone = model.reconstruct(**data)
+    np.testing.assert_allclose(both.source[0], alone.source, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(both.source[1], 2 * alone.source, rtol=1e-3, atol=1e-4)
+
+
+def test_stays_refined_on_other_pixels(untrained):
+    assert untrained.refined().with_image_grid(20, 0.24).refines
+    assert not untrained.with_image_grid(20, 0.24).refines
+
+
+def test_the_likelihood_of_a_lens_is_the_rims_own(untrained):
+    observation = observed()
+    np.testing.assert_array_equal(
+        untrained.refined().log_likelihood(observation), untrained.log_likelihood(observation)
+    )
+
+
+def test_residuals_are_judged_by_refined_copies(ridge_model, mock):
+    lens = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])
+    model = ridge_model.refined()
+    result = model.reconstruct(lens=lens, **mock(lens))
+    assert check_residuals(result, model).consistent
+    with pytest.raises(ValueError, match="`source_model` must be what made `result`"):
+        check_residuals(result, ridge_model)
