@@ -77,6 +77,16 @@ def test_fit_is_algorithm_1(start, tiny_folder, tiny_cnn_folder, tmp_path, capsy
     assert facts["crop_centre"] == [0, 0] and f"--lens theta_E={facts['lens'][0]:.6g}" in out
 
 
+def test_a_fit_ends_with_a_refined_source(start, tiny_folder, tiny_cnn_folder, tmp_path, capsys):
+    code = start("fit", "--rounds", "0", "--refine", lens_model=tiny_cnn_folder)
+    assert code == 0, capsys.readouterr().err
+    facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert facts["model"] == f"{zoo.find_pretrained(tiny_folder).name}, refined"
+    with fits.open(tmp_path / "out" / "result.fits") as file:
+        chi2 = file["CHI2_HISTORY"].data
+    assert chi2[-1] < chi2[-2]
+
+
 def test_a_fit_tells_of_a_round_when_it_is_done(start, tiny_cnn_folder, monkeypatch, capsys):
     real = automated_fit.automated_fit
 
@@ -230,12 +240,12 @@ def test_sample_takes_a_temperature(start, tiny_mocks, tmp_path, capsys):
     assert facts["temperature"] == 2.5
 
 
-@pytest.mark.parametrize("linear", [False, True])
-def test_sample_keeps_a_chain_and_goes_on(start, tiny_mocks, tmp_path, capsys, linear):
+@pytest.mark.parametrize("likelihood", [[], ["--linear"], ["--refine"]])
+def test_sample_keeps_a_chain_and_goes_on(start, tiny_mocks, tmp_path, capsys, likelihood):
     lens = tiny_mocks.lens[0].astype("float64")
     lens[3:5] = 0.02
     arguments = ["sample", "--lens", lens_text(lens), "--walkers", "14"]
-    arguments += ["--linear"] if linear else []
+    arguments += likelihood
     assert start(*arguments, "--steps", "12", centre="13,13") == 0
     answer = capsys.readouterr()
     assert "NOT converged" in answer.err

@@ -119,8 +119,7 @@ def fit(options: argparse.Namespace) -> None:
     for one in filter(None, (model, predictor)):
         verify_files(one)
     source_model = load(model, image.grid)
-    if options.refine:
-        source_model = source_model.refined()
+    source_model = source_model.refined() if options.refine else source_model
     lens_model = (
         load(predictor, image.grid, noise_correlation=correlation)
         if predictor

@@ -110,8 +110,7 @@ def _run(
     check_observation(**arguments, image_grid=grid)
     verify_files(model)
     reconstructor = load(model, grid)
-    if refine:
-        reconstructor = reconstructor.refined()
+    reconstructor = reconstructor.refined() if refine else reconstructor
     start = time.perf_counter()
     result = reconstructor.reconstruct(**arguments)
     return result, round(time.perf_counter() - start, 3)

@@ -49,10 +49,17 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--lens", required=True, metavar="NAME=VALUE,...", help=f"where to start: {LENS_NAMES}"
     )
-    command.add_argument(
+    likelihood = command.add_mutually_exclusive_group()
+    likelihood.add_argument(
         "--linear",
         action="store_true",
         help="reconstruct by linear inversion, on the model's grids, and sample its evidence",
+    )
+    likelihood.add_argument(
+        "--refine",
+        action="store_true",
+        help="integrate over the error of the network's source: wider, honest intervals, at many "
+        "times the cost",
     )
     command.add_argument(
         "--method",
@@ -112,8 +119,9 @@ def sample(options: argparse.Namespace) -> None:
             f"--compare must have the parameters of --lens, {parameters}. Received: "
             f"{', '.join(other.names)}"
         )
-    if options.linear and options.method == "nuts":
-        raise ValueError("--method nuts needs the gradient of a RIM: leave --linear out")
+    if options.method == "nuts" and (options.linear or options.refine):
+        named = "--linear" if options.linear else "--refine"
+        raise ValueError(f"--method nuts needs the gradient of a RIM: leave {named} out")
     model = find_pretrained(options.model, "rim")
     if options.linear and model.source_grid.side > LARGEST_LINEAR_SIDE:
         raise ValueError(
@@ -134,6 +142,7 @@ def sample(options: argparse.Namespace) -> None:
         source_model, priors = SemilinearInversion(geometry=geometry), config.priors
     else:
         source_model = load(model, image.grid)
+        source_model = source_model.refined() if options.refine else source_model
         priors = source_model.priors
 
     from rim_lensing.inference.sample import sample_lens_posterior

@@ -2,9 +2,10 @@
 
 One object for optimisers and samplers (paper section 3, Algorithm 1 and figure 9): many lenses in,
 one number each out, the source reconstructed anew for every lens. The prior is flat on a
-`LensSupport`. With a RIM the likelihood is that of the data given the RIM's source; with the linear
-inversion it is the evidence, which integrates over all sources, and never chi^2: that falls
-as long as the source is allowed to follow the noise, whatever the lens.
+`LensSupport`. With a RIM the likelihood is that of the data given the RIM's source, or integrated
+over that source's error; with the linear inversion it is the evidence, which integrates over all
+sources, and never chi^2: that falls as long as the source is allowed to follow the noise, whatever
+the lens.
 """
 
 import copy
@@ -18,6 +19,7 @@ from keras import ops
 
 from rim_lensing.inference.lens_support import LensSupport
 from rim_lensing.inference.observation import Observation
+from rim_lensing.inference.refinement import log_marginal_likelihood
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.inference.sampling_settings import check_temperature
 from rim_lensing.inference.semilinear_inversion import ENGINES, SemilinearInversion
@@ -130,9 +132,19 @@ class LensPosterior(ABC):
     def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
         """Return (k,) for lenses (k, 7 or 8) inside of the support."""
 
-    @abstractmethod
     def _log_likelihood_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (k,) and (k, 7 or 8)."""
+        """Return (k,) and, by central differences, (k, 7 or 8)."""
+        shifts = np.diag(self.steps[-1])
+        both = np.concatenate([lenses[:, None] + shifts, lenses[:, None] - shifts], axis=1)
+        nearest = self.support.nearest(both.reshape(-1, lenses.shape[1])).reshape(both.shape)
+        points = np.concatenate([lenses[:, None], nearest], axis=1)
+        values = self._log_likelihood(points.reshape(-1, lenses.shape[1]))
+        values = values.reshape(len(lenses), -1)
+        up, down = np.split(values[:, 1:], 2, axis=1)
+        high, low = np.split(nearest, 2, axis=1)
+        # At an edge one of the two stays behind.
+        width = np.linalg.norm(high - low, axis=-1)
+        return values[:, 0], (up - down) / width
 
 
 class RIMLensPosterior(LensPosterior):
@@ -169,6 +181,39 @@ class RIMLensPosterior(LensPosterior):
         ]
         values, slopes = (np.concatenate(each) for each in zip(*answers, strict=True))
         return values.astype("float64"), slopes.astype("float64")
+
+
+class RefinedLensPosterior(LensPosterior):
+    """The likelihood of a RIM's source, integrated over what may be wrong with it.
+
+    A RIM's source is one estimate. Its own error is that of `refinement`, a Gaussian field of a
+    fraction of its brightness, and the likelihood of a lens integrates over it, with the fraction
+    that makes it largest. It costs many times the RIM. The gradient is by central differences.
+    Arguments are those of `RIMLensPosterior`.
+    """
+
+    def __init__(self, model: RIMReconstructor, observation: Observation, priors: Priors):
+        """Keep the RIM."""
+        super().__init__(observation, priors, model.source_grid.pixel_scale)
+        self._model, self._system = model, None
+
+    def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
+        seen, values = self.observation, []
+        for part, count in self._batches(lenses):
+            sources = self._model.run(part)[:count, -1]
+            matrices = lensing_matrices(part.lens[:count], self._model.network.config)
+            for lensing, source in zip(matrices, sources, strict=True):
+                if self._system is None:
+                    self._system = LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0])
+                system = self._system.with_lensing(lensing)
+                values.append(log_marginal_likelihood(system, source))
+        return np.array(values)
+
+    def with_noise(self, factor: float) -> "RefinedLensPosterior":
+        """See `LensPosterior.with_noise`."""
+        other = super().with_noise(factor)
+        other._system = None
+        return other
 
 
 class LinearLensPosterior(LensPosterior):
@@ -226,22 +271,12 @@ class LinearLensPosterior(LensPosterior):
             return float(-0.5 * system.data @ system.data - constants)
         return log_evidence(engine, engine.terms(strength))[0]
 
-    def _log_likelihood_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        shifts = np.diag(self.steps[-1])
-        both = np.concatenate([lenses[:, None] + shifts, lenses[:, None] - shifts], axis=1)
-        nearest = self.support.nearest(both.reshape(-1, lenses.shape[1])).reshape(both.shape)
-        points = np.concatenate([lenses[:, None], nearest], axis=1)
-        values = self._log_likelihood(points.reshape(-1, lenses.shape[1]))
-        values = values.reshape(len(lenses), -1)
-        up, down = np.split(values[:, 1:], 2, axis=1)
-        high, low = np.split(nearest, 2, axis=1)
-        # At an edge one of the two stays behind.
-        width = np.linalg.norm(high - low, axis=-1)
-        return values[:, 0], (up - down) / width
-
 
 def lens_posterior(
-    source_model: SourceModel, observation: Observation, priors: Priors | None = None
+    source_model: SourceModel,
+    observation: Observation,
+    priors: Priors | None = None,
+    marginal: bool = False,
 ) -> LensPosterior:
     """Return the posterior of an observation's lens, SIE or EPL as its `lens` is.
 
@@ -249,6 +284,7 @@ def lens_posterior(
         source_model: A RIM, or a linear inversion.
         observation: One system.
         priors: Whose ranges hold; by default those that the RIM was trained on, or `Priors()`.
+        marginal: Of a refined RIM, integrate over the error of its source.
 
     Raises:
         ValueError: More than one system.
@@ -256,6 +292,8 @@ def lens_posterior(
     """
     if isinstance(source_model, RIMReconstructor):
         kind, default = RIMLensPosterior, source_model.priors
+        if marginal and source_model.refines:
+            kind = RefinedLensPosterior
     elif isinstance(source_model, SemilinearInversion):
         kind, default = LinearLensPosterior, Priors()
     else:

@@ -14,7 +14,8 @@ from scipy.sparse import diags
 from tqdm import tqdm
 
 from rim_lensing.inference.observation import Observation
-from rim_lensing.inversion.evidence import NoMaximumError, maximise_evidence
+from rim_lensing.inversion.evidence import NoMaximumError, log_evidence, maximise_evidence
+from rim_lensing.inversion.exact import ExactEngine
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.lensing.geometry import Geometry
@@ -24,14 +25,21 @@ SMOOTHING, FLOOR = 2.0, 0.01
 """Of the brightness, in pixels, and the least of it over its largest. On development galaxies and
 on text, 1 to 4 pixels and 0.001 to 0.01 changed errors by a few per cent of themselves."""
 
+LARGEST_EXACT_SIDE = 32
+"""Sources with more pixels a side go to the matrix-free engine: exact determinants took seconds a
+lens at 64. With e small its own differ between neighbouring lenses by 0.1 or less, at 0.1% of noise
+by 1 in 1000."""
+
 
 def error_scale(source: np.ndarray) -> np.ndarray:
     """Return w, (n, n): a source's smoothed brightness over its largest, FLOOR at least.
 
     Args:
-        source: (n, n), not zero everywhere.
+        source: (n, n); black, it has no error.
     """
     brightness = gaussian_filter(np.abs(np.asarray(source, "float64")), SMOOTHING)
+    if not brightness.any():
+        return brightness
     return np.maximum(brightness / brightness.max(), FLOOR)
 
 
@@ -53,19 +61,39 @@ def refine(observation: Observation, sources: np.ndarray, geometry: Geometry) ->
         system = LinearSystem(
             lensing, observation.psf[i], observation.image[i], observation.noise[i]
         )
-        refined[i] += _correction(system, np.asarray(sources[i], "float64"))
+        engine = MatrixFreeEngine(residual_system(system, refined[i]), "zeroth")
+        try:
+            change = engine.mean(maximise_evidence(engine)).reshape(refined[i].shape)
+        except NoMaximumError:
+            continue
+        refined[i] += error_scale(refined[i]) * change
     return refined
 
 
-def _correction(system: LinearSystem, source: np.ndarray) -> np.ndarray:
-    """Return w u, (n, n); zero if the evidence finds no error, or there is no brightness."""
-    if not source.any():
-        return source
-    scale = error_scale(source)
-    left = system.without(source.ravel()).with_lensing(system.lensing @ diags(scale.ravel()))
-    engine = MatrixFreeEngine(left, "zeroth")
+def residual_system(system: LinearSystem, source: np.ndarray) -> LinearSystem:
+    """Return the system d - f s = f w u + n of what a source (n, n) leaves; its source is u."""
+    scale = diags(error_scale(source).ravel())
+    left = system.without(np.asarray(source, "float64").ravel())
+    return left.with_lensing(system.lensing @ scale)
+
+
+def log_marginal_likelihood(system: LinearSystem, source: np.ndarray) -> float:
+    """Return log P(d | lens, s, e), integrated over u, at the e where it is largest.
+
+    Args:
+        system: Of the data.
+        source: Of a RIM, (n, n).
+
+    Returns:
+        With every constant: where no error is found, log P(d | lens, s).
+    """
+    left = residual_system(system, source)
+    exact = left.source_side <= LARGEST_EXACT_SIDE
+    engine = ExactEngine(left, "zeroth") if exact else MatrixFreeEngine(left, "zeroth")
+    constants = left.n_data * np.log(2 * np.pi) / 2 + left.log_noise
+    without_error = float(-0.5 * left.data @ left.data - constants)
     try:
         strength = maximise_evidence(engine)
     except NoMaximumError:
-        return np.zeros_like(source)
-    return scale * engine.mean(strength).reshape(source.shape)
+        return without_error
+    return max(without_error, log_evidence(engine, engine.terms(strength))[0])

@@ -1,5 +1,7 @@
 """The RIM as a user meets it: data in any unit in, source in that unit out."""
 
+import copy
+
 import numpy as np
 from keras import ops
 from tqdm import tqdm
@@ -27,7 +29,9 @@ class RIMReconstructor:
         network: The RIM, with its weights.
         name: Of the model; results carry it.
         priors: What it was trained on; systems outside are warned of.
-        refines: Whether reconstructions end with `refine`, see `refined`.
+
+    Attributes:
+        refines: Whether reconstructions end with `refine`: see `refined`.
 
     Example:
         >>> model = rim_lensing.load_pretrained("rim_euclid64")
@@ -35,11 +39,12 @@ class RIMReconstructor:
         >>> result.source, result.chi2
     """
 
-    def __init__(self, network: RIM, name: str, priors: Priors, refines: bool = False):
+    def __init__(self, network: RIM, name: str, priors: Priors):
         """Keep the network; it is compiled at its first run, for every batch size anew."""
         if not network.built:
             network.build()
-        self.network, self.name, self.priors, self.refines = network, name, priors, refines
+        self.network, self.name, self.priors = network, name, priors
+        self.refines = False
         # Keras's own predict forgets the side of the kernels and the number of lens parameters
         # when they change from one call to the next.
         self._compiled = compiled(network.stateless_call)
@@ -73,20 +78,26 @@ class RIMReconstructor:
         `python train/evaluate.py NAME --image-grid SIDE SCALE`.
         """
         network = self.network.on_image_grid(side, pixel_scale)
-        return RIMReconstructor(network, self.name, self.priors, self.refines)
+        other = RIMReconstructor(network, self.name, self.priors)
+        other.refines = self.refines
+        return other
 
     def refined(self) -> "RIMReconstructor":
         """Return this model with a linear inversion of its residuals as its last step.
 
         For little noise, and for sources unlike those that it was trained on: there a RIM leaves
         signal in the residuals, and this takes it up (`inference.refinement`). Where the residuals
-        are noise the source stays as it is, to some thousandths of its error. It costs some tenths
-        of a second on 64 x 64 pixels, seconds on 192 x 192. The likelihood of a lens
-        (`optimise_lens`, `automated_fit`, `sample_lens_posterior`) stays that of the RIM's own
-        source: one that takes up whatever a lens leaves would hide that the lens is wrong.
+        are noise the source stays as it is, to some hundredths of its error. It costs some tenths
+        of a second on 64 x 64 pixels, seconds on 192 x 192.
+
+        Searches (`optimise_lens`, `automated_fit`) take the likelihood of the RIM's own source,
+        which has a gradient; `sample_lens_posterior` integrates over the source's error, see
+        `RefinedLensPosterior`.
         """
-        name = self.name if self.refines else f"{self.name}, refined"
-        return RIMReconstructor(self.network, name, self.priors, refines=True)
+        other = copy.copy(self)
+        if not self.refines:
+            other.name, other.refines = f"{self.name}, refined", True
+        return other
 
     def reconstruct(
         self, image, noise, psf, lens, mask=None, pixel_scale=None, batch_size: int = 16

@@ -19,7 +19,12 @@ from tqdm import tqdm
 from rim_lensing.inference.chain_file import ChainFile
 from rim_lensing.inference.ensemble_sampler import ensemble_sampler
 from rim_lensing.inference.lens_chain import LensChain
-from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, lens_posterior
+from rim_lensing.inference.lens_posterior import (
+    LensPosterior,
+    RIMLensPosterior,
+    SourceModel,
+    lens_posterior,
+)
 from rim_lensing.inference.nuts_sampler import check_threads, nuts_sampler
 from rim_lensing.inference.observation import warn_outside_training
 from rim_lensing.inference.optimise import check_single, nearest_starts
@@ -58,8 +63,9 @@ def sample_lens_posterior(
     The prior is flat within the ranges of `priors`. The likelihood is that of the RIM's source, or
     the evidence of the linear inversion, see `lens_posterior`. Both are too sure of themselves: a
     RIM's source is one estimate, whose own error the intervals do not know, and galaxies are no
-    draw from the linear inversion's prior. `temperature` mends it, and benchmarks/README.md,
-    Posterior of the lens, says by how much.
+    draw from the linear inversion's prior. That of a refined RIM (`RIMReconstructor.refined`)
+    integrates over the error of its source, at many times the cost; for both others there is
+    `temperature`. benchmarks/README.md, Posterior of the lens, says what they are worth.
 
     The chain ends when it is longer than 50 autocorrelation times, emcee's own rule, in every
     parameter, and R-hat is at most 1.05; the first fifth is burn-in and does not count. With
@@ -70,7 +76,7 @@ def sample_lens_posterior(
         image: (m, m), lens light and background subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k).
-        source_model: A RIM, or a linear inversion.
+        source_model: A RIM, a refined one, or a linear inversion.
         start: A lens at or near the best one, such as `automated_fit(...).lens`: SIE or EPL, and
             external shear. What lies outside of the priors is moved to their edge. An EPL that
             starts isothermal needs the array of 8. A chain that goes on does not look at it.
@@ -106,12 +112,13 @@ def sample_lens_posterior(
     if len(lens) != 1:
         raise ValueError(f"`start` must be one lens. Received: {len(lens)}")
     observation = check_single(image, noise, psf, lens, mask, source_model, pixel_scale)
-    posterior = lens_posterior(source_model, observation, priors).tempered(temperature)
+    posterior = lens_posterior(source_model, observation, priors, marginal=True)
+    posterior = posterior.tempered(temperature)
     is_rim = isinstance(source_model, RIMReconstructor)
-    if method == "nuts" and not is_rim:
+    if method == "nuts" and not isinstance(posterior, RIMLensPosterior):
         raise ValueError(
-            "`method` 'nuts' needs a gradient, which the evidence of a linear inversion has only "
-            "by differences: choose 'emcee'. "
+            "`method` 'nuts' needs a gradient, which the evidence of a linear inversion, of an "
+            "image or of what a refined RIM leaves, has only by differences: choose 'emcee'. "
             f"Received: {method!r} with a {type(source_model).__name__}"
         )
     if is_rim:

@@ -9,12 +9,16 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize_scalar
 from scipy.stats import multivariate_normal
 
+from rim_lensing.inference.lens_posterior import lens_posterior
 from rim_lensing.inference.observation import check_observation
-from rim_lensing.inference.refinement import error_scale, refine
+from rim_lensing.inference.refinement import error_scale, log_marginal_likelihood, refine
 from rim_lensing.inference.residual_test import check_residuals
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+from rim_lensing.inference.sample import sample_lens_posterior
+from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.psf import gaussian_kernel
+from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.priors import Priors
@@ -60,34 +64,70 @@ def smooth(source) -> np.ndarray:
     return gaussian_filter(source, (0, 1.5, 1.5)).astype("float32")
 
 
-def test_is_the_posterior_mean_of_dense_algebra():
-    """d - f s ~ N(0, 1 + e^2 f w w f'): e by its likelihood, then the mean of w u given d."""
-    used = np.ones((16, 16), bool)
-    used[:4, :5] = False
-    observation = observed(mask=used)
-    start = in_its_units(observation, smooth(galaxy()))
-    refined = refine(observation, start, CONFIG)
+def dense_problem(observation, start):
+    """Response and data over the noise of used pixels, and f w, by lensing one pixel at a time."""
+    used = observation.mask[0]
     pixels = np.eye(256, dtype="float32").reshape(256, 16, 16)
     response = np.stack([predicted(pixel[None])[0].ravel() for pixel in pixels], axis=1)
     response = (response / observation.noise[0].ravel()[:, None])[used.ravel()]
     response = response.astype("float64")
-    data = (observation.image[0] / observation.noise[0])[used] - response @ start[0].ravel()
-    brightness = gaussian_filter(start[0].astype("float64"), 2.0)
-    scaled = response * np.maximum(brightness / brightness.max(), 0.01).ravel()
+    left = (observation.image[0] / observation.noise[0])[used] - response @ start.ravel()
+    brightness = gaussian_filter(start.astype("float64"), 2.0)
+    return left, response, np.maximum(brightness / brightness.max(), 0.01).ravel()
 
-    def covariance(log_e):
-        return np.eye(len(data)) + np.exp(2 * log_e) * scaled @ scaled.T
+
+def dense_maximum(left, scaled):
+    """The e of the largest density of d - f s ~ N(0, 1 + e^2 f w w f'), and that density's log."""
 
     def cost(log_e):
-        return -multivariate_normal(cov=covariance(log_e)).logpdf(data)
+        covariance = np.eye(len(left)) + np.exp(2 * log_e) * scaled @ scaled.T
+        return -multivariate_normal(cov=covariance).logpdf(left)
 
-    best = minimize_scalar(cost, bounds=(-8, 3), method="bounded").x
-    u = np.exp(2 * best) * scaled.T @ np.linalg.solve(covariance(best), data)
-    expected = (u * scaled.max(axis=0) / response.max(axis=0)).reshape(16, 16)
+    best = minimize_scalar(cost, bounds=(-8, 3), method="bounded")
+    return np.exp(best.x), -best.fun
+
+
+def a_corner_is_masked() -> np.ndarray:
+    used = np.ones((16, 16), bool)
+    used[:4, :5] = False
+    return used
+
+
+def test_is_the_posterior_mean_of_dense_algebra():
+    observation = observed(mask=a_corner_is_masked())
+    start = in_its_units(observation, smooth(galaxy()))
+    refined = refine(observation, start, CONFIG)
+    left, response, scale = dense_problem(observation, start[0])
+    scaled = response * scale
+    e, _ = dense_maximum(left, scaled)
+    covariance = np.eye(len(left)) + e**2 * scaled @ scaled.T
+    u = e**2 * scaled.T @ np.linalg.solve(covariance, left)
+    expected = (u * scale).reshape(16, 16)
     change = refined[0] - start[0]
     # The evidence of the engine has an error of its own, and so has the strength.
     assert np.linalg.norm(change - expected) < 0.05 * np.linalg.norm(expected)
     assert np.linalg.norm(expected) > 0.05 * np.linalg.norm(start)
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_the_marginal_likelihood_is_that_of_dense_algebra(missing):
+    observation = observed(mask=a_corner_is_masked())
+    source = smooth(galaxy()) if missing else galaxy()
+    start = in_its_units(observation, source)
+    left, response, scale = dense_problem(observation, start[0])
+    _, expected = dense_maximum(left, response * scale)
+    expected -= np.sum(np.log(observation.noise[observation.mask]))
+    system = LinearSystem(
+        lensing_matrices(observation.lens, CONFIG)[0],
+        observation.psf[0],
+        observation.image[0],
+        observation.noise[0],
+    )
+    found = log_marginal_likelihood(system, start[0])
+    assert found == pytest.approx(expected, abs=0.05)
+    without = -0.5 * left @ left - len(left) * np.log(2 * np.pi) / 2
+    without -= np.sum(np.log(observation.noise[observation.mask]))
+    assert found > without + 100 if missing else found == pytest.approx(without, abs=2)
 
 
 def test_takes_up_what_is_missing():
@@ -174,11 +214,42 @@ def test_stays_refined_on_other_pixels(untrained):
     assert not untrained.with_image_grid(20, 0.24).refines
 
 
-def test_the_likelihood_of_a_lens_is_the_rims_own(untrained):
+def test_a_black_source_has_no_error_to_find():
     observation = observed()
-    np.testing.assert_array_equal(
-        untrained.refined().log_likelihood(observation), untrained.log_likelihood(observation)
-    )
+    black = np.zeros((1, 16, 16), "float32")
+    np.testing.assert_array_equal(refine(observation, black, CONFIG), black)
+
+
+def test_a_search_takes_the_rims_own_likelihood_and_a_chain_the_marginal_one(untrained):
+    observation, model = observed(), untrained.refined()
+    lenses = observation.lens + np.float32([[0] * 7, [0.02] + [0] * 6])
+    searched = lens_posterior(model, observation)
+    own = lens_posterior(untrained, observation)
+    np.testing.assert_array_equal(searched.log_posterior(lenses), own.log_posterior(lenses))
+    sampled = lens_posterior(model, observation, marginal=True)
+    values = sampled.log_posterior(lenses)
+    for lens, value in zip(lenses, values, strict=True):
+        source = untrained.run(sampled.at(lens))[0, -1]
+        system = LinearSystem(
+            lensing_matrices(lens[None], CONFIG)[0],
+            observation.psf[0],
+            observation.image[0],
+            observation.noise[0],
+        )
+        assert value == pytest.approx(log_marginal_likelihood(system, source), abs=1e-3)
+    noisier = sampled.with_noise(3.0).log_posterior(lenses)
+    again = sampled.log_posterior(lenses)
+    assert np.all(noisier != values) and np.all(again == values)
+
+
+def test_a_chain_of_a_refined_model_has_no_gradient(untrained):
+    with pytest.raises(ValueError, match="`method` 'nuts' needs a gradient"):
+        sample_lens_posterior(
+            **{name: arguments()[name] for name in ("image", "noise", "psf")},
+            source_model=untrained.refined(),
+            start=LENS[0],
+            method="nuts",
+        )
 
 
 def test_residuals_are_judged_by_refined_copies(ridge_model, mock):
