@@ -85,6 +85,7 @@ def test_a_fit_ends_with_a_refined_source(start, tiny_folder, tiny_cnn_folder, t
     with fits.open(tmp_path / "out" / "result.fits") as file:
         chi2 = file["CHI2_HISTORY"].data
     assert chi2[-1] < chi2[-2]
+    assert "of the refined source, residuals" in facts["verdict"]
 
 
 def test_a_fit_tells_of_a_round_when_it_is_done(start, tiny_cnn_folder, monkeypatch, capsys):

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -98,9 +98,10 @@ class AutomatedFit:
 
     Args:
         lens: Of the last round if it converged, else of the most probable round, (7,).
-        reconstruction: Behind this lens.
+        reconstruction: Behind this lens; by a refined RIM, if that is what was asked for.
         rounds: All of them, in order.
-        converged: The residuals are consistent with noise.
+        converged: The residuals are consistent with noise: of a RIM, before they are refined, for
+            that takes up what a wrong lens leaves, too.
         verdict: Converged, or not and why, in words.
     """
 
@@ -137,7 +138,7 @@ def automated_fit(
         image: (m, m), lens light and background subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k).
-        source_model: A RIM, or a linear inversion.
+        source_model: A RIM, or a linear inversion. A refined RIM is a RIM until the lens is found.
         lens_model: Predicts where to start, such as a lens CNN.
         mask: True where a pixel is USED, (m, m).
         priors: Ranges of the search; by default those that the RIM was trained on, or `Priors()`.
@@ -167,6 +168,9 @@ def automated_fit(
     if noise_correlation is not None:
         check_noise_correlation(noise_correlation, observation.image.shape[-2:])
     _check_same_pixels(lens_model, source_model)
+    refined = getattr(source_model, "refines", False) and source_model
+    if refined:
+        source_model = source_model.refined(False)
     posterior = lens_posterior(source_model, observation, priors)
     predicted, spread = (
         np.asarray(value, "float64").reshape(-1)
@@ -227,6 +231,14 @@ def automated_fit(
         if rounds[-1].succeeded or _nothing_better(rounds):
             break
     found = _conclude(rounds)
+    if refined:
+        result = reconstruct(posterior, refined, found.lens)
+        test = check_residuals(
+            result, refined, false_alarm, seed=seed, noise_correlation=noise_correlation
+        )
+        found = replace(
+            found, reconstruction=result, verdict=f"{found.verdict}; of the refined source, {test}"
+        )
     warn_of_optimum(posterior, source_model, found.lens)
     return found
 

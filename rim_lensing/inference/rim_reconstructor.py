@@ -43,8 +43,8 @@ class RIMReconstructor:
         """Keep the network; it is compiled at its first run, for every batch size anew."""
         if not network.built:
             network.build()
-        self.network, self.name, self.priors = network, name, priors
-        self.refines = False
+        self.network, self.priors = network, priors
+        self._name, self.refines = name, False
         # Keras's own predict forgets the side of the kernels and the number of lens parameters
         # when they change from one call to the next.
         self._compiled = compiled(network.stateless_call)
@@ -54,6 +54,11 @@ class RIMReconstructor:
                 lambda x: self._log_likelihood(x, *others), lens
             )
         )
+
+    @property
+    def name(self) -> str:
+        """Of the model, and whether it is refined."""
+        return f"{self._name}, refined" if self.refines else self._name
 
     @property
     def image_grid(self) -> PixelGrid:
@@ -78,12 +83,12 @@ class RIMReconstructor:
         `python train/evaluate.py NAME --image-grid SIDE SCALE`.
         """
         network = self.network.on_image_grid(side, pixel_scale)
-        other = RIMReconstructor(network, self.name, self.priors)
+        other = RIMReconstructor(network, self._name, self.priors)
         other.refines = self.refines
         return other
 
-    def refined(self) -> "RIMReconstructor":
-        """Return this model with a linear inversion of its residuals as its last step.
+    def refined(self, refines: bool = True) -> "RIMReconstructor":
+        """Return this model with a linear inversion of its residuals as its last step, or without.
 
         For little noise, and for sources unlike those that it was trained on: there a RIM leaves
         signal in the residuals, and this takes it up (`inference.refinement`). Where the residuals
@@ -91,12 +96,11 @@ class RIMReconstructor:
         of a second on 64 x 64 pixels, seconds on 192 x 192.
 
         Searches (`optimise_lens`, `automated_fit`) take the likelihood of the RIM's own source,
-        which has a gradient; `sample_lens_posterior` integrates over the source's error, see
-        `RefinedLensPosterior`.
+        which has a gradient, and refine what they end with; `sample_lens_posterior` integrates over
+        the source's error, see `RefinedLensPosterior`.
         """
         other = copy.copy(self)
-        if not self.refines:
-            other.name, other.refines = f"{self.name}, refined", True
+        other.refines = refines
         return other
 
     def reconstruct(

@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize_scalar
 from scipy.stats import multivariate_normal
 
+from rim_lensing.inference.automated_fit import automated_fit
 from rim_lensing.inference.lens_posterior import lens_posterior
 from rim_lensing.inference.observation import check_observation
 from rim_lensing.inference.refinement import error_scale, log_marginal_likelihood, refine
@@ -183,6 +184,7 @@ def test_is_one_more_step_of_a_model(untrained):
         warnings.simplefilter("ignore")
         plain, result = (one.reconstruct(**arguments()) for one in (untrained, model))
     assert result.model == "rim_tiny, refined" and model.refined().name == model.name
+    assert model.refined(False).name == "rim_tiny" == plain.model
     assert len(result.history) == len(plain.history) + 1 == CONFIG.steps + 1
     np.testing.assert_array_equal(result.history[:-1], plain.history)
     assert result.chi2 < 0.2 * plain.chi2
@@ -259,3 +261,23 @@ def test_residuals_are_judged_by_refined_copies(ridge_model, mock):
     assert check_residuals(result, model).consistent
     with pytest.raises(ValueError, match="`source_model` must be what made `result`"):
         check_residuals(result, ridge_model)
+
+
+def test_a_lens_is_judged_before_the_source_is_refined(untrained):
+    """Which takes up what a wrong lens leaves, too: the rounds are the RIM's own."""
+
+    class Predicts:
+        def predict(self, image, noise, psf, mask=None):
+            return LENS[0], np.full(7, 0.02)
+
+    data = {name: arguments()[name] for name in ("image", "noise", "psf")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain, found = (
+            automated_fit(**data, source_model=model, lens_model=Predicts(), max_rounds=0)
+            for model in (untrained, untrained.refined())
+        )
+    assert not found.converged and found.verdict.startswith(plain.verdict)
+    assert found.rounds[0].reconstruction.model == "rim_tiny"
+    assert found.reconstruction.model == "rim_tiny, refined"
+    assert found.reconstruction.chi2 < 0.2 * plain.reconstruction.chi2
