@@ -15,8 +15,7 @@ not the search. They end when they have converged, or with their largest number 
 inversion has one strength for all lenses of a chain: on galaxies that of the largest evidence at
 the true lens, on its own sources the one that they were drawn with. `sample_lens_posterior` by
 default finds every lens a strength of its own, which takes several times as long; what that changes
-is told by the same draws, weighed anew (importance sampling), and so is what a refined RIM's
-likelihood changes, by draws of the tempered one. Every chain is kept in a file of its
+is told by the same draws, weighed anew (importance sampling). Every chain is kept in a file of its
 own: an interrupted run goes on with the same command. Then it writes measures.npz, table.md,
 coverage.png and, of the first system, corner.png (figure 9); `--draw-only` does that again from the
 chains that are there.
@@ -49,9 +48,8 @@ class Kind:
             forget their start for less.
         max_steps: Of every walker: some 25 autocorrelation times, half of what emcee asks of a
             chain, and enough for intervals: see R-hat and effective samples in the table.
-        held: The kind whose draws are weighed anew: those of a held strength by the evidence at a
-            strength for every lens, tempered ones by the likelihood that is integrated over the
-            error of the RIM's source. None samples.
+        held: The kind, of a held strength, whose draws are weighed anew by the evidence at a
+            strength for every lens; None samples.
         stretch: By how much the intervals of the systems before FIRST_TEMPERED had to be stretched.
             The log-likelihood is divided by its square and, of a RIM, by chi^2 per pixel of the
             best lens that L-BFGS finds, if that is above 1. None: taken at its word.
@@ -79,7 +77,7 @@ KINDS |= {
 }
 KINDS["rim_tempered"] = replace(KINDS["rim"], title="RIM, tempered", stretch=1.43)
 KINDS["linear_tempered"] = replace(KINDS["linear"], title="linear, tempered", stretch=1.34)
-KINDS["rim_refined"] = replace(KINDS["rim_tempered"], title="RIM, refined", held="rim_tempered")
+KINDS["rim_refined"] = Kind("RIM, refined", False, "emcee", 16, 1500)
 RIM_KINDS, COMPARED = ("rim", "nuts", "rim_tempered", "rim_refined"), ("rim", "linear")
 
 
@@ -157,7 +155,7 @@ def _posterior(kind: Kind, name: str, number: int, options: argparse.Namespace) 
     else:
         observation, noise_level = _galaxy_system(generator, _loaded["simulator"])
     if name in RIM_KINDS:
-        source_model = model.refined() if kind.held else model
+        source_model = model.refined(name == "rim_refined")
     elif kind.held:
         source_model = SemilinearInversion(geometry=geometry)
     else:
@@ -165,7 +163,8 @@ def _posterior(kind: Kind, name: str, number: int, options: argparse.Namespace) 
             strength = _best_strength(observation, geometry)
         source_model = SemilinearInversion(strength=strength, geometry=geometry)
     posterior = lens_posterior(source_model, observation, priors, marginal=True)
-    return posterior, observation.lens[0].astype("float64"), noise_level
+    truth = observation.lens[0].astype("float64")
+    return posterior.held_at(truth), truth, noise_level
 
 
 def _sample(job: tuple) -> None:

@@ -19,7 +19,7 @@ from keras import ops
 
 from rim_lensing.inference.lens_support import LensSupport
 from rim_lensing.inference.observation import Observation
-from rim_lensing.inference.refinement import log_marginal_likelihood
+from rim_lensing.inference.refinement import best_strength, log_marginal_likelihood
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.inference.sampling_settings import check_temperature
 from rim_lensing.inference.semilinear_inversion import ENGINES, SemilinearInversion
@@ -110,6 +110,10 @@ class LensPosterior(ABC):
         other.temperature, other.evaluations = check_temperature(temperature), 0
         return other
 
+    def held_at(self, lens: np.ndarray) -> "LensPosterior":
+        """Return the posterior for a chain that starts at this lens, (7 or 8,): here, the same."""
+        return self
+
     def _checked(self, lenses: np.ndarray) -> np.ndarray:
         lenses, wanted = np.asarray(lenses, "float64"), len(self.support.lower)
         if lenses.ndim != 2 or lenses.shape[1] != wanted or not np.all(np.isfinite(lenses)):
@@ -187,33 +191,41 @@ class RefinedLensPosterior(LensPosterior):
     """The likelihood of a RIM's source, integrated over what may be wrong with it.
 
     A RIM's source is one estimate. Its own error is that of `refinement`, a Gaussian field of a
-    fraction of its brightness, and the likelihood of a lens integrates over it, with the fraction
-    that makes it largest. It costs many times the RIM. The gradient is by central differences.
-    Arguments are those of `RIMLensPosterior`.
+    fraction of its brightness, and the likelihood of a lens integrates over it. The fraction is
+    found at one lens, see `held_at`, by default the first that is asked for, and then held. It
+    costs many times the RIM. The gradient is by central differences. Arguments are those of
+    `RIMLensPosterior`.
     """
 
     def __init__(self, model: RIMReconstructor, observation: Observation, priors: Priors):
         """Keep the RIM."""
         super().__init__(observation, priors, model.source_grid.pixel_scale)
-        self._model, self._system = model, None
+        self._model, self._strength = model, None
+
+    def held_at(self, lens: np.ndarray) -> "RefinedLensPosterior":
+        """Return the posterior with the fraction of the largest evidence at this lens, (p,)."""
+        other = copy.copy(self)
+        system, source = next(self._systems(np.asarray(lens)[None]))
+        other._strength = best_strength(system, source)
+        return other
 
     def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
-        seen, values = self.observation, []
+        if self._strength is None:
+            self._strength = self.held_at(lenses[0])._strength
+        return np.array(
+            [log_marginal_likelihood(*one, self._strength) for one in self._systems(lenses)]
+        )
+
+    def _systems(self, lenses: np.ndarray) -> Iterator[tuple[LinearSystem, np.ndarray]]:
+        """Yield the linear system of every lens, and the RIM's source behind it."""
+        seen, system = self.observation, None
         for part, count in self._batches(lenses):
             sources = self._model.run(part)[:count, -1]
             matrices = lensing_matrices(part.lens[:count], self._model.network.config)
             for lensing, source in zip(matrices, sources, strict=True):
-                if self._system is None:
-                    self._system = LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0])
-                system = self._system.with_lensing(lensing)
-                values.append(log_marginal_likelihood(system, source))
-        return np.array(values)
-
-    def with_noise(self, factor: float) -> "RefinedLensPosterior":
-        """See `LensPosterior.with_noise`."""
-        other = super().with_noise(factor)
-        other._system = None
-        return other
+                if system is None:
+                    system = LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0])
+                yield system.with_lensing(lensing), source
 
 
 class LinearLensPosterior(LensPosterior):

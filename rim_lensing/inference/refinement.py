@@ -14,7 +14,12 @@ from scipy.sparse import diags
 from tqdm import tqdm
 
 from rim_lensing.inference.observation import Observation
-from rim_lensing.inversion.evidence import NoMaximumError, log_evidence, maximise_evidence
+from rim_lensing.inversion.evidence import (
+    Engine,
+    NoMaximumError,
+    log_evidence,
+    maximise_evidence,
+)
 from rim_lensing.inversion.exact import ExactEngine
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
@@ -77,23 +82,35 @@ def residual_system(system: LinearSystem, source: np.ndarray) -> LinearSystem:
     return left.with_lensing(system.lensing @ scale)
 
 
-def log_marginal_likelihood(system: LinearSystem, source: np.ndarray) -> float:
-    """Return log P(d | lens, s, e), integrated over u, at the e where it is largest.
+def best_strength(system: LinearSystem, source: np.ndarray) -> float:
+    """Return the e^-2 of the largest evidence; infinite where no error is found.
 
     Args:
         system: Of the data.
         source: Of a RIM, (n, n).
+    """
+    try:
+        return maximise_evidence(_engine(residual_system(system, source)))
+    except NoMaximumError:
+        return np.inf
 
-    Returns:
-        With every constant: where no error is found, log P(d | lens, s).
+
+def log_marginal_likelihood(system: LinearSystem, source: np.ndarray, strength: float) -> float:
+    """Return log P(d | lens, s, e), integrated over u, with every constant.
+
+    Args:
+        system: Of the data.
+        source: Of a RIM, (n, n).
+        strength: e^-2; infinite, the source has no error.
     """
     left = residual_system(system, source)
-    exact = left.source_side <= LARGEST_EXACT_SIDE
-    engine = ExactEngine(left, "zeroth") if exact else MatrixFreeEngine(left, "zeroth")
-    constants = left.n_data * np.log(2 * np.pi) / 2 + left.log_noise
-    without_error = float(-0.5 * left.data @ left.data - constants)
-    try:
-        strength = maximise_evidence(engine)
-    except NoMaximumError:
-        return without_error
-    return max(without_error, log_evidence(engine, engine.terms(strength))[0])
+    if np.isinf(strength):
+        constants = left.n_data * np.log(2 * np.pi) / 2 + left.log_noise
+        return float(-0.5 * left.data @ left.data - constants)
+    engine = _engine(left)
+    return log_evidence(engine, engine.held_terms(strength))[0]
+
+
+def _engine(left: LinearSystem) -> Engine:
+    kind = ExactEngine if left.source_side <= LARGEST_EXACT_SIDE else MatrixFreeEngine
+    return kind(left, "zeroth")

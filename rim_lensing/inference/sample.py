@@ -168,7 +168,7 @@ def sample_posterior(
         if file.steps < max_steps:
             start = np.array(file.description["start"])
             positions = _positions(posterior, start, walkers, seed)
-            _run(file, posterior, positions, method, int(max_steps), seed)
+            _run(file, posterior.held_at(start), positions, method, int(max_steps), seed)
         chain = LensChain.from_file(file)
     if not chain.converged:
         warnings.warn(chain.verdict, UserWarning, stacklevel=3)

@@ -12,7 +12,12 @@ from scipy.stats import multivariate_normal
 from rim_lensing.inference.automated_fit import automated_fit
 from rim_lensing.inference.lens_posterior import lens_posterior
 from rim_lensing.inference.observation import check_observation
-from rim_lensing.inference.refinement import error_scale, log_marginal_likelihood, refine
+from rim_lensing.inference.refinement import (
+    best_strength,
+    error_scale,
+    log_marginal_likelihood,
+    refine,
+)
 from rim_lensing.inference.residual_test import check_residuals
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.inference.sample import sample_lens_posterior
@@ -110,25 +115,30 @@ def test_is_the_posterior_mean_of_dense_algebra():
     assert np.linalg.norm(expected) > 0.05 * np.linalg.norm(start)
 
 
-@pytest.mark.parametrize("missing", [True, False])
-def test_the_marginal_likelihood_is_that_of_dense_algebra(missing):
+def system_of(observation, lens) -> LinearSystem:
+    seen = observation.psf[0], observation.image[0], observation.noise[0]
+    return LinearSystem(lensing_matrices(np.float32(lens)[None], CONFIG)[0], *seen)
+
+
+def test_the_marginal_likelihood_is_that_of_dense_algebra():
     observation = observed(mask=a_corner_is_masked())
-    source = smooth(galaxy()) if missing else galaxy()
-    start = in_its_units(observation, source)
-    left, response, scale = dense_problem(observation, start[0])
-    _, expected = dense_maximum(left, response * scale)
-    expected -= np.sum(np.log(observation.noise[observation.mask]))
-    system = LinearSystem(
-        lensing_matrices(observation.lens, CONFIG)[0],
-        observation.psf[0],
-        observation.image[0],
-        observation.noise[0],
-    )
-    found = log_marginal_likelihood(system, start[0])
-    assert found == pytest.approx(expected, abs=0.05)
-    without = -0.5 * left @ left - len(left) * np.log(2 * np.pi) / 2
-    without -= np.sum(np.log(observation.noise[observation.mask]))
-    assert found > without + 100 if missing else found == pytest.approx(without, abs=2)
+    start = in_its_units(observation, smooth(galaxy()))[0]
+    left, response, scale = dense_problem(observation, start)
+    e, largest = dense_maximum(left, response * scale)
+    noise = np.sum(np.log(observation.noise[observation.mask]))
+    system = system_of(observation, LENS[0])
+    assert best_strength(system, start) == pytest.approx(e**-2, rel=0.01)
+    found = log_marginal_likelihood(system, start, e**-2)
+    assert found == pytest.approx(largest - noise, abs=0.05)
+    without = -0.5 * left @ left - len(left) * np.log(2 * np.pi) / 2 - noise
+    assert log_marginal_likelihood(system, start, np.inf) == pytest.approx(without, abs=0.05)
+    assert found > without + 100
+
+
+def test_of_a_source_that_leaves_noise_no_error_is_found():
+    observation = observed(0)
+    truth = in_its_units(observation, galaxy())[0]
+    assert best_strength(system_of(observation, LENS[0]), truth) == np.inf
 
 
 def test_takes_up_what_is_missing():
@@ -228,20 +238,19 @@ def test_a_search_takes_the_rims_own_likelihood_and_a_chain_the_marginal_one(unt
     searched = lens_posterior(model, observation)
     own = lens_posterior(untrained, observation)
     np.testing.assert_array_equal(searched.log_posterior(lenses), own.log_posterior(lenses))
-    sampled = lens_posterior(model, observation, marginal=True)
+    sampled = lens_posterior(model, observation, marginal=True).held_at(lenses[0])
+    source = untrained.run(sampled.at(lenses[0]))[0, -1]
+    strength = best_strength(system_of(observation, lenses[0]), source)
     values = sampled.log_posterior(lenses)
     for lens, value in zip(lenses, values, strict=True):
         source = untrained.run(sampled.at(lens))[0, -1]
-        system = LinearSystem(
-            lensing_matrices(lens[None], CONFIG)[0],
-            observation.psf[0],
-            observation.image[0],
-            observation.noise[0],
-        )
-        assert value == pytest.approx(log_marginal_likelihood(system, source), abs=1e-3)
+        expected = log_marginal_likelihood(system_of(observation, lens), source, strength)
+        assert value == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_array_equal(
+        lens_posterior(model, observation, marginal=True).log_posterior(lenses), values
+    )
     noisier = sampled.with_noise(3.0).log_posterior(lenses)
-    again = sampled.log_posterior(lenses)
-    assert np.all(noisier != values) and np.all(again == values)
+    assert np.all(noisier != values) and np.all(sampled.log_posterior(lenses) == values)
 
 
 def test_a_chain_of_a_refined_model_has_no_gradient(untrained):
