@@ -203,9 +203,11 @@ def main(arguments=None) -> int:
     print(table(estimates))
 
     rows = {f"round {number}": one.reconstruction for number, one in enumerate(fit.rounds)}
+    refined = rim.refined()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         rows[f"lens: {other.title}"] = rim.reconstruct(**data, lens=other.lens)
+        rows["refined"] = refined.reconstruct(**data, lens=fit.lens)
     best = fit.reconstruction
     arcs = best.mask & (best.model_image > best.noise)
     for title, result in rows.items():
@@ -215,6 +217,8 @@ def main(arguments=None) -> int:
                 f"{np.mean(result.residuals_in_sigma[arcs] ** 2):.3f}"
             )
     print(f"if pixels were independent: {rl.check_residuals(fit.reconstruction, rim)}")
+    test = rl.check_residuals(rows["refined"], refined, noise_correlation=correlation)
+    print(f"of the refined source: {test}")
 
     # Not before: what an interrupted run had written would stand in the way of the next.
     draw_light(seen.image, seen.image - system.image, system.noise, grid.width).savefig(

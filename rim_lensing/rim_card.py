@@ -61,10 +61,10 @@ Without the package, with TensorFlow alone (float32; noise infinite where masked
     tf.saved_model.load("saved_model").serve(image, noise_map, psf, lens_parameters)["source"]
 
 For: the source behind a lens whose model is known, or is being looked for (`automated_fit`), in
-seconds or less; sources like those galaxies that it was trained on. Not for: judging a lens by
-its residuals at low noise, where the network itself leaves signal (the table says how often);
-sources unlike a galaxy (benchmarks/README.md, "Beyond the training set"); two sources at different
-distances.
+seconds or less; sources like those galaxies that it was trained on. At low noise the network
+itself leaves signal in the residuals (the table says how often), and of sources unlike a galaxy
+more (benchmarks/README.md, "Beyond the training set"): `model.refined()` takes it up. Not for: two
+sources at different distances.
 
 ## How well it does
 
