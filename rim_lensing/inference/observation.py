@@ -7,7 +7,11 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.lens_parameters import as_lens_array, axis_ratio_from_ellipticity
+from rim_lensing.lensing.lens_parameters import (
+    OTHER_SLOPES,
+    as_lens_array,
+    axis_ratio_from_ellipticity,
+)
 from rim_lensing.lensing.psf_kernels import check_kernel, gaussian_on_pixels, largest_side
 from rim_lensing.simulation.priors import Priors
 
@@ -27,6 +31,7 @@ and so many times what the brightest of the quiet ones has of flux."""
 
 _GAUSSIAN_REACH = 4
 _RANGE_TOLERANCE = 1.05
+_MOST = 0.5
 _MASK_CONVENTION = (
     "`mask` is True where a pixel is USED (lenstronomy's convention; PyAutoLens marks the masked "
     "pixels instead: give ~mask)"
@@ -156,6 +161,9 @@ def check_image(
     Raises:
         ValueError: An argument breaks a rule; the message names the argument and the rule, what
             was received and what would be right.
+
+    Warns:
+        UserWarning: The mask hides most of what is bright.
     """
     _check_pixel_scale(pixel_scale, image_grid)
     image = _numbers("image", image)
@@ -172,6 +180,8 @@ def check_image(
         )
     _check_finite("image", image, used)
     _check_finite("noise", noise, used)
+    if mask is not None:
+        _warn_of_hidden_arcs(image, noise, used)
     if np.any(noise[used] <= 0):
         raise ValueError(
             "`noise` must be positive in every used pixel: give the rms of the noise, and mask "
@@ -220,7 +230,8 @@ def warn_outside_training(observation: Observation, priors: Priors) -> None:
             warnings.warn(
                 f"The {name} is outside the range that the model was trained on, {low:g} to "
                 f"{high:g}{which_systems(outside)}: expect {worse}, and look at the residuals. "
-                f"Received: {values[outside][0]:.4g}",
+                f"Received: {values[outside][0]:.4g}"
+                + (f". {OTHER_SLOPES}" if "slope" in name and values[outside][0] > 1.5 else ""),
                 UserWarning,
                 stacklevel=3,
             )
@@ -341,6 +352,23 @@ def _check_mask(mask, shape: tuple) -> np.ndarray:
     return np.broadcast_to(mask.astype(bool), shape)
 
 
+def _warn_of_hidden_arcs(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> None:
+    """Warn if most of what stands out by five sigma is masked: the mask may be inverted."""
+    told = np.isfinite(image) & np.isfinite(noise) & (noise > 0)
+    bright = told & (np.where(told, image, 0) > 5 * np.where(told, noise, 1))
+    flux = np.sum(np.where(bright, image, 0), axis=(1, 2))
+    hidden = np.sum(np.where(bright & ~used, image, 0), axis=(1, 2))
+    most = hidden > _MOST * flux
+    if most.any():
+        share = np.max(hidden[most] / flux[most])
+        warnings.warn(
+            f"The mask hides {share:.0%} of the flux that stands out by 5 sigma"
+            f"{which_systems(most)}: {_MASK_CONVENTION}. Is it inverted?",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
 def _marked(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Return which used pixels a huge noise marks as masked; refuse noise that is an rms nowhere.
 
@@ -385,7 +413,7 @@ def _check_signal(image: np.ndarray, noise: np.ndarray) -> None:
         raise ValueError(
             f"`image` shows no signal{which_systems(faint)}: the brightest 3x3 "
             f"pixels must stand out by {MIN_SIGNIFICANCE:g} sigma. Received: {brightest.min():.2g} "
-            "sigma. Is the noise in the image's unit, and an rms, not a variance? "
+            "sigma. Is the noise in the image's unit, and an rms, not a variance or a weight? "
             f"{_MASK_CONVENTION}."
         )
 
@@ -396,8 +424,9 @@ def _check_precision(noise: np.ndarray) -> None:
     if smallest.min() < SMALLEST_NOISE:
         raise ValueError(
             f"`noise` must be at least {SMALLEST_NOISE:g} of the brightest pixel"
-            f"{which_systems(smallest < SMALLEST_NOISE)}: give a mock without noise 1e-3 or so, "
-            f"what the networks were trained on. Received: {smallest.min():.3g} of it"
+            f"{which_systems(smallest < SMALLEST_NOISE)}, an rms and not a weight; give a mock "
+            "without noise 1e-3 or so, what the networks were trained on. "
+            f"Received: {smallest.min():.3g} of it"
         )
 
 
