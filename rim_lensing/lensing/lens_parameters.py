@@ -10,6 +10,8 @@ PARAMETER_NAMES = ("theta_E", "e1", "e2", "x", "y", "gamma1", "gamma2")
 MAX_ELLIPTICITY = 0.75
 """Largest |e| = (1 - q) / (1 + q) for which the series of `mass_profiles` is exact to 1e-6."""
 
+OTHER_SLOPES = "lenstronomy's gamma and PyAutoLens's slope are this one plus 1"
+
 
 @dataclass(frozen=True)
 class LensParameters:
@@ -65,6 +67,71 @@ class LensParameters:
             )
         return cls(*array.reshape(-1).tolist())
 
+    @classmethod
+    def from_lenstronomy(cls, kwargs_lens: list[dict]) -> "LensParameters":
+        """Return the lens of lenstronomy's keywords: an SIE, EPL or the like, and a SHEAR or none.
+
+        Args:
+            kwargs_lens: One dictionary for the mass (theta_E, e1, e2, center_x, center_y and, of a
+                power law, gamma), and at most one for the shear (gamma1, gamma2; its ra_0 and
+                dec_0 only shift the source, and are not looked at).
+
+        Raises:
+            ValueError: Other dictionaries, or a value out of range.
+        """
+        masses = [keywords for keywords in kwargs_lens if "theta_E" in keywords]
+        shears = [keywords for keywords in kwargs_lens if "gamma1" in keywords]
+        if len(masses) != 1 or len(shears) > 1 or len(masses) + len(shears) != len(kwargs_lens):
+            raise ValueError(
+                "`kwargs_lens` must hold the keywords of one SIE or EPL and at most one SHEAR. "
+                f"Received: {[sorted(keywords) for keywords in kwargs_lens]}"
+            )
+        mass, shear = masses[0], shears[0] if shears else {}
+        return cls(
+            mass["theta_E"],
+            mass.get("e1", 0.0),
+            mass.get("e2", 0.0),
+            mass.get("center_x", 0.0),
+            mass.get("center_y", 0.0),
+            shear.get("gamma1", 0.0),
+            shear.get("gamma2", 0.0),
+            mass.get("gamma", 2.0) - 1,
+        )
+
+    def to_lenstronomy(self) -> tuple[list[str], list[dict]]:
+        """Return lenstronomy's lens_model_list, ["EPL", "SHEAR"], and its kwargs_lens."""
+        mass = {name: getattr(self, name) for name in ("theta_E", "e1", "e2")}
+        mass |= {"center_x": self.x, "center_y": self.y, "gamma": self.slope + 1}
+        shear = {"gamma1": self.gamma1, "gamma2": self.gamma2}
+        return ["EPL", "SHEAR"], [mass, shear]
+
+    @classmethod
+    def from_pyautolens(
+        cls, centre, ell_comps, einstein_radius, slope=2.0, shear=(0.0, 0.0)
+    ) -> "LensParameters":
+        """Return the lens of PyAutoLens's PowerLaw (or Isothermal) and ExternalShear.
+
+        Its einstein_radius is on the major axis: theta_E = einstein_radius sqrt(q)
+        (2 / (1 + q))^(1 / (slope - 1)).
+
+        Args:
+            centre: (y, x) in arcsec.
+            ell_comps: Of the mass, as PyAutoLens orders them.
+            einstein_radius: arcsec.
+            slope: 2 is isothermal.
+            shear: (gamma_1, gamma_2).
+
+        Raises:
+            ValueError: A value out of range.
+        """
+        e2, e1 = ell_comps
+        axis_ratio, _ = axis_ratio_from_ellipticity(e1, e2)
+        if not 1 < slope < 3:
+            raise ValueError(f"`slope` must lie between 1 and 3. Received: slope={slope}")
+        dilution = (2 / (1 + axis_ratio)) ** (1 / (slope - 1))
+        theta_E = einstein_radius * np.sqrt(axis_ratio) * dilution
+        return cls(theta_E, e1, e2, centre[1], centre[0], *shear, slope - 1)
+
 
 def as_lens_array(lens, batch: int | None = None) -> np.ndarray:
     """Return lens parameters of any accepted form as one checked array.
@@ -112,7 +179,8 @@ def _from_names(lens: dict) -> LensParameters:
     known = [field.name for field in fields(LensParameters)]
     if not isinstance(lens, dict) or set(lens) - set(known) or "theta_E" not in lens:
         raise ValueError(
-            f"`lens` must name theta_E and may name {known[1:]}. "
+            f"`lens` must name theta_E and may name {known[1:]}; lenstronomy's keywords go through "
+            "LensParameters.from_lenstronomy. "
             f"Received: {sorted(lens) if isinstance(lens, dict) else lens}"
         )
     return LensParameters(**lens)
@@ -132,7 +200,7 @@ def check_lens_array(array: np.ndarray) -> None:
         )
     if array.shape[1] == 8 and np.any((array[:, 7] <= 0) | (array[:, 7] >= 2)):
         raise ValueError(
-            "`slope` (kappa ~ R^-slope) must lie between 0 and 2. "
+            f"`slope` (kappa ~ R^-slope) must lie between 0 and 2: {OTHER_SLOPES}. "
             f"Received: slope={array[:, 7].tolist()}"
         )
 
