@@ -30,6 +30,7 @@ from rim_lensing.commands.results import (
     check_output,
     load,
     made_by,
+    tell_refinement,
     verify_files,
     write_picture,
     write_reconstruction,
@@ -143,6 +144,8 @@ def fit(options: argparse.Namespace) -> None:
         )
     seconds = round(time.perf_counter() - began, 3)
     print(found.verdict)
+    if options.refine:
+        tell_refinement(found.reconstruction)
     numbers = {
         "lens_model": None
         if predictor is None
@@ -152,6 +155,7 @@ def fit(options: argparse.Namespace) -> None:
         "converged": found.converged,
         "verdict": found.verdict,
         "crop_centre": image.offset,
+        "lens_option": image.as_option(found.lens),
         "rounds": [
             {
                 "lens": one.lens.tolist(),

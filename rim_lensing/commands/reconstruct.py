@@ -15,6 +15,7 @@ from rim_lensing.commands.results import (
     add_refine_option,
     check_output,
     load,
+    tell_refinement,
     verify_files,
     write_reconstruction,
 )
@@ -96,7 +97,11 @@ def reconstruct(options: argparse.Namespace) -> None:
     result, seconds = _run(
         model, image.arguments | {"lens": image.in_field(lens)}, image.grid, options.refine
     )
-    numbers = {"seconds": seconds, "crop_centre": image.offset}
+    numbers = {
+        "seconds": seconds,
+        "crop_centre": image.offset,
+        "lens_option": image.as_option(result.lens),
+    }
     write_reconstruction(result, model, options.output, numbers, header=image.header)
 
 
@@ -113,4 +118,7 @@ def _run(
     reconstructor = reconstructor.refined() if refine else reconstructor
     start = time.perf_counter()
     result = reconstructor.reconstruct(**arguments)
-    return result, round(time.perf_counter() - start, 3)
+    seconds = round(time.perf_counter() - start, 3)
+    if refine:
+        tell_refinement(result)
+    return result, seconds

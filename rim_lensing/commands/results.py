@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SUMMARY, RESULT, METRICS = "summary.png", "result.fits", "metrics.json"
 """Of a reconstruction."""
+
+_PLAUSIBLE = (0.7, 1.5)
 
 ROUNDS = "rounds.png"
 """Of a fit, beside these."""
@@ -123,6 +126,14 @@ def made_by(model: "PretrainedModel") -> dict[str, str]:
     return {"rim_lensing_version": __version__, "weights_sha256": weights["sha256"]}
 
 
+def tell_refinement(result: "Reconstruction") -> None:
+    """Print by how much the last step, of a refined model, changed the source."""
+    before, after = result.history[-2:]
+    change = ((after - before) ** 2).mean() ** 0.5 / abs(after).max()
+    found = f"changed it by {change:.2%} of its peak (rms)" if change else "found nothing to change"
+    print(f"refinement of the source {found}")
+
+
 def write_picture(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG."""
     with whole_file(path) as temporary:
@@ -173,6 +184,14 @@ def write_reconstruction(
     write_picture(result.plot(), directory / SUMMARY)
     write_json(facts, directory / METRICS)
     print(f"wrote {SUMMARY}, {RESULT} and {METRICS} into {directory}")
-    print(f"chi^2 per pixel: {result.chi2:.3f}")
+    print(f"chi^2 per pixel: {result.chi2:.3f} (of {result.mask.sum()} pixels)")
+    if not _PLAUSIBLE[0] < result.chi2 < _PLAUSIBLE[1]:
+        warnings.warn(
+            f"chi^2 per pixel is {result.chi2:.3g}, where noise leaves 1. Is the noise map an rms, "
+            "not a variance or a weight, is the light of the lens and the sky subtracted, and are "
+            "lens and PSF right?",
+            UserWarning,
+            stacklevel=2,
+        )
     print(f"total magnification: {facts['total_magnification']:.1f}")
     print(f"time: {numbers['seconds']:.1f} s")
