@@ -63,6 +63,7 @@ def galaxy_error(source: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def table(measures: dict, methods: dict) -> str:
     """Return the measures as Markdown: by noise, and by magnification."""
+    wavenumbers = _wavenumbers(measures)
     head = ["systems", "number"]
     head += [f"rms error, {title}" for title in methods.values()]
     for title in OURS.values():
@@ -79,7 +80,7 @@ def table(measures: dict, methods: dict) -> str:
     for title in OURS.values():
         head += [f"chi2 more than 3 sigma above that of noise, {title}"]
         head += [f"chi2 more than 3 sigma below that of noise, {title}"]
-    head += [f"coherence at k = {k}, {title}" for k in _WAVENUMBERS for title in methods.values()]
+    head += [f"coherence at k = {k}, {title}" for k in wavenumbers for title in methods.values()]
     head += [f"coherence above one half up to k, {title}" for title in methods.values()]
     lines = [head, ["---"] * len(head)]
     for label, chosen in _bins(measures):
@@ -105,7 +106,7 @@ def table(measures: dict, methods: dict) -> str:
             ]
             + [
                 with_error(values[:, k - 1], np.mean, "{:.3f}")
-                for k in _WAVENUMBERS
+                for k in wavenumbers
                 for values in coherence
             ]
             + [_half(values) for values in coherence]
@@ -154,6 +155,10 @@ def _prior_words(measures: dict) -> str:
         "Log-prior (of the linear inversion's prior, at its own strength) above the truth's, "
         f"median and 68% of the systems: linear {linear}, RIM {rim}."
     )
+
+
+def _wavenumbers(measures: dict) -> list[int]:
+    return [k for k in _WAVENUMBERS if k <= measures["rim_coherence"].shape[1]]
 
 
 def _bins(measures: dict):
