@@ -26,6 +26,7 @@ _PUBLIC = {
     "Priors": "rim_lensing.simulation.priors",
     "noise_correlation": "rim_lensing.inference.correlated_noise",
     "read_image": "rim_lensing.io",
+    "read_reconstruction": "rim_lensing.io",
 }
 
 __all__ = ["__version__", *_PUBLIC]
