@@ -130,3 +130,38 @@ def test_refinement_is_told(run, tiny_mocks, capsys):
     centre = ("--crop-centre", "12.5,12.5")
     said, _ = run(capsys, noise, "theta_E=1.2", "out", "--refine", *centre)
     assert "refinement of the source changed it by" in said.out
+
+
+@pytest.mark.parametrize("command", ["fit", "sample"])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("theta_e=1,2", "with a name of theta_E, axis_ratio, shear"),
+        ("theta_E=2,1", "NAME=LOW,HIGH"),
+        ("axis_ratio=0.5", "NAME=LOW,HIGH"),
+        ("axis_ratio=0.5,1.5", "`axis_ratio`"),
+    ],
+)
+def test_ranges_without_a_lens_are_refused(command, text, said, tmp_path, capsys):
+    arguments = [command, "image.fits", "--noise", "1", "--psf", "0.1", "--range", text]
+    arguments += ["--output", str(tmp_path / "out"), *["--lens", "theta_E=1"] * (command != "fit")]
+    try:
+        code = cli.main(arguments)
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2 and said in capsys.readouterr().err
+
+
+def test_the_lens_is_looked_for_where_the_user_says(tiny_mocks, tiny_folder, tmp_path, capsys):
+    fits.PrimaryHDU(tiny_mocks.image[0], fits.Header({"PIXSCALE": 0.3})).writeto(
+        tmp_path / "image.fits"
+    )
+    fits.PrimaryHDU(tiny_mocks.psf[0]).writeto(tmp_path / "psf.fits")
+    arguments = ["fit", str(tmp_path / "image.fits"), "--psf", str(tmp_path / "psf.fits")]
+    arguments += ["--noise", str(float(tiny_mocks.noise[0, 0, 0])), "--rounds", "0"]
+    arguments += ["--start", "theta_E=2.4", "--model", str(tiny_folder), "--output"]
+    found = []
+    for name, more in (("narrow", []), ("wide", ["--range", "theta_E=0.5,3"])):
+        assert cli.main([*arguments, str(tmp_path / name), *more]) == 0, capsys.readouterr().err
+        found.append(json.loads((tmp_path / name / "metrics.json").read_text())["lens"][0])
+    assert found == pytest.approx([2.2, 2.4])

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from rim_lensing.commands.inputs import (
     LENS_NAMES,
     UserImage,
-    add_centre_range,
     add_image_options,
+    add_search_ranges,
     add_seed,
-    check_centre_range,
+    check_search_ranges,
     parse_lens,
     read_fits,
     read_user_image,
@@ -90,7 +90,7 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         "(default: none)",
     )
     add_seed(command)
-    add_centre_range(command)
+    add_search_ranges(command)
     add_model_option(command)
     add_refine_option(command)
     add_output_options(command)
@@ -109,7 +109,7 @@ def fit(options: argparse.Namespace) -> None:
         )
     if options.rounds < 0:
         raise ValueError(f"--rounds must be 0 or more. Received: {options.rounds}")
-    check_centre_range(options.centre_range)
+    check_search_ranges(options)
     check_output(options, (SUMMARY, RESULT, METRICS, ROUNDS))
     model = find_pretrained(options.model, "rim")
     named = options.lens_model and find_pretrained(options.lens_model, "lens_cnn")
@@ -137,7 +137,7 @@ def fit(options: argparse.Namespace) -> None:
             **arguments,
             source_model=source_model,
             lens_model=lens_model,
-            priors=image.search_ranges(source_model.priors, options.centre_range),
+            priors=image.search_ranges(source_model.priors, options),
             max_rounds=options.rounds,
             seed=options.seed,
             noise_correlation=correlation,

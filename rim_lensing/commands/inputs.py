@@ -24,6 +24,7 @@ NEARLY_THE_MODELS = 0.01
 HST's 0.0396" for a model of 0.04". The field hardly changes, and the lengths come out right. A
 larger difference may be a mistake: the user says --own-pixels."""
 
+_RANGES = ("theta_E", "axis_ratio", "shear")
 _PSF_SCALE_TOLERANCE = 0.01
 """A PSF on pixels that differ from the image's by this fraction is wider or narrower by as much:
 less than anybody knows a PSF."""
@@ -60,19 +61,20 @@ class UserImage:
         pairs = zip((*PARAMETER_NAMES, "slope"), given, strict=False)
         return ",".join(f"{name}={value:.6g}" for name, value in pairs)
 
-    def search_ranges(self, priors: "Priors", centre_range: float | None) -> "Priors":
-        """Return priors that hold all lens centres close enough to the crop centre.
+    def search_ranges(self, priors: "Priors", options: argparse.Namespace) -> "Priors":
+        """Return priors with the ranges that the user wants instead.
 
-        They hold as many on the other side of the field's middle: x and y have the same range.
+        They hold all lens centres close enough to the crop centre, and as many on the other side of
+        the field's middle: x and y have the same range.
 
         Args:
             priors: Of the model.
-            centre_range: How far off the crop centre, in x and in y, arcsec; by default as far as
-                `priors` has it off the middle of the field.
+            options: Of `add_search_ranges`.
         """
-        low, high = priors.centre if centre_range is None else (-centre_range, centre_range)
+        wanted = options.centre_range
+        low, high = priors.centre if wanted is None else (-wanted, wanted)
         reach = max(map(abs, self.offset))
-        return replace(priors, centre=(low - reach, high + reach))
+        return replace(priors, centre=(low - reach, high + reach), **dict(options.range))
 
     def check(self) -> None:
         """Raise the errors that a model would raise; loads no Keras."""
@@ -116,8 +118,17 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_centre_range(command: argparse.ArgumentParser) -> None:
-    """Add --centre-range, which `check_centre_range` checks."""
+def add_search_ranges(command: argparse.ArgumentParser) -> None:
+    """Add --range and --centre-range, which `check_search_ranges` checks."""
+    command.add_argument(
+        "--range",
+        action="append",
+        type=_range,
+        default=[],
+        metavar="NAME=LOW,HIGH",
+        help=f"of {', '.join(_RANGES)}: where the lens is looked for, instead of in the range of "
+        "the model's training",
+    )
     command.add_argument(
         "--centre-range",
         type=float,
@@ -139,10 +150,28 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def check_centre_range(centre_range: float | None) -> None:
-    """Raise ValueError if it is no positive number."""
-    if centre_range is not None and not 0 < centre_range < math.inf:
-        raise ValueError(f"--centre-range must be positive. Received: {centre_range}")
+def _range(text: str) -> tuple[str, tuple[float, float]]:
+    """Return the name and the two ends of theta_E=0.3,3 or the like."""
+    name, _, ends = text.partition("=")
+    try:
+        low, high = map(float, ends.split(","))
+    except ValueError:
+        low = high = math.nan
+    if name not in _RANGES or not low <= high:
+        raise argparse.ArgumentTypeError(
+            f"must be NAME=LOW,HIGH with a name of {', '.join(_RANGES)}. Received: {text!r}"
+        )
+    return name, (low, high)
+
+
+def check_search_ranges(options: argparse.Namespace) -> None:
+    """Raise ValueError for ranges in which there is no lens, before anything is read."""
+    from rim_lensing.simulation.priors import Priors
+
+    wanted = options.centre_range
+    if wanted is not None and not 0 < wanted < math.inf:
+        raise ValueError(f"--centre-range must be positive. Received: {wanted}")
+    Priors(**dict(options.range))
 
 
 def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> UserImage:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from rim_lensing.commands.inputs import (
     LENS_NAMES,
     UserImage,
-    add_centre_range,
     add_image_options,
+    add_search_ranges,
     add_seed,
-    check_centre_range,
+    check_search_ranges,
     parse_lens,
     read_user_image,
 )
@@ -85,7 +85,7 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
         "--compare", type=Path, metavar="DIR", help=f"draw the chain there in {CORNER}, too"
     )
     add_seed(command)
-    add_centre_range(command)
+    add_search_ranges(command)
     add_model_option(command)
     command.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="made if missing"
@@ -109,7 +109,7 @@ def sample(options: argparse.Namespace) -> None:
     from rim_lensing.zoo import find_pretrained, read_config
 
     lens = parse_lens(options.lens)
-    check_centre_range(options.centre_range)
+    check_search_ranges(options)
     check_directory(options.output)
     parameters = len(lens)
     check_settings(options.method, options.walkers, options.steps, parameters)
@@ -159,7 +159,7 @@ def sample(options: argparse.Namespace) -> None:
             **arguments,
             source_model=source_model,
             start=start,
-            priors=image.search_ranges(priors, options.centre_range),
+            priors=image.search_ranges(priors, options),
             temperature=options.temperature,
             method=options.method,
             walkers=options.walkers,
