@@ -213,6 +213,9 @@ def lens_contours(
 ) -> "Figure":
     """Draw posteriors of lens parameters, pair by pair, with 68% and 95% contours (figure 9).
 
+    Each is binned by its own width: a histogram's height is that of its own bins, and says nothing
+    beside the other posterior's. Above the diagonal of a single one are median and 68% interval.
+
     Args:
         samples: Of one posterior, in black, or of two, the second in red: (draws, parameters) each.
         titles: Of the posteriors.
@@ -224,18 +227,16 @@ def lens_contours(
     from matplotlib.lines import Line2D
 
     ends = np.array([np.quantile(draws, (0.001, 0.999), axis=0) for draws in samples])
-    low, high = ends[:, 0].min(axis=0), ends[:, 1].max(axis=0)
-    if truth is not None:
-        low, high = np.minimum(low, truth), np.maximum(high, truth)
-    margin = np.maximum(0.08 * (high - low), 1e-9)
+    shown = ends if truth is None else np.concatenate([ends, np.tile(truth, (1, 2, 1))])
+    frame = _with_margin(shown[:, 0].min(axis=0), shown[:, 1].max(axis=0))
     figure = Figure(figsize=(1.75 * len(names) + 1, 1.75 * len(names) + 1))
     heights = np.zeros(len(names))
-    for draws, color in zip(samples, _POSTERIORS, strict=False):
+    for draws, own, color in zip(samples, ends, _POSTERIORS, strict=False):
         corner(
             draws,
             weights=np.full(len(draws), 1 / len(draws)),
             bins=40,
-            range=list(zip(low - margin, high + margin, strict=True)),
+            range=_with_margin(*own).tolist(),
             levels=(0.68, 0.95),
             smooth=1.5,
             smooth1d=1.0,
@@ -245,13 +246,19 @@ def lens_contours(
             truth_color="tab:blue",
             plot_datapoints=False,
             plot_density=False,
-            max_n_ticks=3,
+            labelpad=0.08,
             fig=figure,
         )
         diagonal = figure.axes[:: len(names) + 1]
         heights = np.maximum(heights, [axis.get_ylim()[1] for axis in diagonal])
+    panels = np.array(figure.axes).reshape(len(names), len(names))
+    _corner_axes(panels, frame)
     for axis, height in zip(diagonal, heights, strict=True):
         axis.set_ylim(0, height)
+    if len(samples) == 1:
+        figure.subplots_adjust(top=0.95)
+        for axis, name, draws in zip(diagonal, names, np.transpose(samples[0]), strict=True):
+            axis.set_title(f"{name}\n{_median_and_interval(draws)}", fontsize=11)
     entries = [
         Line2D([], [], color=color, label=title)
         for color, title in zip(_POSTERIORS, titles, strict=False)
@@ -260,6 +267,43 @@ def lens_contours(
         entries.append(Line2D([], [], color="tab:blue", marker="s", label="truth"))
     figure.legend(handles=entries, loc="upper right", fontsize=12)
     return figure
+
+
+def _with_margin(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return ends a little further out, (parameters, 2), of intervals that may be empty."""
+    margin = np.maximum(0.08 * (high - low), 1e-9)
+    return np.stack([low - margin, high + margin], axis=-1)
+
+
+def _corner_axes(panels: np.ndarray, frame: np.ndarray) -> None:
+    """Give every panel its frame, and ticks that leave the corners to their neighbours.
+
+    Args:
+        panels: Axes, (parameters, parameters).
+        frame: Where those of a parameter begin and end, (parameters, 2).
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    for k, ends in enumerate(frame):
+        # What MaxNLocator itself prunes are ticks that lie outside of the frame anyway.
+        inner = ends + np.array([0.1, -0.1]) * np.ptp(ends)
+        ticks = MaxNLocator(3, steps=(1, 2, 5, 10)).tick_values(*inner)
+        ticks = ticks[(ticks >= inner[0]) & (ticks <= inner[1])]
+        for axis in panels[k:, k]:
+            axis.set_xticks(ticks)
+            axis.set_xlim(ends)
+        for axis in panels[k, :k]:
+            axis.set_yticks(ticks)
+            axis.set_ylim(ends)
+
+
+def _median_and_interval(draws: np.ndarray) -> str:
+    """Return the median of draws (n,) and the way to the ends of the 68% interval, as mathtext."""
+    low, median, high = np.quantile(draws, (0.16, 0.5, 0.84))
+    width = (high - low) / 2
+    digits = max(0, 1 - int(np.floor(np.log10(width)))) if width > 0 else 4
+    up, down = f"{high - median:.{digits}f}", f"{median - low:.{digits}f}"
+    return f"${median:.{digits}f}^{{+{up}}}_{{-{down}}}$"
 
 
 def lens_fit(rows: Sequence[dict]) -> "Figure":
@@ -271,14 +315,16 @@ def lens_fit(rows: Sequence[dict]) -> "Figure":
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 3.7 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), 4, squeeze=False)
-    for line, row in zip(axes, rows, strict=True):
+    figure = Figure(figsize=(15, 3.9 * len(rows)), layout="constrained")
+    strips = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    axes = [strip.subplots(1, 4) for strip in strips]
+    for strip, line, row in zip(strips, axes, rows, strict=True):
+        strip.suptitle(row["title"], x=0.01, ha="left")
         residuals = (row["image"] - row["model_image"]) / row["noise"]
         flux = {"vmin": 0, "vmax": np.nanmax(row["image"]), "cmap": _FLUX}
         sky = PixelGrid(row["image"].shape[-1], row["image_pixel_scale"]).extent
         plane = PixelGrid(row["source"].shape[-1], row["source_pixel_scale"]).extent
-        _sky_panel(line[0], row["image"], sky, f"data\n{row['title']}", "flux per pixel", **flux)
+        _sky_panel(line[0], row["image"], sky, "data", "flux per pixel", **flux)
         _sky_panel(line[1], row["model_image"], sky, "model", "flux per pixel", **flux)
         signed = {"vmin": -5, "vmax": 5, "cmap": _SIGNED}
         _sky_panel(line[2], residuals, sky, "residuals / sigma", "sigma", **signed)
@@ -313,10 +359,13 @@ def _chi2_panel(axis, chi2: np.ndarray) -> None:
     axis.plot(steps, chi2, "o-", color="C0")
     axis.axhline(1, color="0.5", linestyle="--", linewidth=1)
     if np.ptp(np.log(chi2)) > 1:
+        low, high = min(0.5, chi2.min() / 2), max(2.0, chi2.max() * 2)
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter("{x:g}")
+        decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)))
+        ticks = np.outer(decades, (1, 2, 5) if high < 1000 * low else (1,)).ravel()
+        axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.yaxis.set_minor_formatter("")
-        axis.set_ylim(min(0.5, chi2.min() / 2), max(2.0, chi2.max() * 2))
+        axis.set_ylim(low, high)
     axis.annotate(
         f"{chi2[-1]:.3g}", (steps[-1], chi2[-1]), (0, 8), textcoords="offset points", ha="center"
     )

@@ -1,5 +1,6 @@
 """What a sampler gives back: draws of the lens, and whether they can be trusted."""
 
+import warnings
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ MAX_R_HAT = 1.05
 """Walkers that have not mixed, each in a maximum of its own, have short autocorrelation times."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LensChain:
     """Draws from the posterior of a lens, after the burn-in.
 
@@ -43,6 +44,7 @@ class LensChain:
         method: "emcee" or "nuts".
         cut_off: Parameters that run against an edge of the priors, see `LensSupport.pile_ups`.
         temperature: By which the log-likelihood was divided.
+        data_sha256: Of image, noise and PSF; empty if it is not known.
     """
 
     walkers: np.ndarray
@@ -54,6 +56,15 @@ class LensChain:
     method: str
     cut_off: tuple[str, ...] = ()
     temperature: float = 1.0
+    data_sha256: str = ""
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        steps, walkers, _ = self.walkers.shape
+        return (
+            f"LensChain({self.title}: {steps} steps x {walkers} walkers after {self.burn_in} steps "
+            f"of burn-in, theta_E = {self.mean[0]:.5g} +- {self.std[0]:.2g}, {self._outcome})"
+        )
 
     @classmethod
     def from_hdf5(cls, path: str | PathLike) -> "LensChain":
@@ -89,6 +100,7 @@ class LensChain:
             method=file.description["method"],
             cut_off=cut_off,
             temperature=file.description.get("temperature", 1.0),
+            data_sha256=file.description.get("image_noise_psf", ""),
         )
 
     @property
@@ -185,6 +197,11 @@ class LensChain:
             "with the chain, and the intervals to be too narrow."
         )
 
+    @property
+    def _outcome(self) -> str:
+        """How the verdict begins."""
+        return self.verdict.partition(":")[0]
+
     def summary(self) -> dict:
         """Return the numbers, as JSON can hold them; those of a parameter by its name."""
         columns = {
@@ -217,6 +234,9 @@ class LensChain:
     def corner(self, truth=None, other: "LensChain | None" = None) -> "Figure":
         """Draw the posterior of every pair of parameters, with its 68% and 95% contours (figure 9).
 
+        The legend says whose they are, and whether they have converged; without `other` there are
+        median and 68% interval above the diagonal.
+
         Args:
             truth: p numbers, drawn in blue.
             other: Another chain of the same parameters, drawn in red.
@@ -226,6 +246,9 @@ class LensChain:
 
         Raises:
             ValueError: `truth` or `other` has other parameters.
+
+        Warns:
+            UserWarning: `other` was made from another image, noise or PSF.
         """
         from rim_lensing.figures import lens_contours
 
@@ -240,9 +263,22 @@ class LensChain:
                 raise ValueError(
                     f"`truth` must have the parameters {self.names}. Received: {len(truth)} numbers"
                 )
+        known = [chain.data_sha256 for chain in chains if chain.data_sha256]
+        if len(set(known)) > 1:
+            warnings.warn(
+                "`other` was made from another image, noise or PSF: the two posteriors need not "
+                f"agree. Received: {self.title} and {other.title}",
+                UserWarning,
+                stacklevel=2,
+            )
+        alike = len(chains) == 2 and self.title == other.title
+        prefixes = ("this chain: ", "other: ") if alike else ("", "")
         return lens_contours(
             [chain.samples for chain in chains],
-            [chain.title for chain in chains],
+            [
+                f"{prefix}{chain.title}, {chain._outcome}"
+                for prefix, chain in zip(prefixes, chains, strict=False)
+            ],
             self.names,
             truth,
         )

@@ -62,6 +62,16 @@ def test_walkers_stuck_apart_are_not_converged():
     assert not stuck.converged and "R-hat is at most 1" in stuck.verdict
 
 
+def test_thirty_times_and_an_r_hat_of_1_2_are_not_enough():
+    short = chain_of(autoregressive(0.8, 300, 64, 7))
+    assert 25 < len(short.walkers) / short.autocorrelation_time.max() < 45
+    assert short.r_hat.max() < 1.05 and not short.converged
+    sides = (np.arange(16) % 2 * 2 - 1)[:, None]
+    apart = chain_of(autoregressive(0.0, 4000, 16, 7) + 0.6 * sides)
+    assert 1.1 < apart.r_hat.max() < 1.3 and not apart.converged
+    assert len(apart.walkers) > 50 * apart.autocorrelation_time.max()
+
+
 def test_a_parameter_that_never_moved_is_not_converged():
     walkers = autoregressive(0.5, 500, 16, 7)
     walkers[:, :, 2] = 0.3
@@ -102,7 +112,7 @@ def test_corner_shows_both_posteriors_and_the_truth(tmp_path):
     low, high = axes[6, 0].get_xlim()
     assert low < truth[0] and high > 2
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["a RIM (emcee)", "linear (emcee)", "truth"]
+    assert labels == ["a RIM (emcee), converged", "linear (emcee), converged", "truth"]
     assert axes[6, 0].get_xlabel() == "theta_E (arcsec)" and axes[6, 1].get_xlabel() == "e1"
     for axis, value in zip(np.diag(axes), truth, strict=True):
         assert any(np.allclose(line.get_xdata(), value) for line in axis.lines)
