@@ -146,8 +146,9 @@ def find_pretrained(name: str | Path, kind: str | None = None) -> PretrainedMode
                 f"Received: {model.name}, {KINDS[model.kind].title}"
             )
         return model
-    near = difflib.get_close_matches(str(name), names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    by_lower = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
+    hint = f" Did you mean {by_lower[near[0]]!r}?" if near else ""
     raise ValueError(
         f"There is no pretrained model, and no folder, {str(name)!r}.{hint} "
         f"Models: {', '.join(names) or 'none'}"

@@ -18,9 +18,10 @@ from rim_lensing.inference.optimise import (
     misses_arcs,
     reconstruct,
     warn_of_optimum,
+    what,
 )
 from rim_lensing.inference.residual_test import FALSE_ALARM, ResidualTest, check_residuals
-from rim_lensing.inference.result import Reconstruction
+from rim_lensing.inference.result import Reconstruction, named_lens
 from rim_lensing.inference.semilinear_inversion import LinearReconstruction
 from rim_lensing.simulation.priors import Priors
 
@@ -38,7 +39,7 @@ class LensModel(Protocol):
         """Return the lens and its standard deviation, each (7,) or (1, 7)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Round:
     """One pass through the loop of Algorithm 1; the first has the predicted lens.
 
@@ -60,6 +61,14 @@ class Round:
     evaluations: int
     demagnified: bool
     edges: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        facts = [f"lens {named_lens(self.lens)}"]
+        if self.reconstruction is not None:
+            facts.append(f"chi^2 per pixel {self.reconstruction.chi2:.4g}")
+        facts += [f"{self.starts} start(s)", f"{self.evaluations} sources", self.findings]
+        return f"Round({', '.join(facts)})"
 
     @property
     def log_posterior(self) -> float:
@@ -92,7 +101,7 @@ class Round:
         return "; ".join(said)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AutomatedFit:
     """What Algorithm 1 ends with.
 
@@ -110,6 +119,14 @@ class AutomatedFit:
     rounds: tuple[Round, ...]
     converged: bool
     verdict: str
+
+    def __repr__(self) -> str:
+        """Return one line; why it ended so is in the verdict."""
+        return (
+            f"AutomatedFit({self.verdict.partition(':')[0]}, {len(self.rounds)} round(s), "
+            f"lens {named_lens(self.lens)}, {self.reconstruction.model}, "
+            f"chi^2 per pixel {self.reconstruction.chi2:.4g})"
+        )
 
 
 def automated_fit(
@@ -153,7 +170,7 @@ def automated_fit(
         ValueError: Bad input (see `check_observation`, `check_noise_correlation`), a lens model
             for other pixels, a prediction that is not finite, or no round whose arcs fall on the
             source grid.
-        TypeError: `source_model` is neither of the two.
+        TypeError: `source_model` is neither of the two, or `lens_model` cannot predict.
 
     Warns:
         UserWarning: The predicted lens lies far outside of the priors; the system is unlike those
@@ -164,6 +181,12 @@ def automated_fit(
         raise ValueError(f"`max_rounds` must be an integer, 0 or more. Received: {max_rounds}")
     if not 0 < false_alarm < 1:
         raise ValueError(f"`false_alarm` must lie between 0 and 1. Received: {false_alarm}")
+    if not callable(getattr(lens_model, "predict", None)):
+        raise TypeError(
+            "`lens_model` must have a method predict(image, noise, psf, mask), as "
+            'load_pretrained("lens_cnn_euclid64") has. '
+            f"Received: {what(lens_model)}"
+        )
     observation = check_single(image, noise, psf, np.zeros(7), mask, source_model, pixel_scale)
     if noise_correlation is not None:
         check_noise_correlation(noise_correlation, observation.image.shape[-2:])

@@ -10,6 +10,7 @@ from rim_lensing.inference.intervals import GAUSSIAN_FACTORS, LEVELS
 from rim_lensing.inference.observation import check_image, warn_outside_training
 from rim_lensing.inference.rebinned_lens_model import RebinnedLensModel
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.lensing.symmetries import SYMMETRIES
 from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.simulation.priors import Priors
@@ -21,13 +22,15 @@ _BATCH = 64
 _SAMPLING_SEED = 850
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LensPrediction:
     """The lens of one image or of a batch, with its uncertainty.
 
     Unpacks into lens and standard deviation: `lens, std = cnn.predict(...)`. The parameters are
     theta_E, e1, e2, x, y, gamma1, gamma2 (see `lens_parameters`), in arcsec where they are lengths.
-    Without the batch axis if there was one image.
+    Without the batch axis if there was one image. Of a batch `prediction[3]` is the LensPrediction
+    of its fourth image, `prediction[:2]` of the first two, `len(prediction)` the number of images;
+    but because it unpacks, a loop over the prediction is one over lens and std.
 
     Args:
         lens: The mean over eight orientations of the image with nothing dropped, (batch, 7).
@@ -51,6 +54,43 @@ class LensPrediction:
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield lens and std."""
         return iter((self.lens, self.std))
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether the arrays have a batch axis."""
+        return self.lens.ndim == 2
+
+    def __len__(self) -> int:
+        """Number of images of a batch."""
+        if not self.is_batch:
+            raise TypeError("This is the prediction of one image: it has no length")
+        return len(self.lens)
+
+    def __getitem__(self, index: int | slice) -> "LensPrediction":
+        """Return the prediction of one image of a batch, or of a smaller batch.
+
+        Raises:
+            TypeError: This is one image.
+            IndexError: There is no such image, or the slice holds none.
+        """
+        if not self.is_batch:
+            raise TypeError(
+                "This is the prediction of one image: it has no parts. `lens, std = prediction`"
+            )
+        if isinstance(index, slice) and not len(self.lens[index]):
+            raise IndexError(f"{index} holds none of the {len(self)} images")
+        names = ("lens", "std", "aleatoric", "epistemic", "samples")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        if self.is_batch:
+            theta_E = self.lens[:, 0]
+            ends = f"{theta_E.min():.4g} to {theta_E.max():.4g}"
+            return f"LensPrediction({len(self)} images, theta_E {ends})"
+        rows = zip(PARAMETER_NAMES, self.lens, self.std, strict=True)
+        numbers = (f"{name} = {value:.4f} +- {std:.4f}" for name, value, std in rows)
+        return f"LensPrediction({', '.join(numbers)})"
 
     def interval(self, level: float = LEVELS[0]) -> np.ndarray:
         """Return lower and upper end of the interval of a probability, (2, batch, 7) or (2, 7).

@@ -13,7 +13,7 @@ from rim_lensing.inference.observation import (
     check_observation,
     warn_outside_training,
 )
-from rim_lensing.inference.result import Reconstruction
+from rim_lensing.inference.result import Reconstruction, named_lens
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.inference.source_coverage import (
     MAX_OUTSIDE,
@@ -29,7 +29,7 @@ DEMAGNIFIED = 0.9
 lens have it right to 2.5%."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LensOptimum:
     """The most probable lens, and what it cost.
 
@@ -57,6 +57,20 @@ class LensOptimum:
     seconds: float
     start_lenses: np.ndarray
     start_log_posteriors: np.ndarray
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        facts = [
+            "converged" if self.converged else "NOT converged",
+            f"lens {named_lens(self.lens)}",
+            f"log-posterior {self.log_posterior:.6g}",
+            f"chi^2 per pixel {self.reconstruction.chi2:.4g}",
+            f"{len(self.start_lenses)} start(s)",
+            f"{self.evaluations} sources in {self.seconds:.3g} s",
+        ]
+        facts += ["demagnified"] if self.demagnified else []
+        facts += [f"on the edge of the priors: {', '.join(self.edges)}"] if self.edges else []
+        return f"LensOptimum({', '.join(facts)})"
 
 
 def optimise_lens(
@@ -160,7 +174,16 @@ def nearest_starts(posterior: LensPosterior, starts: np.ndarray) -> np.ndarray:
 def check_single(
     image, noise, psf, lens, mask, source_model: SourceModel, pixel_scale: float | None = None
 ) -> Observation:
-    """Check the observation of one system; raises as `check_observation`, and for a batch."""
+    """Check the observation of one system; raises as `check_observation`, and for a batch.
+
+    Raises:
+        TypeError: `source_model` is none, such as the name of one.
+    """
+    if not isinstance(source_model, SourceModel):
+        raise TypeError(
+            '`source_model` must be a RIMReconstructor, such as load_pretrained("rim_euclid64"), '
+            f"or a SemilinearInversion. Received: {what(source_model)}"
+        )
     if np.ndim(image) != 2:
         raise ValueError(
             "`image` must be one image (y, x): give the systems of a batch one by one. "
@@ -176,6 +199,11 @@ def check_single(
         psf_side=source_model.psf_side,
         pixel_scale=pixel_scale,
     )
+
+
+def what(value) -> str:
+    """Return what a user gave in the place of a model: a name as it is, or else the type."""
+    return repr(value) if isinstance(value, str) else type(value).__name__
 
 
 def choose(

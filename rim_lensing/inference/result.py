@@ -10,6 +10,7 @@ from keras import ops
 from rim_lensing.inference.observation import Observation
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _CHUNK = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reconstruction:
     """A source, or a batch of them, and how well it explains the data.
 
@@ -106,6 +107,21 @@ class Reconstruction:
             **more,
         )
         return result[0] if observation.single else result
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return f"{type(self).__name__}({', '.join(self._facts())})"
+
+    def _facts(self) -> list[str]:
+        """Return what the repr says."""
+        side, source_side = self.image.shape[-1], self.source.shape[-1]
+        facts = [
+            f"{self.model}: {len(self)} systems" if self.is_batch else self.model,
+            f"image {side} x {side} of {self.image_pixel_scale:.4g} arcsec",
+            f"source {source_side} x {source_side} of {self.source_pixel_scale:.4g} arcsec",
+            f"chi^2 per pixel {as_range(self.chi2)}",
+        ]
+        return facts + ([] if self.is_batch else [f"lens {named_lens(self.lens)}"])
 
     @property
     def is_batch(self) -> bool:
@@ -234,6 +250,22 @@ class Reconstruction:
         from rim_lensing.io import write_reconstruction
 
         write_reconstruction(self, path, overwrite=overwrite, header=header)
+
+
+def named_lens(lens: np.ndarray) -> str:
+    """Return a lens (7,) or (8,) in words, as reprs do."""
+    if not np.all(np.isfinite(lens)):
+        return "in a lensing matrix"
+    names = (*PARAMETER_NAMES, "slope")[: len(lens)]
+    pairs = zip(names, lens, strict=True)
+    return f"({', '.join(f'{name}={value:.4g}' for name, value in pairs)})"
+
+
+def as_range(values: float | np.ndarray, digits: int = 4) -> str:
+    """Return a number, or the smallest and the largest of several, in words."""
+    if np.ndim(values) == 0:
+        return f"{values:.{digits}g}"
+    return f"{np.min(values):.{digits}g} to {np.max(values):.{digits}g}"
 
 
 def _predict(

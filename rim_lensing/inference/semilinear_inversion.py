@@ -7,7 +7,7 @@ from scipy.sparse import issparse
 from tqdm import tqdm
 
 from rim_lensing.inference.observation import Observation, check_observation
-from rim_lensing.inference.result import Reconstruction
+from rim_lensing.inference.result import Reconstruction, as_range
 from rim_lensing.inference.source_coverage import check_source_coverage
 from rim_lensing.inversion.evidence import Engine, log_evidence, maximise_evidence
 from rim_lensing.inversion.exact import ExactEngine
@@ -32,7 +32,7 @@ An exact determinant is worth the second that it takes at 64, not the 8 s at 96 
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LinearReconstruction(Reconstruction):
     """The most probable source under a quadratic prior. `history` has one step.
 
@@ -49,6 +49,11 @@ class LinearReconstruction(Reconstruction):
     log_evidence: float | np.ndarray
     log_evidence_error: float | np.ndarray
     source_std: np.ndarray | None
+
+    def _facts(self) -> list[str]:
+        """Return what the repr says."""
+        strength, evidence = as_range(self.strength), as_range(self.log_evidence, digits=7)
+        return [*super()._facts(), f"strength {strength}", f"log evidence {evidence}"]
 
     def metrics(self) -> dict[str, float | int | np.ndarray]:
         """Numbers about the reconstruction, those of `Reconstruction.metrics` and three more.
@@ -78,6 +83,7 @@ class SemilinearInversion:
     Raises:
         ValueError: A regularization or an engine that does not exist, or a strength that is not
             a positive number.
+        TypeError: `geometry` is something else, such as the RIM itself.
 
     Example:
         >>> linear = rim_lensing.SemilinearInversion()
@@ -93,6 +99,11 @@ class SemilinearInversion:
         geometry: Geometry = EUCLID64,
     ):
         """Check the choices."""
+        if not isinstance(geometry, Geometry):
+            raise TypeError(
+                "`geometry` must be a Geometry: that of a RIM is geometry=model.network.config. "
+                f"Received: {type(geometry).__name__}"
+            )
         self.regularization = check_regularization(regularization)
         if strength is not None and not _is_positive(strength):
             raise ValueError(
