@@ -1,4 +1,4 @@
-"""What automated_fit.py keeps for the figures, without a fit."""
+"""What automated_fit.py keeps for the figures, and its table, without a fit."""
 
 import sys
 from pathlib import Path
@@ -63,6 +63,51 @@ def test_automated_fit_makes_only_the_examples_that_are_missing(
     assert [(job[0], job[2].name) for job in jobs] == [
         (0, "example_0000.npz"),
         (2, "example_0002.npz"),
+    ]
+
+
+def test_numbers_of_the_table():
+    """Five systems: the last two end inconsistent, and the CNN's lens of the last led nowhere."""
+    theta_errors = {
+        "fitted": [0.001, 0.002, 0.009, 0.5, 0.6],
+        "predicted": [0.01, 0.03, 0.02, 1, 1],
+    }
+    true = np.tile(np.float64([1.2, 0, 0, 0, 0, 0, 0]), (5, 1))
+    arrays = {
+        "converged": np.array([True, True, True, False, False]),
+        "demagnified": np.array([False, False, False, False, True]),
+        "optimisations": np.array([0, 1, 2, 4, 4]),
+        "evaluations": np.array([0, 100, 200, 300, 400]),
+        "seconds": np.array([1.0, 2, 30, 40, 50]),
+        "noise_level": np.array([0.005, 0.02, 0.05, 0.02, 0.05]),
+        "true_p_value": np.array([0.5, 0.5, 0.5, 0.5, 1e-4]),
+        "true_lens": true,
+    }
+    for name, errors in theta_errors.items():
+        arrays[f"{name}_lens"] = true - np.outer(errors, np.eye(7)[0])
+    for name, rms in (
+        ("true", [0.01] * 5),
+        ("predicted", [0.011, 0.02, 0.03, 0.04, np.nan]),
+        ("fitted", [0.01, 0.011, 0.012, 0.013, 0.014]),
+    ):
+        arrays[f"{name}_rms_error"] = np.array(rms)
+        arrays[f"{name}_flux_error"] = -np.array(rms)
+        arrays[f"{name}_chi2"] = 100 * np.array(rms)
+    text = automated_fit.table(arrays)
+    assert "5 systems. Consistent with noise in the end: 3 (60.0%)" in text
+    assert "with the predicted lens: 1 (20.0%); with the true lens: 4 (80.0%)" in text
+    assert "does not magnify: 1." in text
+    assert 'median |theta_E error|: 0.0020"; before: 0.0200"' in text
+    assert "where it was needed: median 250, 90th percentile 370" in text
+    assert "seconds for a fit: median 30.0" in text
+    assert "| predicted lens | 2.5% | 2.50% | 3.70% | 2.500 | 20% |" in text
+    # 0.012 and more are 1.2 times the error with the true lens, or above.
+    assert "| after optimisation | 1.2% | 1.20% | 1.36% | 1.200 | 40% |" in text
+    assert "| 1.0% to 3% | 1 | 0.0020 (0.030) |" in text
+    failures = text.partition("Not consistent with noise in the end:")[2].splitlines()
+    assert failures[-2:] == [
+        "| 2.00% | 1.300 | 1.000 | 0.5 | 0.5000 | 4 | 40 |",
+        "| 5.00% | 1.400 | 1.000 | 0.0001 | 0.6000 | 4 | 50 |",
     ]
 
 

@@ -298,6 +298,21 @@ def test_lens_is_relative_to_the_crop_centre(files, tiny_folder, tmp_path):
     assert lenses[0][3] == pytest.approx(0.15)
 
 
+def test_the_mask_is_cut_out_with_the_image(files, tiny_folder, tiny_mocks, tmp_path):
+    wide, mask = str(files / "wide.fits"), np.ones((30, 40))
+    mask[4:7] = 0  # the first three rows of the field
+    fits.PrimaryHDU(mask).writeto(tmp_path / "mask.fits")
+    arguments = [
+        *("reconstruct", f"{wide}[SCI]", "--noise", f"{wide}[ERR]", "--psf", f"{wide}[PSF]"),
+        *("--lens", lens_text(tiny_mocks.lens[0]), "--crop-centre", "28.5,12.5"),
+        *("--mask", str(tmp_path / "mask.fits")),
+        *("--model", str(tiny_folder), "--output", str(tmp_path / "out")),
+    ]
+    assert cli.main(arguments) == 0
+    masked = np.isinf(fits.getdata(tmp_path / "out" / "result.fits", "NOISE"))
+    assert masked[:3].all() and not masked[3:].any()
+
+
 def test_psf_is_normalised_when_asked_to(files, tiny_folder, tmp_path):
     sources = []
     for name, changes in (("a", {}), ("b", {"--psf": "psf_sum.fits", "--normalise-psf": None})):

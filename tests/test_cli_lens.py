@@ -1,16 +1,19 @@
 """`rim-lensing fit` and `rim-lensing sample`, and images on pixels of their own."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
+from matplotlib.figure import Figure
 
 from rim_lensing import __version__, cli, zoo
 from rim_lensing.commands import inputs, sample
 from rim_lensing.commands.fit import lens_model_for
 from rim_lensing.inference import automated_fit
+from rim_lensing.inference import sample as sampling
 from rim_lensing.inference.lens_chain import LensChain
 from rim_lensing.inference.semilinear_inversion import LARGEST_EXACT_SIDE
 from rim_lensing.lensing.grids import PixelGrid
@@ -123,6 +126,24 @@ def test_fit_takes_seed_and_noise_correlation(start, files, tiny_cnn_folder, mon
     assert start(*arguments, str(folder / "covariance.fits"), **options) == 2
     answer = capsys.readouterr()
     assert "must be 1 in the middle" in answer.err and "loading" not in answer.out
+
+
+def test_fit_passes_on_rounds_and_mask(start, tmp_path, monkeypatch):
+    given = {}
+
+    def stopped(**options):
+        given.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(automated_fit, "automated_fit", stopped)
+    mask = np.ones((24, 24))
+    mask[4:7, 9], mask[:4] = 0, 0
+    fits.PrimaryHDU(mask).writeto(tmp_path / "mask.fits")
+    arguments = ["fit", "--rounds", "7", "--start", "theta_E=1.2"]
+    assert start(*arguments, "--mask", str(tmp_path / "mask.fits")) == 130
+    assert given["max_rounds"] == 7
+    np.testing.assert_array_equal(given["mask"], mask[4:20, 4:20])
+    np.testing.assert_array_equal(given["lens_model"].lens, [1.2, 0, 0, 0, 0, 0, 0])
 
 
 @pytest.mark.parametrize(
@@ -269,3 +290,44 @@ def test_sample_keeps_a_chain_and_goes_on(start, tiny_mocks, tmp_path, capsys, l
     assert priors["centre"] == pytest.approx([-0.2, 0.2])
     assert start(*arguments, "--steps", "20", centre="12,13") == 2
     assert "holds a chain with other" in capsys.readouterr().err
+
+
+def test_sample_passes_on_what_was_said(start, tiny_mocks, monkeypatch, capsys):
+    given = {}
+
+    def stopped(**options):
+        given.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sampling, "sample_lens_posterior", stopped)
+    arguments = ["sample", "--lens", lens_text(tiny_mocks.lens[0]), "--method", "nuts"]
+    assert start(*arguments, "--walkers", "5", "--steps", "80") == 130
+    assert (given["method"], given["walkers"], given["max_steps"]) == ("nuts", 5, 80)
+    assert "chain.h5 keeps the chain: the same command goes on" in capsys.readouterr().err
+    for option in ("--linear", "--refine"):
+        assert start(*arguments, option) == 2
+        assert f"leave {option} out" in capsys.readouterr().err
+
+
+def test_compare_draws_the_chain_that_is_there(start, tiny_mocks, tmp_path, monkeypatch, capsys):
+    drawn = []
+
+    def corner(chain, truth=None, other=None):
+        drawn.append(other)
+        return Figure(figsize=(1, 1))
+
+    monkeypatch.setattr(LensChain, "corner", corner)
+    lens, first = lens_text(tiny_mocks.lens[0]), tmp_path / "first"
+    arguments = ["--walkers", "16", "--steps", "10"]
+    assert start("sample", "--lens", lens, *arguments, output=first) == 0
+    expected = LensChain.from_hdf5(first / "chain.h5")
+    fresh = replace(expected, walkers=expected.walkers + 0.01)
+    monkeypatch.setattr(sampling, "sample_lens_posterior", lambda **_: fresh)
+    arguments += ["--compare", str(first)]
+    assert start("sample", "--lens", lens, *arguments) == 0
+    alone, other = drawn
+    assert alone is None
+    np.testing.assert_array_equal(other.walkers, expected.walkers)
+    capsys.readouterr()
+    assert start("sample", "--lens", f"{lens},slope=1", *arguments) == 2
+    assert "--compare must have the parameters of --lens, 8" in capsys.readouterr().err

@@ -1,14 +1,28 @@
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, chi2, kstest, norm
+
+from rim_lensing.inversion.exact import ExactEngine
+from rim_lensing.inversion.linear_system import LinearSystem
+from rim_lensing.lensing.ray_tracing import lensing_matrices
+from rim_lensing.networks.presets import get_preset
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-from coverage_report import held_out_stretch, measure, table, wilson  # noqa: E402
+import lens_coverage  # noqa: E402
+from bootstrap import with_error  # noqa: E402
+from coverage_report import (  # noqa: E402
+    held_out_stretch,
+    measure,
+    noise_stretch,
+    table,
+    wilson,
+)
 from evidence_coverage import mass_below  # noqa: E402
 from evidence_coverage import table as table_of_evidence  # noqa: E402
 from lens_coverage import importance_draws  # noqa: E402
@@ -67,6 +81,48 @@ def test_the_stretch_of_a_system_does_not_depend_on_its_own_half():
     assert factors == pytest.approx([1, 5, 1, 5, 1, 5])
 
 
+def test_measures_of_a_skewed_posterior_by_hand():
+    """Draws of u^2, u uniform: their quantiles are squares, too."""
+    one, u = gaussian_systems(1.0)[0], np.linspace(0, 1, 20_001)
+    one |= {
+        "samples": np.repeat(u[:, None] ** 2, PARAMETERS, axis=1),
+        "truth": np.full(PARAMETERS, 0.6),
+        "log_posterior": np.linspace(-200, -128, len(u)),
+        "true_log_posterior": -182.0,
+    }
+    found = measure([one], is_chi2=True)
+    assert found["half_width"][0] == pytest.approx((0.84**2 - 0.16**2) / 2, abs=1e-3)
+    assert found["error"][0] == pytest.approx(1 / 3 - 0.6, abs=1e-3)
+    assert found["excess"][0] == pytest.approx(0.75, abs=1e-3)
+    assert found["chi2"][0] == 1  # -128 of 256 pixels
+    for reach, quantile in zip(found["stretch"][0], (0.84, 0.975), strict=True):
+        assert reach == pytest.approx((0.6 - 0.25) / (quantile**2 - 0.25), abs=1e-3)
+
+
+def test_the_tables_cells_by_hand():
+    found = measure(gaussian_systems(1.0)[:8], is_chi2=True)
+    found["rank"] = np.full((8, PARAMETERS), 0.5)
+    found["rank"][:2], found["rank"][2:4] = 0.99, 0.9
+    found["excess"] = np.repeat([0.1, 0.8], 4)
+    found["error"] = np.full((8, PARAMETERS), -0.6745)
+    found["half_width"] = np.full((8, PARAMETERS), 0.5)
+    text = table({"rim": found}, {"rim": "RIM"})
+    row = text.splitlines()[2].split(" | ")
+    assert row[2].startswith("50% ±") and row[3].startswith("75% ±")
+    assert row[4].startswith("50% (") and row[5].startswith("100% (") and row[6] == "2.00 |"
+    assert "| 0.5000 | 0.6745 | 1.0000 |" in text
+
+
+def test_chi2_above_the_noise_stretches_by_its_root():
+    np.testing.assert_allclose(noise_stretch(np.array([0.5, 4.0])), [1, 2])
+
+
+def test_the_error_of_a_mean_is_sigma_over_the_root_of_n():
+    values = np.random.default_rng(0).standard_normal(400)
+    error = with_error(values, np.mean, "{:+.4f}").partition(" ± ")[2]
+    assert float(error) == pytest.approx(values.std() / 20, rel=0.1)
+
+
 @pytest.mark.parametrize("hits", [0, 3, 38, 56])
 def test_wilson_is_that_of_scipy(hits):
     expected = binomtest(hits, 56).proportion_ci(0.6827, "wilson")
@@ -96,6 +152,53 @@ def test_equal_weights_keep_every_draw():
     chosen, worth = importance_draws(np.full(50, -700.0), np.random.default_rng(0))
     assert sorted(chosen) == list(range(50))
     assert worth == pytest.approx(1)
+
+
+def test_draws_are_weighed_by_the_new_posterior_over_the_old(tmp_path, monkeypatch):
+    """From N(0, 1) to N(1, 1) in the first parameter."""
+    draws = np.random.default_rng(0).standard_normal((4000, PARAMETERS))
+    new = SimpleNamespace(
+        evaluations=0,
+        log_posterior=lambda x: -0.5 * np.sum((x - np.eye(PARAMETERS)[0]) ** 2, axis=1),
+    )
+    monkeypatch.setattr(lens_coverage, "_posterior", lambda *_: (new, np.zeros(PARAMETERS), 0.02))
+    np.savez(
+        tmp_path / "own_0000.npz",
+        samples=draws,
+        log_posterior=-0.5 * np.sum(draws**2, axis=1),
+        effective_samples=np.ones(PARAMETERS),
+        seconds=1.0,
+        evaluations=1,
+    )
+    lens_coverage._weigh(("own_free", 0, SimpleNamespace(output=tmp_path)))
+    found = np.load(tmp_path / "own_free_0000.npz")
+    assert found["samples"][:, 0].mean() == pytest.approx(1, abs=0.15)
+    assert found["samples"][:, 1:].mean(axis=0) == pytest.approx(0, abs=0.2)
+    np.testing.assert_array_equal(found["log_posterior"], new.log_posterior(found["samples"]))
+    assert found["true_log_posterior"] == -0.5
+
+
+def test_lenses_of_the_flat_prior_are_flat():
+    """In the disks of ellipticity and shear: the squares of the radii are uniform."""
+    generator = np.random.default_rng(0)
+    lens = lens_coverage.flat_lens_priors().draw(generator, 20_000)["lens"]
+    for i in (1, 5):
+        radius = np.hypot(*lens[:, i : i + 2].T.astype("float64"))
+        assert kstest((radius / radius.max()) ** 2, "uniform").pvalue > 1e-3
+
+
+def test_sources_of_the_prior_and_noise_are_what_the_evidence_expects():
+    """chi^2 + strength s'Rs at its maximum is d'C^-1 d: distributed as chi^2 of the data."""
+    generator, priors = np.random.default_rng(0), lens_coverage.flat_lens_priors()
+    geometry, values = get_preset("tiny16"), []
+    for _ in range(40):
+        seen, _, strength = lens_coverage.own_prior_system(generator, priors, geometry)
+        matrix = lensing_matrices(seen.lens, geometry)[0]
+        system = LinearSystem(matrix, seen.psf[0], seen.image[0], seen.noise[0])
+        strength *= float(seen.flux_unit[0]) ** 2
+        terms = ExactEngine(system, "gradient").held_terms(strength)
+        values.append(terms.chi2 + strength * terms.prior_norm)
+    assert kstest(values, chi2(system.n_data).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("width", [1e-4, 0.03, 0.8])

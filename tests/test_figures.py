@@ -1,5 +1,6 @@
 """Figures hold the arrays that they were given, where they belong on the sky."""
 
+import corner
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -7,6 +8,8 @@ from matplotlib.figure import Figure
 from rim_lensing.figures import (
     coverage_curves,
     learning_curve,
+    lens_contours,
+    lens_fit,
     lens_predictions,
     mock_reconstructions,
     summary,
@@ -118,3 +121,34 @@ def test_learning_curve_has_a_line_per_label(tmp_path):
             assert line.get_label() == label
             np.testing.assert_array_equal(line.get_xydata(), np.stack([[10, 20, 30], values], -1))
     figure.savefig(tmp_path / "a.png")
+
+
+def test_contours_hold_68_and_95_percent(monkeypatch):
+    real, levels = corner.corner, []
+
+    def seen(*arguments, **options):
+        levels.append(options["levels"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(corner, "corner", seen)
+    draws = GENERATOR.standard_normal((2, 500, 2))
+    lens_contours(draws, ["a", "b"], ["theta_E", "e1"])
+    assert levels == [(0.68, 0.95)] * 2
+
+
+def test_lens_fit_holds_the_arrays():
+    rows = [arguments(title=title) for title in ("round 0", "round 1")]
+    # The others are colour bars.
+    panels = [axis for axis in lens_fit(rows).axes if axis.get_xlabel()]
+    axes = np.array(panels).reshape(2, 4)
+    for line, row in zip(axes, rows, strict=True):
+        residuals = (row["image"] - row["model_image"]) / row["noise"]
+        arrays = (row["image"], row["model_image"], residuals, row["source"])
+        for axis, array in zip(line, arrays, strict=True):
+            drawn = axis.images[0]
+            np.testing.assert_array_equal(np.ma.filled(drawn.get_array(), np.nan), array)
+            half = array.shape[0] * (0.2 if axis is line[3] else 0.3) / 2
+            np.testing.assert_allclose(drawn.get_extent(), (-half, half, -half, half))
+        assert line[2].images[0].get_clim() == (-5, 5)
+        np.testing.assert_array_equal(line[1].lines[0].get_xydata(), CIRCLE)
+        assert len(line[3].lines) == 2 and not line[0].lines

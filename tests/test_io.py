@@ -1,6 +1,7 @@
 """FITS in and out: what is read, what is refused, and where the sky is in a cutout."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -295,6 +296,12 @@ def test_a_reconstruction_comes_back_from_its_file(tmp_path):
     back = read_image(tmp_path / "out.fits")
     assert back.pixel_scale == 0.05
     assert read_image(tmp_path / "out.fits", "DATA").pixel_scale == pytest.approx(0.1)
+
+
+def test_the_slope_of_an_epl_is_written(tmp_path):
+    epl = replace(result(), lens=np.append(result().lens, 1.2))
+    write_reconstruction(epl, tmp_path / "out.fits")
+    assert fits.getheader(tmp_path / "out.fits")["SLOPE"] == pytest.approx(1.2)
 
 
 def test_does_not_overwrite_unless_told(tmp_path):

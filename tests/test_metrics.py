@@ -198,3 +198,13 @@ def test_summary_states_each_bin():
     assert summary["3-10%"]["share_with_signal_left"] == 0
     two = metrics.summarise(rms[:2], flux[:2], np.ones(2), significance[:2], noise[:2])
     assert "1-3%" not in two
+
+
+def test_summary_has_the_90th_percentile_and_the_median_of_chi2():
+    rms, chi2 = np.array([4.0, 1.0, 8.0, 2.0, 3.0]), np.array([0.9, 1.0, 1.3, 5.0, 1.1])
+    noise = np.array([0.02, 0.02, 0.05, 0.05, 0.05])
+    summary = metrics.summarise(rms, np.zeros(5), chi2, np.zeros(5), noise)
+    assert summary["all"]["rms_error_90th_percentile"] == pytest.approx(6.4)
+    assert summary["1-3%"]["rms_error_90th_percentile"] == pytest.approx(3.7)
+    assert summary["all"]["median_chi2_per_pixel"] == pytest.approx(1.1)
+    assert summary["3-10%"]["median_chi2_per_pixel"] == pytest.approx(1.3)

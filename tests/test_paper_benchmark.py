@@ -378,6 +378,42 @@ def test_numbers_behind_the_true_lens():
     assert all(row.systems in (SYSTEMS, 7) for row in rows)
 
 
+def test_rows_of_sources_by_hand():
+    truth = np.zeros((4, 6, 6))
+    truth[:, :3] = 2.0
+    dark = np.where(truth > 0, 0, 2.0)
+    examples = {
+        "true_source": truth,
+        "rim_source": truth + 0.01 * dark,
+        "linear_source": truth + 0.05 * dark,
+    }
+
+    def rows(**changes):
+        measures = fidelity_measures() | changes
+        found = paper_arrays.Fidelity(RUN, measures, examples)
+        return by_measure(paper_source_rows.fidelity_rows(found))
+
+    table = rows()
+    row = table["noise where there is no flux, RIM over linear (below one half)"]
+    assert (row.ours, row.verdict) == ("0.20", "same")
+    row = table["brightest linear pixel where there is no flux (2% to 10%)"]
+    assert row.ours.startswith("5.00% ±") and row.verdict == "same"
+    row = table["bias over scatter (below one half)"]
+    assert (row.ours, row.verdict) == ("0.30", "same")
+    assert table["log-prior, RIM from truth, in sigma"].verdict == "no, worse"
+    negative = "negative pixels, linear; RIM (some; none)"
+    coherence = "mean coherence at k = 1, RIM (above 0.99)"
+    assert table[negative].verdict == table[coherence].verdict == "same"
+    assert table["rms error, linear"].verdict == "same"  # 4% of 2.7%
+    table = rows(
+        rim_negative_pixels=np.full(SYSTEMS, 0.1),
+        rim_coherence=np.full((SYSTEMS, 5), 0.98),
+        linear_rms_error=np.full(SYSTEMS, 0.1),
+    )
+    assert table[negative].verdict == table[coherence].verdict == "no"
+    assert table["rms error, linear"].verdict == "no, worse"
+
+
 def test_a_linear_source_below_the_truth_is_not_the_papers():
     measures = fidelity_measures() | {"linear_log_prior": np.full(SYSTEMS, -72.0)}
     found = paper_arrays.Fidelity(RUN, measures, fidelity_examples())

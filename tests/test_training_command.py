@@ -64,6 +64,25 @@ def test_paper_is_trained_as_in_the_paper():
         assert training_priors(compact) == Priors(log_noise_fraction=0.5)
 
 
+@pytest.mark.parametrize("step, factor", [(0, 1), (5000, 0.96), (50_000, 0.96**10)])
+def test_the_papers_learning_rate(step, factor):
+    optimizer = recipe_of("paper192").optimizer()
+    optimizer.iterations.assign(step)
+    assert float(optimizer.learning_rate) == pytest.approx(2e-5 * factor, rel=1e-5)
+    assert optimizer.global_clipnorm == 5
+
+
+def test_the_cosine_is_half_in_the_middle_and_ends_at_zero():
+    recipe, rates = recipe_of("euclid64"), []
+    optimizer = recipe.optimizer()
+    rise, total = recipe.steps // 50, recipe.epochs * recipe.steps_per_epoch
+    for step in (rise // 2, rise, (rise + total) // 2, total):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    top = recipe.learning_rate
+    assert rates == pytest.approx([top / 2, top, top / 2, 0], abs=1e-3 * top)
+
+
 @pytest.fixture
 def saved(tmp_path):
     """Weights of one network of each kind, and their files."""

@@ -6,9 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rim_lensing.inference.automated_fit import automated_fit
+from rim_lensing.inference.automated_fit import _starts, automated_fit
+from rim_lensing.inference.lens_posterior import lens_posterior
+from rim_lensing.inference.observation import check_observation
+from rim_lensing.inference.optimise import optimise_lens
 from rim_lensing.inference.residual_test import check_residuals
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+from rim_lensing.inference.sample import sample_lens_posterior
 from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 from rim_lensing.lensing.grids import PixelGrid
 
@@ -18,12 +22,13 @@ ERROR = np.array([0.12, -0.06, 0.06, 0.02, 0.02, 0.02, -0.02])
 
 
 class Guess:
-    """A lens model that answers what it was told to."""
+    """A lens model that answers what it was told to, and keeps the mask that it was given."""
 
     def __init__(self, lens):
         self.lens = np.asarray(lens)
 
     def predict(self, image, noise, psf, mask=None):
+        self.mask = mask
         return self.lens[None], STD[None]
 
 
@@ -186,3 +191,34 @@ def test_a_prediction_beyond_the_priors_starts_at_their_edge(ridge_model, mock):
         **mock(LENS), source_model=ridge_model, lens_model=Guess(beyond), max_rounds=0
     )
     assert fit.rounds[0].lens[3] == 0.05 and "x" in fit.rounds[0].edges
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("task", ["optimise", "fit", "sample"])
+def test_masked_pixels_may_hold_anything(ridge_model, mock, task):
+    mask = np.ones((16, 16), bool)
+    mask[:3] = False
+    data = mock(LENS) | {"mask": mask, "source_model": ridge_model}
+    data["image"][:3] = np.nan
+    if task == "sample":
+        chain = sample_lens_posterior(**data, start=LENS, walkers=14, max_steps=10)
+        assert np.isfinite(chain.log_posteriors).all()
+        return
+    guess = Guess(LENS)
+    if task == "optimise":
+        found = optimise_lens(**data, start=LENS, method="simplex")
+    else:
+        found = automated_fit(**data, lens_model=guess, max_rounds=0)
+        assert guess.mask is mask
+    np.testing.assert_array_equal(found.reconstruction.mask, mask)
+
+
+def test_later_rounds_start_from_the_most_probable_draws(ridge_model, mock):
+    """The third round draws 16 lenses with four times the prediction's deviation."""
+    seen = check_observation(lens=LENS, image_grid=ridge_model.image_grid, **mock(LENS))
+    posterior = lens_posterior(ridge_model, seen)
+    starts = _starts(posterior, LENS, LENS, STD, 3, np.random.default_rng(0))
+    draws = LENS + 4 * STD * np.random.default_rng(0).standard_normal((16, 7))
+    draws = posterior.support.nearest(draws)
+    best = np.argsort(-posterior.log_posterior(draws))[:3]
+    np.testing.assert_allclose(starts, np.concatenate([LENS[None], draws[best]]))

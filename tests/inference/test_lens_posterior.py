@@ -62,18 +62,21 @@ def neighbours(count: int) -> np.ndarray:
     return LENS + 0.01 * np.random.default_rng(2).standard_normal((count, 7))
 
 
-@pytest.mark.parametrize("name", ["rim", "rim_of_unit_peaks"])
+@pytest.mark.parametrize("name", ["ridge_model", "rim", "rim_of_unit_peaks"])
 def test_a_rim_is_judged_by_the_chi2_of_its_source(name, request):
+    """Of the untrained RIMs, whose sources are faint, any lens is nearly as good as the next."""
     rim = request.getfixturevalue(name)
     mask = np.hypot(*CONFIG.image_grid.coordinates()) < 2.5
     posterior, lenses = lens_posterior(rim, observe(mask=mask)), neighbours(3)
     values = posterior.log_posterior(lenses)
     for lens, value in zip(lenses, values, strict=True):
         result = rim.reconstruct(lens=lens, **data(mask))
-        assert value == pytest.approx(-0.5 * result.chi2 * mask.sum(), rel=1e-4)
+        assert value == pytest.approx(-0.5 * result.chi2 * mask.sum(), abs=0.01)
+    if name == "ridge_model":
+        assert np.abs(np.diff(values)).min() > 0.5
     assert posterior.evaluations == 3
     np.testing.assert_allclose(
-        np.sum(posterior.residuals(lenses) ** 2, axis=1), -2 * values, rtol=1e-6
+        np.sum(posterior.residuals(lenses) ** 2, axis=1), -2 * values, rtol=0, atol=0.01
     )
 
 
@@ -91,13 +94,13 @@ def central_differences(posterior, step: float) -> np.ndarray:
     return (up - down) / (2 * step)
 
 
-def test_the_gradient_is_the_slope_between_neighbours(rim):
-    """The tiny RIM is smooth but for the kinks of L."""
-    posterior = lens_posterior(rim, observe())
+def test_the_gradient_is_the_slope_between_neighbours(ridge_model):
+    """The ridge is smooth but for the kinks of L."""
+    posterior = lens_posterior(ridge_model, observe())
     values, slopes = posterior.log_posterior_and_gradient(LENS[None])
-    assert values[0] == pytest.approx(posterior.log_posterior(LENS[None])[0], rel=1e-4)
-    expected = central_differences(posterior, 1e-3)
-    np.testing.assert_allclose(slopes[0], expected, rtol=0.05, atol=0.02 * np.abs(expected).max())
+    assert values[0] == pytest.approx(posterior.log_posterior(LENS[None])[0], abs=0.02)
+    expected = central_differences(posterior, 3e-4)
+    np.testing.assert_allclose(slopes[0], expected, rtol=0.05, atol=0.03 * np.abs(expected).max())
 
 
 def test_a_temperature_divides_value_and_gradient(rim):

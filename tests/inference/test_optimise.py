@@ -5,7 +5,10 @@ import warnings
 import numpy as np
 import pytest
 
-from rim_lensing.inference.lens_search import METHODS
+from rim_lensing.inference import lens_search
+from rim_lensing.inference.lens_posterior import lens_posterior
+from rim_lensing.inference.lens_search import METHODS, noise_factors
+from rim_lensing.inference.observation import check_observation
 from rim_lensing.inference.optimise import optimise_lens
 from rim_lensing.simulation.priors import Priors
 
@@ -55,6 +58,32 @@ def test_the_linear_inversion_is_optimised_by_its_evidence(linear_model, mock):
     assert abs(found.lens[0] - LENS[0]) < 0.015
     assert found.reconstruction.log_evidence > at_truth.log_evidence - 0.5
     assert 0.1 < found.reconstruction.strength / at_truth.strength < 10
+
+
+@pytest.mark.parametrize("kind", ["ridge_model", "linear_model"])
+def test_the_search_raises_the_noise_first(kind, mock, request):
+    model, data = request.getfixturevalue(kind), mock(LENS, rms=0.002)
+
+    def posterior(noise):
+        given = data | {"noise": noise}
+        seen = check_observation(lens=LENS, image_grid=model.image_grid, **given)
+        return lens_posterior(model, seen)
+
+    quiet = posterior(data["noise"])
+    level = float(quiet.observation.noise_level[0])
+    assert noise_factors(quiet) == pytest.approx([0.03 / level, 0.006 / level, 1.0])
+    quiet.log_posterior(LENS[None])
+    raised = quiet.with_noise(5.0).log_posterior(LENS[None])
+    expected = posterior(5 * data["noise"]).log_posterior(LENS[None])
+    np.testing.assert_allclose(raised, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_search_that_runs_out_of_time_says_so(ridge_model, mock, monkeypatch, method):
+    monkeypatch.setitem(lens_search._MAX_EVALUATIONS, method, (20, 20))
+    start = LENS + np.array([0.12, -0.06, 0.06, 0.02, 0.02, 0.02, -0.02])
+    found = optimise_lens(**mock(LENS), start=start, source_model=ridge_model, method=method)
+    assert not found.converged
 
 
 @pytest.mark.parametrize("start", [0.7, 0.9])
@@ -120,7 +149,6 @@ def test_a_lens_that_is_switched_off_is_no_answer(ridge_model, mock):
 
 
 def test_of_two_fits_the_one_that_magnifies_is_chosen(ridge_model, mock):
-    from rim_lensing.inference.lens_posterior import lens_posterior
     from rim_lensing.inference.optimise import check_single, choose
 
     data = mock(LENS)

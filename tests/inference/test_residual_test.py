@@ -1,12 +1,14 @@
 """The bootstrap of the residuals: rate of false alarms, power, masks."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
-from scipy.stats import binom
+from scipy.stats import binom, kstest, t
 
+from rim_lensing.inference import residual_test
 from rim_lensing.inference.residual_test import check_residuals, residual_statistics
 from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 
@@ -42,6 +44,26 @@ def test_noise_is_called_something_else_as_often_as_is_said(ridge_model, mock):
         alarms += not test.consistent
     # Two statistics that go together share the rate, and a few copies are shared by all trials.
     assert binom.ppf(1e-4, trials, 0.07) <= alarms <= binom.ppf(1 - 1e-4, trials, 0.2)
+
+
+def test_significance_is_students_t(ridge_model, mock, monkeypatch):
+    """Copies that all give the same model: the statistics scatter by their noise alone."""
+    result, copies = ridge_model.reconstruct(lens=LENS, **mock(LENS)), 3
+    monkeypatch.setattr(
+        residual_test,
+        "_reconstruct",
+        lambda images, one, _: SimpleNamespace(
+            model_image=np.broadcast_to(one.model_image, images.shape)
+        ),
+    )
+    generator, values = np.random.default_rng(0), []
+    for seed in range(5000):
+        noisy = result.model_image + result.noise * generator.standard_normal(result.noise.shape)
+        test = check_residuals(replace(result, image=noisy), ridge_model, copies=copies, seed=seed)
+        values.append(test.significance[0])
+        expected = min(1, 2 * t.sf(test.significance.max(), copies - 1))
+        assert test.p_value == pytest.approx(expected)
+    assert kstest(values, t(copies - 1).cdf).pvalue > 1e-3
 
 
 def test_a_wrong_lens_is_told(ridge_model, mock):

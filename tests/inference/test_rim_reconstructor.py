@@ -127,6 +127,19 @@ def test_large_batches_run_in_chunks_with_a_progress_bar(reconstructor, capsys):
     np.testing.assert_allclose(parts.chi2, whole.chi2, rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_more_systems_than_any_chunk_holds(reconstructor):
+    data, small = systems(66), PixelGrid(16, 0.08)
+    seen = check_observation(**data, image_grid=CONFIG.image_grid)
+    whole, outside = reconstructor.reconstruct(**data), flux_outside(seen, CONFIG.image_grid, small)
+    for i in (0, 16, 33, 65):
+        alone = reconstructor.reconstruct(**{name: array[i] for name, array in data.items()})
+        np.testing.assert_allclose(whole.chi2[i], alone.chi2, rtol=1e-4)
+        np.testing.assert_allclose(whole.model_image[i], alone.model_image, rtol=1e-3, atol=1e-6)
+        expected = flux_outside(seen[i : i + 1], CONFIG.image_grid, small)[0]
+        assert outside[i] == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, 1.5])
 def test_refuses_batch_sizes(reconstructor, batch_size):
     with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -18,7 +19,12 @@ from rim_lensing.inference.lens_chain import LensChain
 from rim_lensing.inference.lens_posterior import LensPosterior, lens_posterior
 from rim_lensing.inference.nuts_sampler import gauss_newton_covariance, nuts_sampler
 from rim_lensing.inference.observation import check_observation
-from rim_lensing.inference.sample import sample_lens_posterior, sample_posterior
+from rim_lensing.inference.sample import (
+    _describe,
+    _interrupts_between_steps,
+    sample_lens_posterior,
+    sample_posterior,
+)
 from rim_lensing.inference.sampling_settings import SAMPLERS
 from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 from rim_lensing.simulation.priors import Priors
@@ -171,6 +177,29 @@ def test_a_chain_of_something_else_is_not_continued(observation, tmp_path):
         sample_posterior(posterior, LENS, DESCRIPTION, path=path)
     with pytest.raises(FileNotFoundError, match="no folder"):
         sample_posterior(posterior, LENS, DESCRIPTION, path=tmp_path / "none" / "chain.h5")
+
+
+def test_a_description_tells_what_made_a_chain(linear_model, tiny_folder, mock):
+    def described(model, **changes):
+        given = mock(LENS) | changes
+        seen = check_observation(lens=LENS, image_grid=model.image_grid, **given)
+        return _describe(model, lens_posterior(model, seen, Priors()))
+
+    geometry, image, first = linear_model.geometry, mock(LENS)["image"], described(linear_model)
+    assert described(SemilinearInversion(geometry=geometry)) == first
+    for other in (
+        described(linear_model, noise=0.03),
+        described(linear_model, psf=0.4),
+        described(linear_model, image=2 * image, noise=0.04),
+        described(SemilinearInversion(strength=3.0, geometry=geometry)),
+        described(SemilinearInversion("curvature", geometry=geometry)),
+        described(SemilinearInversion(geometry=replace(geometry, supersampling=3))),
+    ):
+        assert other != first
+    rim = load_pretrained(tiny_folder)
+    before = described(rim)
+    rim.network.set_weights([1.01 * weights for weights in rim.network.get_weights()])
+    assert described(rim) != before
 
 
 @pytest.mark.parametrize("method", SAMPLERS)
@@ -337,6 +366,14 @@ def test_ctrl_c_keeps_the_chain(observation, tmp_path):
             Gaussian(observation), LENS, DESCRIPTION, max_steps=steps + 5, path=path
         )
     assert len(chain.walkers) + chain.burn_in == steps + 5
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    with pytest.raises(KeyboardInterrupt), _interrupts_between_steps():
+        signal.raise_signal(signal.SIGINT)  # held back
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("waits for the next step")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_rim_and_a_linear_inversion_are_sampled(ridge_model, linear_model, mock):

@@ -250,6 +250,19 @@ def test_size_chooses_the_engine():
     assert SemilinearInversion(geometry=Geometry(), engine="exact").engine == "exact"
 
 
+def test_the_engine_is_the_one_that_was_chosen():
+    """The matrix-free one estimates: near the exact answer, and not equal to it."""
+    exact, free = (
+        SemilinearInversion(strength=30.0, engine=engine, geometry=GEOMETRY).reconstruct(**one())
+        for engine in ("exact", "matrix-free")
+    )
+    error = free.log_evidence_error
+    assert error > 0 and abs(free.log_evidence - exact.log_evidence) < 5 * error
+    assert np.all(np.abs(free.source - exact.source) < 0.05 * exact.source_std)
+    ratio = free.source_std / exact.source_std
+    assert 0.9 < ratio.mean() < 1.1 and ratio.std() > 0
+
+
 def test_is_public():
     assert rim_lensing.SemilinearInversion is SemilinearInversion
     assert issubclass(rim_lensing.LinearReconstruction, rim_lensing.Reconstruction)
