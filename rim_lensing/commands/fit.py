@@ -42,25 +42,6 @@ if TYPE_CHECKING:
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.zoo import PretrainedModel
 
-START_STD = (0.05, 0.06, 0.06, 0.03, 0.03, 0.03, 0.03)
-"""Of a --start, in the units of the parameters: how far around it later rounds look."""
-
-
-class GivenLens:
-    """A lens model that predicts what the user said.
-
-    Args:
-        lens: (7,).
-    """
-
-    def __init__(self, lens):
-        """Keep the lens."""
-        self.lens = lens
-
-    def predict(self, image, noise, psf, mask=None):
-        """Return lens and standard deviation, (7,)."""
-        return self.lens, START_STD
-
 
 def add_fit(commands: argparse._SubParsersAction) -> None:
     """Add the command `fit`."""
@@ -121,10 +102,10 @@ def fit(options: argparse.Namespace) -> None:
         verify_files(one)
     source_model = load(model, image.grid)
     source_model = source_model.refined() if options.refine else source_model
-    lens_model = (
-        load(predictor, image.grid, noise_correlation=correlation)
+    begins = (
+        {"lens_model": load(predictor, image.grid, noise_correlation=correlation)}
         if predictor
-        else GivenLens(image.in_field(start))
+        else {"start": image.in_field(start)}
     )
 
     from rim_lensing.figures import lens_fit
@@ -136,7 +117,7 @@ def fit(options: argparse.Namespace) -> None:
         found = automated_fit(
             **arguments,
             source_model=source_model,
-            lens_model=lens_model,
+            **begins,
             priors=image.search_ranges(source_model.priors, options),
             max_rounds=options.rounds,
             seed=options.seed,

@@ -23,7 +23,11 @@ from rim_lensing.inference.optimise import (
 from rim_lensing.inference.residual_test import FALSE_ALARM, ResidualTest, check_residuals
 from rim_lensing.inference.result import Reconstruction, named_lens
 from rim_lensing.inference.semilinear_inversion import LinearReconstruction
+from rim_lensing.lensing.lens_parameters import as_lens_array
 from rim_lensing.simulation.priors import Priors
+
+START_STD = (0.05, 0.06, 0.06, 0.03, 0.03, 0.03, 0.03)
+"""Of a lens that is given, in the units of the parameters: how far around it later rounds look."""
 
 _DRAWS, _STARTS = 16, 3
 _FIRST_WIDENING = 2.0
@@ -134,7 +138,7 @@ def automated_fit(
     noise,
     psf,
     source_model: SourceModel,
-    lens_model: LensModel,
+    lens_model: LensModel | None = None,
     mask=None,
     priors: Priors | None = None,
     max_rounds: int = 4,
@@ -142,6 +146,7 @@ def automated_fit(
     seed: int = 0,
     noise_correlation: np.ndarray | None = None,
     pixel_scale: float | None = None,
+    start=None,
 ) -> AutomatedFit:
     """Predict the lens, reconstruct the source, and optimise while the residuals are not noise.
 
@@ -156,7 +161,7 @@ def automated_fit(
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k).
         source_model: A RIM, or a linear inversion. A refined RIM is a RIM until the lens is found.
-        lens_model: Predicts where to start, such as a lens CNN.
+        lens_model: Predicts where to start, such as a lens CNN; or None, and `start`.
         mask: True where a pixel is USED, (m, m).
         priors: Ranges of the search; by default those that the RIM was trained on, or `Priors()`.
         max_rounds: Largest number of optimisations; 0 takes the predicted lens and tests it.
@@ -165,11 +170,12 @@ def automated_fit(
         noise_correlation: Of the noise of neighbouring pixels, (k, k), for the test of the
             residuals, see `check_residuals`. The search takes pixels for independent, still.
         pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
+        start: Instead of a prediction, a lens near the true one: an SIE and external shear.
 
     Raises:
-        ValueError: Bad input (see `check_observation`, `check_noise_correlation`), a lens model
-            for other pixels, a prediction that is not finite, or no round whose arcs fall on the
-            source grid.
+        ValueError: Bad input (see `check_observation`, `check_noise_correlation`), both or neither
+            of `lens_model` and `start`, a start that is no SIE, a lens model for other pixels, a
+            prediction that is not finite, or no round whose arcs fall on the source grid.
         TypeError: `source_model` is neither of the two, or `lens_model` cannot predict.
 
     Warns:
@@ -181,7 +187,14 @@ def automated_fit(
         raise ValueError(f"`max_rounds` must be an integer, 0 or more. Received: {max_rounds}")
     if not 0 < false_alarm < 1:
         raise ValueError(f"`false_alarm` must lie between 0 and 1. Received: {false_alarm}")
-    if not callable(getattr(lens_model, "predict", None)):
+    if (lens_model is None) == (start is None):
+        raise ValueError(
+            "Exactly one of `lens_model` and `start` must be given. "
+            f"Received: {'neither' if start is None else 'both'}"
+        )
+    if start is not None:
+        start = _one_isothermal(start)
+    elif not callable(getattr(lens_model, "predict", None)):
         raise TypeError(
             "`lens_model` must have a method predict(image, noise, psf, mask), as "
             'load_pretrained("lens_cnn_euclid64") has. '
@@ -195,10 +208,11 @@ def automated_fit(
     if refined:
         source_model = source_model.refined(False)
     posterior = lens_posterior(source_model, observation, priors)
-    predicted, spread = (
-        np.asarray(value, "float64").reshape(-1)
-        for value in lens_model.predict(image, noise=noise, psf=psf, mask=mask)
-    )
+    if start is None:
+        begun = lens_model.predict(image, noise=noise, psf=psf, mask=mask)
+    else:
+        begun = start, START_STD
+    predicted, spread = (np.asarray(value, "float64").reshape(-1) for value in begun)
     if not (predicted.shape == spread.shape == (7,) and np.all(np.isfinite([predicted, spread]))):
         raise ValueError(
             "`lens_model` must predict seven finite parameters and their standard deviations. "
@@ -208,9 +222,9 @@ def automated_fit(
     # Predictions scatter about the edges by their error; a lens far beyond was meant otherwise.
     if np.any(np.abs(nearest - predicted) > _FAR_BEYOND * spread):
         warnings.warn(
-            "The predicted lens lies far outside of the priors, and is moved to their edge: widen "
-            f"`priors` if the lens may lie there. Received: {predicted.round(4).tolist()}, moved "
-            f"to {nearest.round(4).tolist()}",
+            f"The {'predicted' if start is None else 'given'} lens lies far outside of the priors, "
+            "and is moved to their edge: widen `priors` if the lens may lie there. "
+            f"Received: {predicted.round(4).tolist()}, moved to {nearest.round(4).tolist()}",
             UserWarning,
             stacklevel=2,
         )
@@ -264,6 +278,17 @@ def automated_fit(
         )
     warn_of_optimum(posterior, source_model, found.lens)
     return found
+
+
+def _one_isothermal(start) -> np.ndarray:
+    """Return the lens (7,) that a user gave."""
+    lens = as_lens_array(start)
+    if lens.shape != (1, 7):
+        raise ValueError(
+            "`start` must be one lens without a slope: Algorithm 1 fits isothermal ellipsoids. "
+            f"Received: {len(lens)} of {lens.shape[1]} parameters"
+        )
+    return lens[0].astype("float64")
 
 
 def _check_same_pixels(lens_model: LensModel, source_model: SourceModel) -> None:

@@ -15,6 +15,7 @@ from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.inference.sample import sample_lens_posterior
 from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.lens_parameters import LensParameters
 
 LENS = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])
 STD = np.array([0.05, 0.05, 0.05, 0.02, 0.02, 0.02, 0.02])
@@ -37,6 +38,20 @@ def test_a_good_prediction_is_left_alone(ridge_model, mock):
     assert fit.converged and len(fit.rounds) == 1 and fit.rounds[0].evaluations == 0
     np.testing.assert_allclose(fit.lens, LENS)
     assert "converged with the predicted lens" in fit.verdict
+
+
+def test_a_lens_that_is_given_is_where_it_starts(ridge_model, mock):
+    data = mock(LENS) | {"source_model": ridge_model, "max_rounds": 0}
+    fit = automated_fit(**data, start=LensParameters(*LENS))
+    assert fit.converged and fit.rounds[0].starts == 0
+    np.testing.assert_allclose(fit.lens, LENS, rtol=1e-6)
+    with pytest.warns(UserWarning, match="The given lens lies far outside of the priors"):
+        automated_fit(**data, start={"theta_E": 1.1, "x": 0.3})
+    for wrong in ({"start": LENS, "lens_model": Guess(LENS)}, {}):
+        with pytest.raises(ValueError, match="Exactly one of `lens_model` and `start`"):
+            automated_fit(**data, **wrong)
+    with pytest.raises(ValueError, match="`start` must be one lens without a slope"):
+        automated_fit(**data, start=[*LENS, 1.1])
 
 
 def test_a_bad_prediction_is_told_by_its_residuals_and_mended(ridge_model, mock, caplog):
