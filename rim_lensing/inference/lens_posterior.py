@@ -203,7 +203,12 @@ class RefinedLensPosterior(LensPosterior):
         self._model, self._strength = model, None
 
     def held_at(self, lens: np.ndarray) -> "RefinedLensPosterior":
-        """Return the posterior with the fraction of the largest evidence at this lens, (p,)."""
+        """Return the posterior with the fraction of the largest evidence at this lens, (p,).
+
+        One that holds a fraction already keeps it.
+        """
+        if self._strength is not None:
+            return self
         other = copy.copy(self)
         system, source = next(self._systems(np.asarray(lens)[None]))
         other._strength = best_strength(system, source)
