@@ -14,7 +14,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from fidelity_report import OURS
 from resumable import (
     claim_run,
     in_processes,
@@ -27,6 +26,9 @@ from resumable import (
 from rim_lensing.program import run
 
 CHUNK = 10
+OURS = {"rim": "RIM", "refined": "RIM, refined"}
+"""What is compared with the linear inversion."""
+
 METHODS = OURS | {"linear": "linear, evidence", "oracle": "linear, oracle"}
 
 

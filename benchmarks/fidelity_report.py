@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from bootstrap import resamples, with_error
+from fidelity import OURS
 from matplotlib.figure import Figure
 from resumable import write_figure
 
@@ -14,8 +15,6 @@ from rim_lensing.simulation.priors import NOISE_BINS
 _FOOTPRINT = 0.01  # of the peak: the galaxy, without the empty sky around it
 _WAVENUMBERS = (10, 20)
 _COLOURS = {"rim": "C3", "refined": "C1", "linear": "C0", "oracle": "C9"}
-OURS = {"rim": "RIM", "refined": "RIM, refined"}
-"""What is compared with the linear inversion."""
 
 
 def measure(arrays: dict, methods: dict, regularization: str) -> dict:

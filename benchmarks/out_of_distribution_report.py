@@ -4,7 +4,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from fidelity_report import OURS, galaxy_error
+from fidelity import OURS
+from fidelity_report import galaxy_error
 from matplotlib.figure import Figure
 from out_of_distribution_sources import CLASSES
 from resumable import write_figure

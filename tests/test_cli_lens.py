@@ -143,7 +143,7 @@ def test_fit_passes_on_rounds_and_mask(start, tmp_path, monkeypatch):
     assert start(*arguments, "--mask", str(tmp_path / "mask.fits")) == 130
     assert given["max_rounds"] == 7
     np.testing.assert_array_equal(given["mask"], mask[4:20, 4:20])
-    np.testing.assert_array_equal(given["lens_model"].lens, [1.2, 0, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(given["start"], [1.2, 0, 0, 0, 0, 0, 0])
 
 
 @pytest.mark.parametrize(
