@@ -7,8 +7,9 @@ import numpy as np
 from tqdm import tqdm
 
 from rim_lensing.inference.intervals import GAUSSIAN_FACTORS, LEVELS
-from rim_lensing.inference.observation import check_image, warn_outside_training
+from rim_lensing.inference.observation import check_image
 from rim_lensing.inference.rebinned_lens_model import RebinnedLensModel
+from rim_lensing.inference.training_range import warn_outside_training
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.lensing.symmetries import SYMMETRIES

@@ -11,7 +11,6 @@ from rim_lensing.inference.lens_search import METHODS, default_method, maximise
 from rim_lensing.inference.observation import (
     Observation,
     check_observation,
-    warn_outside_training,
 )
 from rim_lensing.inference.result import Reconstruction, named_lens
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
@@ -20,6 +19,7 @@ from rim_lensing.inference.source_coverage import (
     check_source_coverage,
     flux_outside,
 )
+from rim_lensing.inference.training_range import warn_outside_training
 from rim_lensing.inversion.evidence import NoMaximumError
 from rim_lensing.lensing.lens_parameters import as_lens_array
 from rim_lensing.simulation.priors import Priors

@@ -10,11 +10,11 @@ from rim_lensing.backend import compiled, value_and_gradient
 from rim_lensing.inference.observation import (
     Observation,
     check_observation,
-    warn_outside_training,
 )
 from rim_lensing.inference.refinement import refine
 from rim_lensing.inference.result import Reconstruction
 from rim_lensing.inference.source_coverage import check_source_coverage
+from rim_lensing.inference.training_range import warn_outside_training
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.flux_scale import FIRST_PEAK, source_peak

@@ -26,11 +26,11 @@ from rim_lensing.inference.lens_posterior import (
     lens_posterior,
 )
 from rim_lensing.inference.nuts_sampler import check_threads, nuts_sampler
-from rim_lensing.inference.observation import warn_outside_training
 from rim_lensing.inference.optimise import check_single, nearest_starts
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.inference.sampling_settings import MAX_STEPS, SAMPLERS, check_settings
 from rim_lensing.inference.source_coverage import check_source_coverage
+from rim_lensing.inference.training_range import warn_outside_training
 from rim_lensing.lensing.lens_parameters import as_lens_array
 from rim_lensing.simulation.priors import Priors
 

@@ -10,8 +10,8 @@ import pytest
 from rim_lensing.inference.observation import (
     Observation,
     check_observation,
-    warn_outside_training,
 )
+from rim_lensing.inference.training_range import warn_outside_training
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
 from rim_lensing.lensing.psf import gaussian_kernel
