@@ -146,12 +146,12 @@ PRESETS = {
         source_side=192,
         source_pixel_scale=3.0 / 192,
         psf_side=49,
-        channels=(32, 64, 32, 64),
+        channels=(32, 64, 32, 32),
         kernel_sizes=(11, 5, 5, 3, 3),
-        # Source pixels are 2.6 times smaller than image pixels. In blocks of 4 x 4 the second
-        # ConvGRU sees about the angles that it sees in euclid64, and the cost stays within seconds.
+        # At the same cost blocks of 4 x 4 with twice the channels learn much less of the detail
+        # (train/ablation.py --preset hst192).
         stride=8,
-        block=4,
+        block=2,
     ),
     "euclid64": _COMPACT,
     "tiny16": replace(
