@@ -27,6 +27,17 @@ def transform_image(image: np.ndarray, symmetry: int) -> np.ndarray:
     return np.swapaxes(image, -1, -2) if symmetry & 4 else image
 
 
+def restore_image(image: np.ndarray, symmetry: int) -> np.ndarray:
+    """Return the images (..., y, x) that `transform_image` made into these.
+
+    Raises:
+        ValueError: There is no symmetry of this number.
+    """
+    _check(symmetry)
+    # A mirror of x before the axes are swapped is one of y after it.
+    return transform_image(image, {5: 6, 6: 5}.get(symmetry, symmetry))
+
+
 def lens_matrix(symmetry: int) -> np.ndarray:
     """Return the matrix M (7, 7) that the parameters follow: transformed lens = lens @ M.T.
 

@@ -4,7 +4,7 @@ from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, transform_image
+from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, restore_image, transform_image
 
 IMAGE, SOURCE = PixelGrid(24, 0.2), PixelGrid(20, 0.15)
 
@@ -32,11 +32,20 @@ def test_they_are_eight_and_lens_matrix_is_inverted_by_its_transpose():
     assert len({matrix.tobytes() for matrix in matrices}) == SYMMETRIES
     picture = np.arange(9).reshape(3, 3)
     assert len({transform_image(picture, k).tobytes() for k in range(SYMMETRIES)}) == SYMMETRIES
+    for k in range(SYMMETRIES):
+        np.testing.assert_array_equal(restore_image(transform_image(picture, k), k), picture)
     for matrix in matrices:
         np.testing.assert_array_equal(matrix @ matrix.T, np.eye(7))
 
 
-@pytest.mark.parametrize("function", [lens_matrix, lambda k: transform_image(np.eye(3), k)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lens_matrix,
+        lambda k: transform_image(np.eye(3), k),
+        lambda k: restore_image(np.eye(3), k),
+    ],
+)
 @pytest.mark.parametrize("symmetry", [-1, 8])
 def test_unknown_symmetry_is_refused(function, symmetry):
     with pytest.raises(ValueError, match="Received"):
