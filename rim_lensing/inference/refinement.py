@@ -67,11 +67,10 @@ def refine(observation: Observation, sources: np.ndarray, geometry: Geometry) ->
             lensing, observation.psf[i], observation.image[i], observation.noise[i]
         )
         engine = MatrixFreeEngine(residual_system(system, refined[i]), "zeroth")
-        try:
-            change = engine.mean(maximise_evidence(engine)).reshape(refined[i].shape)
-        except NoMaximumError:
-            continue
-        refined[i] += error_scale(refined[i]) * change
+        strength = _best_strength(engine)
+        if np.isfinite(strength):
+            change = engine.mean(strength).reshape(refined[i].shape)
+            refined[i] += error_scale(refined[i]) * change
     return refined
 
 
@@ -89,10 +88,7 @@ def best_strength(system: LinearSystem, source: np.ndarray) -> float:
         system: Of the data.
         source: Of a RIM, (n, n).
     """
-    try:
-        return maximise_evidence(_engine(residual_system(system, source)))
-    except NoMaximumError:
-        return np.inf
+    return _best_strength(_engine(residual_system(system, source)))
 
 
 def log_marginal_likelihood(system: LinearSystem, source: np.ndarray, strength: float) -> float:
@@ -109,6 +105,13 @@ def log_marginal_likelihood(system: LinearSystem, source: np.ndarray, strength: 
         return float(-0.5 * left.data @ left.data - constants)
     engine = _engine(left)
     return log_evidence(engine, engine.held_terms(strength))[0]
+
+
+def _best_strength(engine: Engine) -> float:
+    try:
+        return maximise_evidence(engine)
+    except NoMaximumError:
+        return np.inf
 
 
 def _engine(left: LinearSystem) -> Engine:
