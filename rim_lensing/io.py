@@ -53,14 +53,17 @@ class FitsImage:
     pixel_scale: float | None
     header: "Header"
 
-    def cutout(self, side: int, centre: tuple[float, float] | None = None) -> "FitsImage":
+    def cutout(
+        self, side: int, centre: tuple[float, float] | None = None, fill: float | None = None
+    ) -> "FitsImage":
         """Return a square of the image, its WCS shifted along. Arguments as in `cutout`."""
+        array = cutout(self.array, side, centre, fill)
         row, column = _corner(self.array.shape, side, centre)
         header = self.header.copy()
         for keyword, shift in (("CRPIX1", column), ("CRPIX2", row)):
             if keyword in header:
                 header[keyword] -= shift
-        return replace(self, array=cutout(self.array, side, centre), header=header)
+        return replace(self, array=array, header=header)
 
 
 def read_image(
@@ -139,7 +142,12 @@ def read_image(
         return FitsImage(array.astype("float64"), scale, cards)
 
 
-def cutout(array: np.ndarray, side: int, centre: tuple[float, float] | None = None) -> np.ndarray:
+def cutout(
+    array: np.ndarray,
+    side: int,
+    centre: tuple[float, float] | None = None,
+    fill: float | None = None,
+) -> np.ndarray:
     """Return a square of side x side pixels, a copy.
 
     Args:
@@ -148,12 +156,30 @@ def cutout(array: np.ndarray, side: int, centre: tuple[float, float] | None = No
         centre: (row, column), counted from 0 at the centre of the first pixel, that comes to lie
             at the centre of the square, or half a pixel above and right of it where rows and side
             do not match; by default that of the array.
+        fill: What the square holds beyond the array; by default it must not reach there.
 
     Raises:
-        ValueError: The square reaches beyond the array.
+        ValueError: The square reaches beyond the array, and `fill` is not given.
     """
-    row, column = _corner(np.shape(array), side, centre)
-    return np.array(array[row : row + side, column : column + side])
+    array = np.asarray(array)
+    here, there = [], []
+    for first, length in zip(_corner(array.shape, side, centre), array.shape, strict=True):
+        start = max(first, 0)
+        stop = max(start, min(first + side, length))
+        here.append(slice(start, stop))
+        there.append(slice(start - first, stop - first))
+    part = array[tuple(here)]
+    if part.shape == (side, side):
+        return part.copy()
+    if fill is None:
+        raise ValueError(
+            f"A square of {side} pixels around (row, column) = {centre or 'the middle'} must lie "
+            "within the array: choose another centre, or `fill` what lies beyond and mask it, on "
+            f"the command line --mask-missing. Received: shape {array.shape}"
+        )
+    square = np.full((side, side), fill, np.result_type(array, fill))
+    square[tuple(there)] = part
+    return square
 
 
 def write_reconstruction(
@@ -381,7 +407,7 @@ def offset_in_cutout(shape: tuple, side: int, centre: tuple[float, float]) -> tu
     """Return by how many (rows, columns) `centre` lies off the middle of its cutout.
 
     A cutout has whole pixels: the point that it was asked for is up to half a pixel off its middle,
-    the origin of the model's coordinates. Arguments and errors are those of `cutout`.
+    the origin of the model's coordinates. Arguments are those of `cutout`.
     """
     corner = _corner(shape, side, centre)
     row, column = (
@@ -396,11 +422,7 @@ def _corner(shape: tuple, side: int, centre: tuple[float, float] | None) -> tupl
         raise ValueError(f"`array` must be (rows, columns). Received: shape {shape}")
     if centre is None:
         centre = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
+    if side < 1:
+        raise ValueError(f"`side` must be positive. Received: {side}")
     row, column = (int(np.ceil(middle - (side - 1) / 2 - 0.5)) for middle in centre)
-    if side < 1 or min(row, column) < 0 or row + side > shape[0] or column + side > shape[1]:
-        raise ValueError(
-            f"A square of {side} pixels around (row, column) = {tuple(centre)} must lie within the "
-            f"array: choose another centre, or pad the array (np.pad) and mask what was added. "
-            f"Received: shape {tuple(shape)}"
-        )
     return row, column

@@ -105,7 +105,7 @@ BAD = {
     "no pixel scale": ({"image": "no_scale.fits"}, "give --pixel-scale"),
     "other pixel scale": ({"image": "sharp.fits"}, "`pixel_scale` must be the model's"),
     "too large": ({"image": "wide.fits[SCI]", "--noise": "0.1"}, "--crop-centre X,Y"),
-    "too small": ({"image": "small.fits", "--noise": "0.1"}, "must have the model's size"),
+    "too small": ({"image": "small.fits", "--noise": "0.1"}, "on the command line --mask-missing"),
     "centre outside": (
         {"image": "wide.fits[SCI]", "--noise": "0.1", "--crop-centre": "2,2"},
         "must lie within the array",
@@ -311,6 +311,50 @@ def test_the_mask_is_cut_out_with_the_image(files, tiny_folder, tiny_mocks, tmp_
     assert cli.main(arguments) == 0
     masked = np.isinf(fits.getdata(tmp_path / "out" / "result.fits", "NOISE"))
     assert masked[:3].all() and not masked[3:].any()
+
+
+def test_missing_pixels_are_masked_when_asked_to(tiny_folder, tiny_mocks, tmp_path):
+    """NaN in the image or the noise map, and what of the field lies beyond a small image."""
+    image, noise = tiny_mocks.image[0].copy(), tiny_mocks.noise[0].copy()
+    image[0, 3], noise[5, 15] = np.nan, np.inf
+    used = np.isfinite(image) & np.isfinite(noise)
+    used[14:] = used[:, :1] = used[9, 9] = False
+    given_mask = np.ones((16, 16))
+    given_mask[9, 9] = 0
+    maps = {"image": image, "noise": noise, "mask": given_mask}
+    small = {name: array[:14, 1:] for name, array in maps.items()} | {"psf": tiny_mocks.psf[0]}
+    for name, array in small.items():
+        path = tmp_path / f"{name}.fits"
+        fits.PrimaryHDU(array, fits.Header({"PIXSCALE": 0.3})).writeto(path)
+    lens = tiny_mocks.lens[0]
+    arguments = ["reconstruct", str(tmp_path / "image.fits"), "--lens", lens_text(lens)]
+    for name in ("noise", "mask", "psf"):
+        arguments += [f"--{name}", str(tmp_path / f"{name}.fits")]
+    arguments += ["--crop-centre", "7.5,8.5", "--model", str(tiny_folder)]
+    arguments += ["--output", str(tmp_path / "out")]
+    assert cli.main(arguments) == 2
+    assert cli.main([*arguments, "--mask-missing"]) == 0
+    with fits.open(tmp_path / "out" / "result.fits") as written:
+        np.testing.assert_array_equal(np.isfinite(written["NOISE"].data), used)
+        source = written[0].data
+    model = zoo.load_pretrained(tiny_folder)
+    expected = model.reconstruct(
+        np.nan_to_num(image), noise=tiny_mocks.noise[0], psf=tiny_mocks.psf[0], lens=lens, mask=used
+    )
+    np.testing.assert_allclose(source, expected.source, rtol=1e-4, atol=1e-6)
+
+
+def test_a_small_image_is_put_in_the_middle_when_missing_pixels_are_masked(
+    files, tiny_folder, tmp_path
+):
+    bright = np.zeros((8, 8))
+    bright[2:6, 2:6] = 1
+    fits.PrimaryHDU(bright, fits.Header({"PIXSCALE": 0.3})).writeto(tmp_path / "small.fits")
+    changes = {"image": str(tmp_path / "small.fits"), "--noise": "0.05", "--mask-missing": None}
+    assert cli.main(command(files, tiny_folder, tmp_path / "out", changes)) == 0
+    data = fits.getdata(tmp_path / "out" / "result.fits", "DATA")
+    np.testing.assert_allclose(data[4:12, 4:12], bright, atol=1e-6)
+    assert np.isfinite(data).sum() == 64
 
 
 def test_psf_is_normalised_when_asked_to(files, tiny_folder, tmp_path):

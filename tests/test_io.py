@@ -242,16 +242,44 @@ def test_the_centre_of_a_cutout_is_at_its_centre():
     np.testing.assert_array_equal(cutout(array, 30), array[:, 5:35])
 
 
-def test_a_cutout_is_a_copy():
+@pytest.mark.parametrize("side", [2, 4])
+def test_a_cutout_is_a_copy(side):
     array = np.zeros((4, 4))
-    cutout(array, 2)[:] = 1
+    cutout(array, side)[:] = 1
     assert array.sum() == 0
 
 
-@pytest.mark.parametrize("side, centre", [(31, None), (10, (2, 20)), (10, (20, 38)), (0, None)])
+BEYOND = [(31, None), (10, (2, 20)), (10, (20, 38)), (8, (1e300, -1e300)), (4, (60, 90))]
+
+
+@pytest.mark.parametrize("side, centre", BEYOND)
 def test_refuses_cutouts_beyond_the_array(side, centre):
-    with pytest.raises(ValueError, match="must lie within.*pad.*mask"):
+    with pytest.raises(ValueError, match="must lie within.*fill.*mask"):
         cutout(np.zeros((30, 40)), side, centre)
+    with pytest.raises(ValueError, match="`side` must be positive. Received: 0"):
+        cutout(np.zeros((30, 40)), 0, centre)
+
+
+@pytest.mark.parametrize("side, centre", BEYOND)
+def test_a_cutout_beyond_the_array_is_filled(side, centre):
+    """As one of an array that is padded by much on all sides."""
+    array = np.arange(1200.0).reshape(30, 40)
+    far = 100
+    if centre is not None and max(map(abs, centre)) > far:
+        expected = np.full((side, side), -1.0)
+    else:
+        there = None if centre is None else (centre[0] + far, centre[1] + far)
+        expected = cutout(np.pad(array, far, constant_values=-1.0), side, there)
+    np.testing.assert_array_equal(cutout(array, side, centre, fill=-1), expected)
+
+
+def test_a_filled_cutout_keeps_its_place_on_the_sky(tmp_path):
+    header = sky_header(**ROTATED)
+    whole = read_image(write(tmp_path / "a.fits", header=header))
+    part = whole.cutout(12, (1, 2), fill=np.nan)
+    first = np.argwhere(np.isfinite(part.array))[0]
+    sky = WCS(part.header).pixel_to_world(*first[::-1])
+    np.testing.assert_allclose(WCS(header).world_to_pixel(sky), (0, 0), atol=1e-6)
 
 
 def test_refuses_cutouts_of_cubes():

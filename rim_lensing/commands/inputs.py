@@ -99,6 +99,12 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--mask", help=f"1 where a pixel is used, 0 elsewhere: {_FILE}")
     command.add_argument(
+        "--mask-missing",
+        action="store_true",
+        help="mask pixels that are not finite in image or noise map, and those of the model's "
+        "field that lie beyond a small image; without this they are refused",
+    )
+    command.add_argument(
         "--pixel-scale", type=float, metavar="ARCSEC", help="instead of the header's"
     )
     command.add_argument(
@@ -218,11 +224,20 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         and abs(ratio - 1) > PIXEL_SCALE_TOLERANCE
     ):
         grid = PixelGrid(model_grid.side, image.pixel_scale)
-    offset, side = (0.0, 0.0), grid.side
+    shape, side = image.array.shape, grid.side
+    if centre is None and max(shape) > side:
+        raise ValueError(
+            f"The image has {shape[1]} x {shape[0]} pixels, the model takes {side} x {side}: say "
+            "where the lens is, --crop-centre X,Y"
+        )
+    if options.mask_missing:
+        maps["mask"] = _without_missing(image.array, **maps)
+        centre = centre or ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
+    offset = (0.0, 0.0)
     if centre is not None:
-        rows, columns = offset_in_cutout(image.array.shape, side, centre)
+        rows, columns = offset_in_cutout(shape, side, centre)
         offset = (columns * image.pixel_scale, rows * image.pixel_scale)
-    image, maps = _cut(image, maps, side, centre)
+        image, maps = _cut(image, maps, side, centre, options.mask_missing)
     arguments = maps | {
         "image": image.array,
         "psf": _read_psf(options.psf, image.pixel_scale, options.normalise_psf),
@@ -344,22 +359,25 @@ def _read_psf(text: str, pixel_scale: float, normalise: bool) -> "float | np.nda
     return psf.array / total if normalise and total > 0 else psf.array
 
 
+def _without_missing(
+    image: "np.ndarray", noise: "float | np.ndarray", mask: "np.ndarray | None"
+) -> "np.ndarray":
+    """Return a mask that leaves out what is not finite, too."""
+    import numpy as np
+
+    finite = np.isfinite(image) & np.isfinite(noise)
+    return finite if mask is None else np.where(finite, mask, 0)
+
+
 def _cut(
-    image: "FitsImage", maps: dict, side: int, centre: tuple[float, float] | None
+    image: "FitsImage", maps: dict, side: int, centre: tuple[float, float], beyond: bool
 ) -> tuple["FitsImage", dict]:
-    """Cut the model's field out of image and maps, if a centre is given."""
+    """Cut the model's field out of image and maps, with or without pixels beyond the image."""
     from rim_lensing.io import cutout
 
-    rows, columns = image.array.shape
-    if centre is None:
-        if max(rows, columns) > side:
-            raise ValueError(
-                f"The image has {columns} x {rows} pixels, the model takes {side} x {side}: say "
-                "where the lens is, --crop-centre X,Y"
-            )
-        return image, maps
+    fills = {"noise": math.inf, "mask": 0} if beyond else {}
     cut_maps = {
-        name: cutout(array, side, centre) if getattr(array, "ndim", 0) else array
+        name: cutout(array, side, centre, fills.get(name)) if getattr(array, "ndim", 0) else array
         for name, array in maps.items()
     }
-    return image.cutout(side, centre), cut_maps
+    return image.cutout(side, centre, math.nan if beyond else None), cut_maps

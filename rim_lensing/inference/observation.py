@@ -260,7 +260,10 @@ def _check_image_shape(image: np.ndarray, side: int) -> np.ndarray:
     if max(rows, columns) > side:
         advice.append(f"crop it around the lens: rim_lensing.io's cutout(image, {side}, centre)")
     if min(rows, columns) < side:
-        advice.append("pad it around the lens with zeros, and set the mask to False there: np.pad")
+        advice.append(
+            "pad it around the lens, and set the mask to False there: cutout with `fill`, on the "
+            "command line --mask-missing"
+        )
     raise ValueError(
         f"`image` must have the model's size, {side} x {side} pixels, with the lens near the "
         f"centre: {'; '.join(advice)} (and noise map and mask likewise); or have the model take "
@@ -343,7 +346,8 @@ def _check_finite(name: str, array: np.ndarray, used: np.ndarray) -> None:
     if bad:
         raise ValueError(
             f"`{name}` must be finite in every used pixel: mask the others, "
-            f"mask=np.isfinite({name}). Received: {bad} NaN or infinite pixels of {used.sum()}"
+            f"mask=np.isfinite({name}), on the command line --mask-missing. "
+            f"Received: {bad} NaN or infinite pixels of {used.sum()}"
         )
 
 
