@@ -1,0 +1,76 @@
+"""The benchmark of what limits the sources, on errors that are known."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from rim_lensing.lensing.symmetries import SYMMETRIES, transform_image
+from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
+from rim_lensing.simulation.procedural import draw_procedural_galaxies
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+
+import error_limits  # noqa: E402
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """By noise, the other columns."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines()[2:]]
+    return {line[0]: line[1:] for line in lines}
+
+
+def test_medians_by_noise():
+    noise = np.array([0.005, 0.02, 0.02, 0.02, 0.05])
+    errors = {"one": np.array([0.01, 0.02, 0.03, 0.07, 0.2]), "two": np.full(5, 0.01)}
+    text = error_limits.table(errors, (noise, np.full(5, 0.05)))
+    assert text.startswith("| noise | one | two |")
+    found = {label: [cell.split(" ± ")[0] for cell in row] for label, row in rows(text).items()}
+    assert found["all"] == ["3.000%", "1.000%"]
+    assert found["0.1-1%"] == ["1.000%", "-"]
+    assert found["1-3%"] == ["3.000%", "-"]
+    assert found["3-10%"] == ["20.000%", "1.000%"]
+    assert rows(text)["all"][1] == "1.000% ± 0.000%"
+
+
+@pytest.fixture(scope="module")
+def galaxies(tmp_path_factory):
+    """A file of six galaxies, one of them for development."""
+    stamps = draw_procedural_galaxies(6, 9, side=96)
+    names = tuple(f"galaxy{i}" for i in range(6))
+    path = tmp_path_factory.mktemp("galaxies") / "galaxies.h5"
+    train = Galaxies(stamps[:5], names[:5], ("cosmos",) * 5)
+    return write_galaxy_file(path, train, Galaxies(stamps[5:], names[5:], ("cosmos",)), 0, "test")
+
+
+def test_sources_of_all_orientations_come_back_in_their_own(tiny_mocks):
+    """Of a method that knows the source, whatever the image's orientation."""
+
+    class Oracle:
+        def reconstruct(self, image, noise, psf, lens):
+            (turned,) = (
+                transform_image(tiny_mocks.source, k)
+                for k in range(SYMMETRIES)
+                if np.array_equal(transform_image(tiny_mocks.image, k), image)
+            )
+            return SimpleNamespace(source=turned)
+
+    for symmetry in range(SYMMETRIES):
+        found = error_limits.reconstruct(Oracle(), tiny_mocks, symmetry)
+        np.testing.assert_array_equal(found, tiny_mocks.source)
+
+
+def test_from_the_command_line(capsys, tiny_folder, galaxies):
+    error_limits.main([str(tiny_folder), "--galaxies", str(galaxies), "--systems", "2"])
+    found = rows(capsys.readouterr().out)
+    assert list(found) == ["all", "0.1-1%", "1-3%", "3-10%"]
+    assert all("%" in cell for cell in found["all"])
+
+
+def test_no_systems_and_a_missing_file_are_refused(tmp_path, galaxies):
+    with pytest.raises(ValueError, match="--systems must be positive. Received: 0"):
+        error_limits.main(["rim_euclid64", "--galaxies", str(galaxies), "--systems", "0"])
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        error_limits.main(["rim_euclid64", "--galaxies", str(tmp_path / "no.h5")])
