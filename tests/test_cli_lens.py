@@ -77,7 +77,7 @@ def test_fit_is_algorithm_1(start, tiny_folder, tiny_cnn_folder, tmp_path, capsy
         "name": "cnn_untrained",
         "weights_sha256": weights_hash(tiny_cnn_folder),
     }
-    assert facts["crop_centre"] == [0, 0] and f"--lens theta_E={facts['lens'][0]:.6g}" in out
+    assert facts["crop_centre_offset"] == [0, 0] and f"--lens theta_E={facts['lens'][0]:.6g}" in out
 
 
 def test_a_fit_ends_with_a_refined_source(start, tiny_folder, tiny_cnn_folder, tmp_path, capsys):
@@ -171,7 +171,7 @@ def test_the_lens_is_looked_for_around_the_crop_centre(start, tiny_mocks, tmp_pa
     found = start("fit", "--rounds", "0", "--start", lens_text(lens), centre="13,13")
     assert found == 0
     facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert facts["crop_centre"] == pytest.approx([0.15, 0.15])
+    assert facts["crop_centre_offset"] == pytest.approx([0.15, 0.15])
     assert facts["lens"][3:5] == pytest.approx([0.19, 0.19], abs=1e-6)
     assert "edge" not in facts["verdict"]
     assert "x=0.04,y=0.04" in capsys.readouterr().out
@@ -277,7 +277,7 @@ def test_sample_keeps_a_chain_and_goes_on(start, tiny_mocks, tmp_path, capsys, l
         "posterior.json",
     }
     facts = json.loads((tmp_path / "out" / "posterior.json").read_text())
-    assert facts["crop_centre"] == pytest.approx([0.15, 0.15])
+    assert facts["crop_centre_offset"] == pytest.approx([0.15, 0.15])
     # Printed as --lens takes it; in the file, off the middle of the field.
     x = facts["parameters"]["x"]["mean"]
     assert x == pytest.approx(0.17, abs=0.05)

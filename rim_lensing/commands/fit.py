@@ -135,7 +135,7 @@ def fit(options: argparse.Namespace) -> None:
         "seconds": seconds,
         "converged": found.converged,
         "verdict": found.verdict,
-        "crop_centre": image.offset,
+        "crop_centre_offset": image.offset,
         "lens_option": image.as_option(found.lens),
         "rounds": [
             {

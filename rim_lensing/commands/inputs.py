@@ -113,7 +113,7 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
         help="pixel of the lens in the image (and in noise map and mask), counted from 1 as in "
         "DS9, around which the model's field is cut out. The lens's x and y on the command line "
         "are relative to it; those in the files are relative to the middle of the field, from "
-        "which it lies `crop_centre` arcsec, half a pixel or less",
+        "which it lies `crop_centre_offset` arcsec, half a pixel or less",
     )
     command.add_argument(
         "--own-pixels",

@@ -99,7 +99,7 @@ def reconstruct(options: argparse.Namespace) -> None:
     )
     numbers = {
         "seconds": seconds,
-        "crop_centre": image.offset,
+        "crop_centre_offset": image.offset,
         "lens_option": image.as_option(result.lens),
     }
     write_reconstruction(result, model, options.output, numbers, header=image.header)

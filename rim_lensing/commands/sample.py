@@ -187,7 +187,7 @@ def _write(
     maker: dict[str, str],
 ) -> None:
     """Write the picture and the numbers of a chain, and print the main ones."""
-    facts = chain.summary() | {"crop_centre": image.offset} | maker
+    facts = chain.summary() | {"crop_centre_offset": image.offset} | maker
     facts["lens_option"] = image.as_option(chain.mean)
     beside = dict(zip("xy", image.offset, strict=True))
     write_picture(chain.corner(other=other), directory / CORNER)
