@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rim_lensing.commands.inputs import (
-    LENS_NAMES,
+    SIE_NAMES,
     UserImage,
     add_image_options,
     add_search_ranges,
@@ -58,7 +58,7 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         "smallest pixels to which the image's can be averaged)",
     )
     start.add_argument(
-        "--start", metavar="NAME=VALUE,...", help=f"instead of a prediction: {LENS_NAMES}"
+        "--start", metavar="NAME=VALUE,...", help=f"an SIE, instead of a prediction: {SIE_NAMES}"
     )
     command.add_argument(
         "--rounds", type=int, default=4, help="largest number of optimisations (default 4)"
@@ -67,7 +67,7 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         "--noise-correlation",
         metavar="FILE",
         help="of the noise of neighbouring pixels (drizzled images), by their distance: a FITS "
-        "image of odd side, 1 in the middle, as rim_lensing.inference.correlated_noise measures it "
+        "image of odd side, 1 in the middle, as rim_lensing.noise_correlation measures it "
         "(default: none)",
     )
     add_seed(command)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _FILE = "FITS file, or one of its extensions: 'FILE.fits[NAME]', 'FILE.fits[NAME,VERSION]'"
 _CENTRE = slice(3, 5)
-LENS_NAMES = "theta_E, and of e1, e2, x, y, gamma1, gamma2, slope those that are not the default"
+SIE_NAMES = "theta_E (arcsec), and of e1, e2, x, y (arcsec), gamma1, gamma2 those that are not 0"
+LENS_NAMES = f"{SIE_NAMES}, and the slope if not 1 (isothermal); lenstronomy's conventions"
 
 NEARLY_THE_MODELS = 0.01
 """Pixels that differ from the model's by no more than this fraction are taken as they are, unasked:
@@ -139,8 +140,8 @@ def add_search_ranges(command: argparse.ArgumentParser) -> None:
         "--centre-range",
         type=float,
         metavar="ARCSEC",
-        help="how far off the crop centre (or the image's middle) the lens may lie at least, in x "
-        "and in y; by default as far as in the model's training",
+        help="largest distance of the lens from the crop centre (or the image's middle), in x and "
+        "in y; away from the field's middle up to a pixel more (default: the model's training's)",
     )
 
 

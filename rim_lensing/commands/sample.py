@@ -59,8 +59,8 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     likelihood.add_argument(
         "--refine",
         action="store_true",
-        help="integrate over the error of the network's source: wider, honest intervals, at many "
-        "times the cost",
+        help="integrate over the error of the network's source: intervals that hold the truth more "
+        "often (of mocks 61%% and 92%%, for 68%% and 95%%), at five to ten times the cost",
     )
     command.add_argument(
         "--method",
@@ -70,7 +70,10 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--walkers", type=int, help="default 32, or 16 chains of nuts")
     command.add_argument(
-        "--steps", type=int, default=5000, help="of a chain that does not converge (default 5000)"
+        "--steps",
+        type=int,
+        default=5000,
+        help="at most; a chain that has converged ends earlier (default 5000)",
     )
     command.add_argument(
         "--temperature",
@@ -140,7 +143,7 @@ def sample(options: argparse.Namespace) -> None:
 
         config = read_config(model.directory)
         geometry = config.network.on_image_grid(*astuple(image.grid))
-        # A strength for every lens takes some twenty times as long, and changes nothing
+        # A strength for every lens takes several times as long, and changes nothing
         # (benchmarks/README.md, Posterior of the lens).
         best = SemilinearInversion(geometry=geometry).reconstruct(**arguments, uncertainties=False)
         source_model = SemilinearInversion(strength=best.strength, geometry=geometry)

@@ -193,7 +193,7 @@ class RefinedLensPosterior(LensPosterior):
     A RIM's source is one estimate. Its own error is that of `refinement`, a Gaussian field of a
     fraction of its brightness, and the likelihood of a lens integrates over it. The fraction is
     found at one lens, see `held_at`, by default the first that is asked for, and then held. It
-    costs many times the RIM. The gradient is by central differences. Arguments are those of
+    costs five to ten times the RIM. The gradient is by central differences. Arguments are those of
     `RIMLensPosterior`.
     """
 

@@ -64,7 +64,7 @@ def sample_lens_posterior(
     the evidence of the linear inversion, see `lens_posterior`. Both are too sure of themselves: a
     RIM's source is one estimate, whose own error the intervals do not know, and galaxies are no
     draw from the linear inversion's prior. That of a refined RIM (`RIMReconstructor.refined`)
-    integrates over the error of its source, at many times the cost; for both others there is
+    integrates over the error of its source, at five to ten times the cost; for both others there is
     `temperature`. benchmarks/README.md, Posterior of the lens, says what they are worth.
 
     The chain ends when it is longer than 50 autocorrelation times, emcee's own rule, in every
