@@ -28,8 +28,11 @@ def summary(
     critical_curves: Sequence[np.ndarray] = (),
     caustics: Sequence[np.ndarray] = (),
     title: str = "",
+    source_std: np.ndarray | None = None,
 ) -> "Figure":
     """Draw one system: data, model, residuals in sigma, source, and chi^2 of the steps.
+
+    Or, of a method that knows it, the standard deviation of the source in their place.
 
     Args:
         image: The data, (m, m); masked pixels are NaN, and drawn grey.
@@ -42,23 +45,26 @@ def summary(
         critical_curves: Drawn on the model: (points, 2) each, x and y in arcsec.
         caustics: Drawn on the source, likewise.
         title: Above all, for example the name of the model.
+        source_std: (n, n), in the image's unit.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 7.4), layout="constrained")
     grid = figure.add_gridspec(2, 3)
+    below = (0, slice(1, 3)) if source_std is None else range(3)
     axes = [figure.add_subplot(grid[0, column]) for column in range(3)]
-    axes += [figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1:])]
+    axes += [figure.add_subplot(grid[1, column]) for column in below]
     residuals = (image - model_image) / noise
     flux_range = {"vmin": 0, "vmax": np.nanmax(image), "cmap": _FLUX}
     sky = PixelGrid(image.shape[-1], image_pixel_scale).extent
+    source_sky = PixelGrid(source.shape[-1], source_pixel_scale).extent
     _sky_panel(axes[0], image, sky, "data", "flux per pixel", **flux_range)
     _sky_panel(axes[1], model_image, sky, "model, critical curves", "flux per pixel", **flux_range)
     _sky_panel(axes[2], residuals, sky, "residuals / sigma", "sigma", vmin=-5, vmax=5, cmap=_SIGNED)
     _sky_panel(
         axes[3],
         source,
-        PixelGrid(source.shape[-1], source_pixel_scale).extent,
+        source_sky,
         "source, caustics",
         "flux per image pixel",
         vmin=0,
@@ -66,7 +72,14 @@ def summary(
     )
     _curves(axes[1], critical_curves)
     _curves(axes[3], caustics)
-    _chi2_panel(axes[4], np.asarray(chi2_history))
+    if source_std is None:
+        _chi2_panel(axes[4], np.asarray(chi2_history))
+    else:
+        words = "standard deviation", "flux per image pixel"
+        _sky_panel(axes[4], source_std, source_sky, *words, vmin=0, cmap=_FLUX)
+        words = "source / standard deviation", "sigma"
+        _sky_panel(axes[5], source / source_std, source_sky, *words, vmin=0, cmap=_FLUX)
+        title = ", ".join(filter(None, [title, f"$\\chi^2$ per pixel {chi2_history[-1]:.3f}"]))
     if title:
         figure.suptitle(title)
     return figure

@@ -15,6 +15,7 @@ from astropy.io import fits
 from rim_lensing import __version__, cli, zoo
 from rim_lensing.commands.results import write_json
 from rim_lensing.demo import DEMO_FILE, read_demo_lens
+from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES, LensParameters
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.simulation.priors import Priors
@@ -121,6 +122,7 @@ BAD = {
     "negative psf": ({"--psf=-0.1": None}, "`psf` must be a width"),
     "results exist": ({"--output": "full"}, "--overwrite"),
     "output is a file": ({"--output": "mask.fits"}, "is not a directory"),
+    "refined and linear": ({"--refine": None, "--linear": None}, "--linear: not allowed with"),
     "negative seed": (["fit", "image.fits", "--seed", "-1"], "--seed: must be an integer, 0"),
     "start with a slope": (
         ["fit", "image.fits", *UNREAD, "--start", "theta_E=1,slope=1"],
@@ -269,6 +271,22 @@ def test_refine_is_what_the_package_gives(files, tiny_folder, tmp_path):
     )
     assert steps == len(expected.history)
     np.testing.assert_allclose(source, expected.source, rtol=1e-3, atol=1e-4 * source.max())
+
+
+def test_linear_is_what_the_package_gives(files, tiny_folder, tmp_path, capsys):
+    assert cli.main([*command(files, tiny_folder, tmp_path / "out"), "--linear"]) == 0
+    facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    with fits.open(tmp_path / "out" / "result.fits") as file:
+        image, noise, psf = (file[name].data for name in ("DATA", "NOISE", "PSF"))
+        source, std = file[0].data, file["SOURCE_STD"].data
+    linear = SemilinearInversion(geometry=get_preset("tiny16"))
+    expected = linear.reconstruct(image, noise=noise, psf=psf, lens=facts["lens"])
+    np.testing.assert_allclose(source, expected.source, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(std, expected.source_std, rtol=1e-3)
+    assert facts["strength"] == pytest.approx(expected.strength, rel=1e-3)
+    assert facts["model"] == expected.model and "weights_sha256" not in facts
+    assert f"log evidence: {facts['log_evidence']:.1f}" in capsys.readouterr().out
+    assert (tmp_path / "out" / "summary.png").stat().st_size > 0
 
 
 def test_numbers_for_noise_and_psf_and_a_warning(files, tiny_folder, tmp_path, capsys):

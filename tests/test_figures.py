@@ -64,6 +64,18 @@ def test_summary_holds_the_arrays(tmp_path):
     figure.savefig(tmp_path / "summary.png")
 
 
+def test_summary_of_a_source_with_standard_deviations(tmp_path):
+    given = arguments(source_std=GENERATOR.uniform(1e-20, 2e-20, (12, 12)), chi2_history=[0.7654])
+    figure = summary(**given)
+    deviation, significance = figure.axes[4:6]
+    np.testing.assert_array_equal(deviation.images[0].get_array(), given["source_std"])
+    expected = given["source"] / given["source_std"]
+    np.testing.assert_array_equal(significance.images[0].get_array(), expected)
+    assert deviation.images[0].get_extent() == significance.images[0].get_extent()
+    assert figure.get_suptitle() == "a model, $\\chi^2$ per pixel 0.765"
+    figure.savefig(tmp_path / "summary.png")
+
+
 @pytest.mark.parametrize("chi2", [[1.0], [1.02, 1.01, 1.0], [1e6, 1e3, 1.0]])
 def test_summary_takes_any_history(tmp_path, chi2):
     figure = summary(**arguments(chi2_history=np.array(chi2), critical_curves=(), title=""))

@@ -14,6 +14,7 @@ from rim_lensing.commands.results import (
     add_output_options,
     add_refine_option,
     check_output,
+    linear_inversion,
     load,
     tell_refinement,
     verify_files,
@@ -34,8 +35,7 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "demo", help="reconstruct a mock lens that comes with the package, and compare with truth"
     )
-    add_model_option(command)
-    add_refine_option(command)
+    _add_method_options(command)
     add_output_options(command)
     command.set_defaults(run=demo)
 
@@ -49,10 +49,22 @@ def add_reconstruct(commands: argparse._SubParsersAction) -> None:
     )
     add_image_options(command)
     command.add_argument("--lens", required=True, metavar="NAME=VALUE,...", help=LENS_NAMES)
-    add_model_option(command)
-    add_refine_option(command)
+    _add_method_options(command)
     add_output_options(command)
     command.set_defaults(run=reconstruct)
+
+
+def _add_method_options(command: argparse.ArgumentParser) -> None:
+    """Add --model, --refine and --linear."""
+    add_model_option(command)
+    method = command.add_mutually_exclusive_group()
+    add_refine_option(method)
+    method.add_argument(
+        "--linear",
+        action="store_true",
+        help="instead of the network, a linear inversion on its grids (gradient prior, at the "
+        "strength of the largest evidence), which gives the source's standard deviation, too",
+    )
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -72,7 +84,7 @@ def demo(options: argparse.Namespace) -> None:
         "pixel_scale": mock.image_pixel_scale,
     }
     grid = PixelGrid(len(mock.image), mock.image_pixel_scale)
-    result, seconds = _run(model, arguments, grid, options.refine)
+    result, seconds = _run(model, arguments, grid, options)
     truth = {}
     if result.source.shape == mock.source.shape:
         source, true_source = result.source[None], mock.source[None]
@@ -80,7 +92,8 @@ def demo(options: argparse.Namespace) -> None:
             "rms_error": float(metrics.rms_error(source, true_source)[0]),
             "flux_error": float(metrics.flux_error(source, true_source)[0]),
         }
-    write_reconstruction(result, model, options.output, truth | {"seconds": seconds})
+    made_by = None if options.linear else model
+    write_reconstruction(result, made_by, options.output, truth | {"seconds": seconds})
     for name, value in truth.items():
         words = {"rms_error": "rms error over the true peak", "flux_error": "error of the flux"}
         print(f"{words[name]}: {value:.2%}")
@@ -94,31 +107,34 @@ def reconstruct(options: argparse.Namespace) -> None:
     check_output(options, _FILES)
     model = find_pretrained(options.model, "rim")
     image = read_user_image(options, model.image_grid)
-    result, seconds = _run(
-        model, image.arguments | {"lens": image.in_field(lens)}, image.grid, options.refine
-    )
+    arguments = image.arguments | {"lens": image.in_field(lens)}
+    result, seconds = _run(model, arguments, image.grid, options)
     numbers = {
         "seconds": seconds,
         "crop_centre_offset": image.offset,
         "lens_option": image.as_option(result.lens),
     }
-    write_reconstruction(result, model, options.output, numbers, header=image.header)
+    made_by = None if options.linear else model
+    write_reconstruction(result, made_by, options.output, numbers, header=image.header)
 
 
 def _run(
-    model: "PretrainedModel", arguments: dict, grid: "PixelGrid", refine: bool
+    model: "PretrainedModel", arguments: dict, grid: "PixelGrid", options: argparse.Namespace
 ) -> tuple["Reconstruction", float]:
     """Return the reconstruction and the seconds that it took, without the loading."""
     from rim_lensing.inference.observation import check_observation
 
     # Whatever is wrong is said before TensorFlow loads.
     check_observation(**arguments, image_grid=grid)
-    verify_files(model)
-    reconstructor = load(model, grid)
-    reconstructor = reconstructor.refined() if refine else reconstructor
+    if options.linear:
+        reconstructor = linear_inversion(model, grid)
+    else:
+        verify_files(model)
+        reconstructor = load(model, grid)
+        reconstructor = reconstructor.refined() if options.refine else reconstructor
     start = time.perf_counter()
     result = reconstructor.reconstruct(**arguments)
     seconds = round(time.perf_counter() - start, 3)
-    if refine:
+    if options.refine:
         tell_refinement(result)
     return result, seconds

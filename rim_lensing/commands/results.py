@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rim_lensing.inference.rebinned_lens_model import RebinnedLensModel
     from rim_lensing.inference.result import Reconstruction
     from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+    from rim_lensing.inference.semilinear_inversion import SemilinearInversion
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.zoo import PretrainedModel
 
@@ -41,8 +42,8 @@ def add_model_option(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_refine_option(command: argparse.ArgumentParser) -> None:
-    """Add --refine."""
+def add_refine_option(command: argparse._ActionsContainer) -> None:
+    """Add --refine to a command, or to a group of its options."""
     command.add_argument(
         "--refine",
         action="store_true",
@@ -119,12 +120,35 @@ def verify_files(model: "PretrainedModel") -> None:
     verify(model.directory, (CONFIG, model.weights.name))
 
 
-def made_by(model: "PretrainedModel") -> dict[str, str]:
-    """Return what says what made a result: version of the package, sha256 of the weights."""
+def linear_inversion(
+    model: "PretrainedModel", grid: "PixelGrid", strength: float | None = None
+) -> "SemilinearInversion":
+    """Return the linear inversion on a model's source grid, for images with these pixels."""
+    from rim_lensing.tensorflow_messages import without_remarks
+
+    with without_remarks():
+        from keras import ops
+
+        from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+
+        # The first operation looks for devices, and remarks on them.
+        ops.zeros(1)
+
+    from rim_lensing.zoo import read_config
+
+    network = read_config(model.directory).network
+    return SemilinearInversion(strength=strength, geometry=network.on_image_grid(*astuple(grid)))
+
+
+def made_by(model: "PretrainedModel | None") -> dict[str, str]:
+    """Return what says what made a result: version of the package, sha256 of a model's weights."""
     from rim_lensing.zoo import read_metadata
 
-    weights = read_metadata(model.directory)["files"][model.weights.name]
-    return {"rim_lensing_version": __version__, "weights_sha256": weights["sha256"]}
+    facts = {"rim_lensing_version": __version__}
+    if model is not None:
+        files = read_metadata(model.directory)["files"]
+        facts["weights_sha256"] = files[model.weights.name]["sha256"]
+    return facts
 
 
 def tell_refinement(result: "Reconstruction") -> None:
@@ -158,7 +182,7 @@ def _finite(value: object) -> object:
 
 def write_reconstruction(
     result: "Reconstruction",
-    model: "PretrainedModel",
+    model: "PretrainedModel | None",
     directory: Path,
     numbers: dict,
     header: object = None,
@@ -167,7 +191,7 @@ def write_reconstruction(
 
     Args:
         result: Of one system.
-        model: That made it.
+        model: That made it; None, a linear inversion.
         directory: Made if missing; the picture of an earlier fit's rounds is removed.
         numbers: What goes into the numbers beside the reconstruction's own; `seconds` among them.
         header: Of the image.
@@ -194,5 +218,7 @@ def write_reconstruction(
             UserWarning,
             stacklevel=2,
         )
+    if "log_evidence" in facts:
+        print(f"log evidence: {facts['log_evidence']:.1f}, at the strength {facts['strength']:.4g}")
     print(f"total magnification: {facts['total_magnification']:.1f}")
     print(f"time: {numbers['seconds']:.1f} s")

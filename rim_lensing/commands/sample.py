@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from rim_lensing.commands.inputs import (
 from rim_lensing.commands.results import (
     add_model_option,
     check_directory,
+    linear_inversion,
     load,
     made_by,
     verify_files,
@@ -139,15 +139,11 @@ def sample(options: argparse.Namespace) -> None:
     check_observation(**arguments, image_grid=image.grid)
     verify_files(model)
     if options.linear:
-        from rim_lensing.inference.semilinear_inversion import SemilinearInversion
-
-        config = read_config(model.directory)
-        geometry = config.network.on_image_grid(*astuple(image.grid))
+        best = linear_inversion(model, image.grid).reconstruct(**arguments, uncertainties=False)
         # A strength for every lens takes several times as long, and changes nothing
         # (benchmarks/README.md, Posterior of the lens).
-        best = SemilinearInversion(geometry=geometry).reconstruct(**arguments, uncertainties=False)
-        source_model = SemilinearInversion(strength=best.strength, geometry=geometry)
-        priors = config.priors
+        source_model = linear_inversion(model, image.grid, best.strength)
+        priors = read_config(model.directory).priors
     else:
         source_model = load(model, image.grid)
         source_model = source_model.refined() if options.refine else source_model
@@ -175,11 +171,8 @@ def sample(options: argparse.Namespace) -> None:
             f"{options.output / CHAIN} keeps the chain: the same command goes on", file=sys.stderr
         )
         raise
-    maker = made_by(model)
-    if options.linear:
-        # Of the model it takes the grids and the priors alone.
-        del maker["weights_sha256"]
-    _write(chain, other, image, options.output, maker)
+    # Of the model the linear inversion takes the grids and the priors alone.
+    _write(chain, other, image, options.output, made_by(None if options.linear else model))
 
 
 def _write(

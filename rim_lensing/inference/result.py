@@ -207,7 +207,11 @@ class Reconstruction:
             return self[index].plot()
         from rim_lensing.figures import summary
 
-        return summary(**self.panels(), chi2_history=self.chi2_history, title=self.model)
+        return summary(**self.panels(), **self._quality(), title=self.model)
+
+    def _quality(self) -> dict[str, np.ndarray | None]:
+        """Return what the picture says of how good the source is."""
+        return {"chi2_history": self.chi2_history}
 
     def panels(self) -> dict:
         """Return what `figures` draws of one system: arrays, pixel scales, critical curves."""

@@ -64,6 +64,9 @@ class LinearReconstruction(Reconstruction):
         names = ("strength", "log_evidence", "log_evidence_error")
         return super().metrics() | {name: getattr(self, name) for name in names}
 
+    def _quality(self) -> dict[str, np.ndarray | None]:
+        return super()._quality() | {"source_std": self.source_std}
+
 
 class SemilinearInversion:
     """Reconstructs sources by regularised least squares (Warren & Dye 2003; Suyu et al. 2006).
