@@ -1,10 +1,12 @@
 """One training run in one directory: recipe, checkpoints, learning curve, resuming."""
 
 import csv
+import fcntl
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -215,25 +217,42 @@ def train(
         metrics: What the log shows beside it.
 
     Raises:
-        FileExistsError: The directory holds a finished run, or one of another description.
+        FileExistsError: The directory holds a finished run, or one of another description, or
+            another process is training there.
         ValueError: The last checkpoint cannot be read.
         RuntimeError: Loss or weights have become infinite or NaN.
     """
     finished = Path(finished)
-    _claim(finished, model.config, recipe, description)
-    model.compile(optimizer=recipe.optimizer(), loss=loss, metrics=list(metrics))
-    run = TrainingRun(finished.parent, data, measure)
-    first = run.resume(model)
-    data.epoch = first
-    model.fit(
-        data,
-        initial_epoch=first,
-        epochs=recipe.epochs,
-        callbacks=[run],
-        verbose=1 if os.isatty(1) else 2,
-        shuffle=False,
-    )
-    _save_finished(model, finished)
+    finished.parent.mkdir(parents=True, exist_ok=True)
+    with _alone_in(finished.parent):
+        _claim(finished, model.config, recipe, description)
+        model.compile(optimizer=recipe.optimizer(), loss=loss, metrics=list(metrics))
+        run = TrainingRun(finished.parent, data, measure)
+        first = run.resume(model)
+        data.epoch = first
+        model.fit(
+            data,
+            initial_epoch=first,
+            epochs=recipe.epochs,
+            callbacks=[run],
+            verbose=1 if os.isatty(1) else 2,
+            shuffle=False,
+        )
+        _save_finished(model, finished)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Keep other processes from training in a directory: a run may be started twice by mistake."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileExistsError(f"Another process is training in {directory}") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def other_settings(
@@ -294,7 +313,6 @@ def _claim(finished: Path, config: Geometry, recipe: Recipe, description: dict) 
         raise FileExistsError(
             f"{directory} holds a finished run ({finished.name}). Choose another output directory."
         )
-    directory.mkdir(parents=True, exist_ok=True)
     path = directory / _RUN
     different = other_settings(directory, config, recipe, description)
     if (directory / "checkpoint.weights.h5").exists() and not path.exists():

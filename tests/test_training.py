@@ -1,4 +1,5 @@
 import csv
+import fcntl
 import json
 import os
 import re
@@ -247,6 +248,18 @@ def test_a_log_that_is_not_the_checkpoints_is_refused(copied_run):
     code, text = finished(start(copied_run))
     assert code != 0
     assert "log.csv has 4 rows" in text and "Traceback" not in text
+
+
+def test_a_directory_in_which_another_process_trains_is_refused(copied_run):
+    handle = os.open(copied_run, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        code, text = finished(start(copied_run))
+    finally:
+        os.close(handle)
+    assert code != 0
+    assert f"Another process is training in {copied_run}" in text and "Traceback" not in text
+    assert not (copied_run / "rim.weights.h5").exists()
 
 
 def test_weights_that_are_not_numbers_do_not_replace_the_checkpoint(copied_run):
