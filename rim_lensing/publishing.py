@@ -48,6 +48,7 @@ Model = RIMReconstructor | LensPredictor
 GOLDEN, METRICS = "golden.npz", "metrics.json"
 _GOLDEN_SYSTEMS, _GOLDEN_SEED = 2, 20190101
 _LICENCE = "MIT"
+_ASIDE = ".old"
 
 
 def publish(
@@ -93,6 +94,8 @@ def publish(
             "`name` must be lower-case letters, digits and underscores, a letter first. "
             f"Received: {name!r}"
         )
+    for aside in folder.parent.glob(f".{name}.*{_ASIDE}"):
+        _put_back(aside, folder)  # A publication was killed between its two renames.
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists. Say overwrite (--overwrite) to replace it.")
     check_number_of_systems(systems)
@@ -141,7 +144,7 @@ def publish(
         write_golden(model, temporary / GOLDEN)
         _save_pictures(temporary, {"learning_curve": learning_curve(log, parts.learning_curve)})
         _write_card(temporary, name, model, config, facts, galaxies, systems)
-        _move_into_place(temporary, folder)
+        _move_into_place(temporary, folder, overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -183,19 +186,14 @@ def update_card(
         )
     facts = zoo.read_metadata(folder)
     del facts["files"]
-    if galaxies and not _is_trained_on(facts["training"], galaxies):
-        warnings.warn(
-            f"{folder.name} was trained on a file with another content than {galaxies} has: make "
-            "sure that it has not seen the validation split of this one",
-            UserWarning,
-            stacklevel=2,
-        )
+    if galaxies:
+        warn_of_other_galaxies(folder, galaxies)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         shutil.copytree(folder, temporary)
         model, config = zoo.load_pretrained(temporary), zoo.read_config(temporary)
         _write_card(temporary, folder.name, model, config, facts, galaxies, systems)
-        _move_into_place(temporary, folder)
+        _move_into_place(temporary, folder, overwrite=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -209,16 +207,41 @@ def _check_unseen(config: zoo.ModelConfig, facts: dict, galaxies: str | Path | N
             "as with --field: start a run on the whole field from its weights (--initial-weights) "
             f"and publish that. Received: {trained_on}"
         )
-    if galaxies and not _is_trained_on(facts, galaxies):
+    if galaxies and not is_trained_on(facts, galaxies):
         raise ValueError(
-            f"The run was trained on another file than {galaxies} (its sha256 differs), and may "
-            "have seen galaxies of the validation split: give the file that it was trained on"
+            f"The run, or one whose weights it began with, was trained on another file than "
+            f"{galaxies} (its sha256 differs), and may have seen galaxies of the validation split: "
+            "give the file that it was trained on"
         )
 
 
-def _is_trained_on(training: dict, galaxies: str | Path) -> bool:
-    """Whether a run saw the training split of this very file, or no file at all."""
-    return training.get("galaxies_sha256") in (None, zoo.sha256(Path(galaxies)))
+def warn_of_other_galaxies(folder: Path, galaxies: str | Path) -> None:
+    """Warn if a published model may have seen the validation split of a galaxy file.
+
+    Args:
+        folder: Of the model.
+        galaxies: The file.
+    """
+    if not is_trained_on(zoo.read_metadata(folder).get("training", {}), galaxies):
+        warnings.warn(
+            f"{folder.name} was trained on a file with another content than {galaxies} has: make "
+            "sure that it has not seen the validation split of this one",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def is_trained_on(training: dict, galaxies: str | Path) -> bool:
+    """Whether weights saw the training split of this very galaxy file, or of no file at all.
+
+    Args:
+        training: What metadata.json says of it. The runs whose weights it began with count, too.
+        galaxies: The file.
+    """
+    seen = {training.get("galaxies_sha256"), *(training.get("initial_galaxies_sha256") or [])}
+    if training.get("galaxies") and training.get("galaxies_sha256") is None:
+        return False
+    return seen <= {None, zoo.sha256(Path(galaxies))}
 
 
 def _write_card(
@@ -316,11 +339,17 @@ def _read_run(run: Path, from_checkpoint: bool) -> tuple[zoo.ModelConfig, RIM | 
                 epochs = int(file.attrs["epochs_done"])
         network.build()
         network.load_weights(weights)
+        facts = _training_facts(description, recipe, epochs)
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"The training run {run} cannot be read: {error}") from error
+        raise ValueError(f"The training run {run} cannot be read: {error!r}") from error
     if not all(np.all(np.isfinite(values)) for values in network.get_weights()):
         raise ValueError(f"The weights of the training run {run} are not finite")
-    facts = {
+    return config, network, facts
+
+
+def _training_facts(description: dict, recipe: dict, epochs: int) -> dict:
+    """Return what metadata.json says of a training; KeyError if run.json does not tell."""
+    return {
         "finished": epochs * recipe["steps_per_epoch"] >= recipe["steps"],
         "epochs": epochs,
         "steps": epochs * recipe["steps_per_epoch"],
@@ -332,13 +361,13 @@ def _read_run(run: Path, from_checkpoint: bool) -> tuple[zoo.ModelConfig, RIM | 
             for key in (
                 "initial_weights",
                 "initial_weights_sha256",
+                "initial_galaxies_sha256",
                 "galaxies_sha256",
                 "development_split",
             )
         },
         **{key: description[key] for key in ("beta",) if key in description},
     }
-    return config, network, facts
 
 
 def _require(run: Path, *names: str, hint: str = "") -> None:
@@ -387,18 +416,25 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")}
 
 
-def _move_into_place(temporary: Path, folder: Path) -> None:
+def _move_into_place(temporary: Path, folder: Path, overwrite: bool) -> None:
     """Rename; a model that is replaced is set aside until the new one stands."""
-    aside = folder.with_name(f"{temporary.name}.old")
-    if folder.exists():
-        os.rename(folder, aside)
+    if folder.exists() and not overwrite:
+        raise FileExistsError(f"{folder} has come to exist. Say overwrite (--overwrite).")
+    aside = folder.with_name(f"{temporary.name}{_ASIDE}")
     try:
+        if folder.exists():
+            os.rename(folder, aside)
         os.rename(temporary, folder)
-    except BaseException:
-        if aside.exists():
-            os.rename(aside, folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        _put_back(aside, folder)
+
+
+def _put_back(aside: Path, folder: Path) -> None:
+    """Return a model that was set aside to its place, or remove it if another stands there."""
+    if aside.exists() and folder.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+    elif aside.exists():
+        os.rename(aside, folder)
 
 
 _PARTS = {

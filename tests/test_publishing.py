@@ -272,8 +272,40 @@ def test_the_old_model_comes_back_if_the_new_one_cannot_take_its_place(tmp_path,
 
     monkeypatch.setattr("os.rename", second_fails)
     with pytest.raises(OSError, match="no space"):
-        publishing._move_into_place(tmp_path / "new", tmp_path / "old")
+        publishing._move_into_place(tmp_path / "new", tmp_path / "old", overwrite=True)
     assert (tmp_path / "old" / "weights").read_text() == "old"
+    assert not list(tmp_path.glob("*.old"))
+
+
+def test_a_model_that_came_to_exist_meanwhile_is_not_replaced(tmp_path):
+    for name in ("new", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+    with pytest.raises(FileExistsError, match="has come to exist"):
+        publishing._move_into_place(tmp_path / "new", tmp_path / "other", overwrite=False)
+    assert (tmp_path / "other" / "weights").read_text() == "other"
+
+
+def test_a_model_that_a_kill_left_aside_comes_back(published, run, tmp_path):
+    shutil.copytree(published, tmp_path / ".rim_a.123.part.old")
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        publishing.publish(run, "rim_a", systems=2, output=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["rim_a"]
+    zoo.verify(tmp_path / "rim_a")
+
+
+def test_every_galaxy_file_behind_the_weights_counts(galaxies):
+    this = zoo.sha256(galaxies)
+    for training, same in (
+        ({"galaxies": None, "galaxies_sha256": None}, True),
+        ({"galaxies": "a.h5", "galaxies_sha256": this}, True),
+        ({"galaxies": "a.h5", "galaxies_sha256": "other"}, False),
+        ({"galaxies": "a.h5", "galaxies_sha256": None}, False),
+        ({"galaxies_sha256": this, "initial_galaxies_sha256": [this]}, True),
+        ({"galaxies_sha256": this, "initial_galaxies_sha256": ["other"]}, False),
+        ({"galaxies_sha256": None, "initial_galaxies_sha256": ["unknown"]}, False),
+    ):
+        assert publishing.is_trained_on(training, galaxies) == same
 
 
 def test_an_existing_model_is_replaced_only_when_told(
@@ -311,6 +343,15 @@ def test_too_many_systems_are_refused_before_any_work(run, tmp_path, monkeypatch
     with pytest.raises(ValueError, match="`systems` must be from 1 to 2000. Received: 2001"):
         publishing.publish(run, "rim_tiny", output=tmp_path, systems=2001)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_does_not_tell_its_preset_is_named(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    described = json.loads((run / "run.json").read_text())
+    del described["preset"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match="cannot be read: KeyError\\('preset'\\)"):
+        publishing.publish(tmp_path / "run", "rim_b", output=tmp_path / "zoo")
 
 
 def test_damaged_run_is_named(run, tmp_path):

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import json
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -107,6 +108,44 @@ def test_initial_weights_are_loaded_and_described(kind, saved):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert description["initial_weights_sha256"] == digest
     assert description["galaxies"] is None and description["galaxies_sha256"] is None
+    assert description["initial_galaxies_sha256"] == ["unknown"]
+
+
+@pytest.mark.parametrize(
+    "told, expected",
+    [
+        ({"galaxies": None, "galaxies_sha256": None}, []),
+        ({"galaxies": "a.h5", "galaxies_sha256": "aa"}, ["aa"]),
+        ({"galaxies": "a.h5"}, ["unknown"]),
+        (
+            {
+                "galaxies": "a.h5",
+                "galaxies_sha256": "aa",
+                "initial_galaxies_sha256": ["bb", "unknown"],
+            },
+            ["aa", "bb", "unknown"],
+        ),
+    ],
+)
+def test_a_run_knows_the_galaxies_of_those_before_it(tmp_path, told, expected):
+    (tmp_path / "run.json").write_text(json.dumps(told))
+    assert COMMAND["galaxies_behind"](tmp_path / "checkpoint.weights.h5") == expected
+    (tmp_path / "run.json").unlink()
+    (tmp_path / "metadata.json").write_text(json.dumps({"training": told}))
+    assert COMMAND["galaxies_behind"](tmp_path / "rim.weights.h5") == expected
+
+
+@pytest.mark.parametrize("galaxies, procedural", [(None, 0), (None, -1), ("here", -1)])
+def test_no_galaxies_to_train_on_are_refused_at_once(tmp_path, galaxies, procedural):
+    said = options(
+        procedural=procedural,
+        galaxies=galaxies and tmp_path,
+        initial_weights=None,
+        output=tmp_path / "new",
+        development_systems=8,
+    )
+    with pytest.raises(ValueError, match=f"--procedural must be .* Received: {procedural}"):
+        COMMAND["check_options"](said, "rim")
 
 
 @pytest.mark.parametrize("kind, other", [(RIM, LensCNN), (LensCNN, RIM)])

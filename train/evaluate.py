@@ -64,8 +64,10 @@ def main(arguments=None) -> int:
 
     from rim_lensing.evaluation import evaluate_model, markdown_table
     from rim_lensing.lens_cnn_evaluation import evaluate_lens_predictor
-    from rim_lensing.publishing import METRICS
+    from rim_lensing.publishing import METRICS, warn_of_other_galaxies
 
+    if options.galaxies:
+        warn_of_other_galaxies(found.directory, options.galaxies)
     model = load_pretrained(options.name)
     if options.image_grid:
         model = model.with_image_grid(*options.image_grid)
@@ -75,7 +77,8 @@ def main(arguments=None) -> int:
     same = [
         content
         for content in published
-        if content["galaxies"] == measured["galaxies"] and not options.image_grid
+        if all(content.get(key) == measured[key] for key in ("galaxies", "validation_set"))
+        and not options.image_grid
     ]
     for title, contents in (("measured", [measured]), ("published", same)):
         for content in contents:

@@ -1,12 +1,13 @@
 """What train_rim.py and train_lens_cnn.py have in common: command line, recipe, description."""
 
 import argparse
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rim_lensing.zoo import KINDS
+from rim_lensing.zoo import KINDS, METADATA
 
 if TYPE_CHECKING:
     import keras
@@ -63,7 +64,7 @@ def check_options(options: argparse.Namespace, kind: str) -> None:
     Raises:
         FileNotFoundError: There are no such galaxies or weights.
         FileExistsError: The output directory holds a finished run.
-        ValueError: No development systems.
+        ValueError: No development systems, or no galaxies to train on.
     """
     for path in (options.galaxies, options.initial_weights):
         if path and not path.exists():
@@ -76,6 +77,10 @@ def check_options(options: argparse.Namespace, kind: str) -> None:
     if options.development_systems < 1:
         raise ValueError(
             f"--development-systems must be positive. Received: {options.development_systems}"
+        )
+    if options.procedural is not None and options.procedural < (0 if options.galaxies else 1):
+        raise ValueError(
+            f"--procedural must be positive, or 0 beside --galaxies. Received: {options.procedural}"
         )
 
 
@@ -115,6 +120,9 @@ def describe_run(
     from rim_lensing.simulation.galaxy_pool import DEVELOPMENT_SPLIT
     from rim_lensing.zoo import sha256
 
+    before = options.initial_weights and {
+        "initial_galaxies_sha256": galaxies_behind(options.initial_weights)
+    }
     files = {"galaxies": options.galaxies, "initial_weights": options.initial_weights}
     return {
         "preset": options.preset,
@@ -124,4 +132,23 @@ def describe_run(
         "development_systems": options.development_systems,
         "development_split": DEVELOPMENT_SPLIT,
         "priors": priors.to_dict(),
+        **(before or {}),
     }
+
+
+def galaxies_behind(weights: Path) -> list[str]:
+    """Return the sha256 of every galaxy file that weights were trained on, and those before them.
+
+    They are told by what lies beside the weights: a run's run.json, or a published model's
+    metadata.json. Without either it is not known, and said so.
+    """
+    if weights.with_name("run.json").exists():
+        told = json.loads(weights.with_name("run.json").read_text())
+    elif weights.with_name(METADATA).exists():
+        told = json.loads(weights.with_name(METADATA).read_text())["training"]
+    else:
+        return ["unknown"]
+    seen = [*(told.get("initial_galaxies_sha256") or []), told.get("galaxies_sha256")]
+    if told.get("galaxies") and not told.get("galaxies_sha256"):
+        seen.append("unknown")
+    return sorted({sha for sha in seen if sha})
