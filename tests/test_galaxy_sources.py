@@ -78,6 +78,22 @@ def test_unreadable_pictures_are_skipped_counted_and_named(tmp_path):
     assert "broken.jpg" in reader.skipped[0][1]
 
 
+def test_a_picture_too_large_to_open_is_skipped(tmp_path, monkeypatch):
+    picture(tmp_path / "good.jpg")
+    picture(tmp_path / "huge.jpg")
+    real = Image.open
+
+    def refuse_huge(path, *arguments):
+        if "huge" in str(path):
+            raise Image.DecompressionBombError("exceeds limit")
+        return real(path, *arguments)
+
+    monkeypatch.setattr(Image, "open", refuse_huge)
+    reader = open_galaxies(tmp_path)
+    assert [galaxy.name for galaxy in reader] == ["good"]
+    assert "exceeds limit" in reader.skipped[0][1]
+
+
 def test_an_empty_or_missing_folder_is_an_error_that_names_it(tmp_path):
     empty = tmp_path / "empty_folder"
     empty.mkdir()

@@ -25,6 +25,8 @@ def main(arguments=None) -> int:
     options = parser.parse_args(arguments)
     config = get_lens_cnn_preset(options.preset)
     check_options(options, "lens_cnn")
+    if options.beta is not None and not 0 <= options.beta <= 1:
+        raise ValueError(f"--beta must be from 0 to 1. Received: {options.beta}")
     import keras
     import numpy as np
 

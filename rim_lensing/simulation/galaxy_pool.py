@@ -38,8 +38,19 @@ def training_galaxies(path: str | Path | None, procedural: int | None, seed: int
         (count, side, side) float16, peak 1.
 
     Raises:
-        ValueError: No galaxy is left: all those of the file are of one object.
+        ValueError: No galaxy is left: all those of the file are of one object, or `procedural` is
+            0 without a file; or the seed is that of the development or the validation galaxies.
     """
+    if procedural is not None and (procedural < 0 or not (path or procedural)):
+        raise ValueError(
+            "`procedural` must be the number of procedural galaxies, 0 or more with a file of "
+            f"galaxies and 1 or more without. Received: {procedural}"
+        )
+    if seed in (_PROCEDURAL_DEVELOPMENT_SEED, _PROCEDURAL_VALIDATION_SEED):
+        raise ValueError(
+            "`seed` must not be that of the procedural galaxies that are kept for development or "
+            f"validation. Received: {seed}"
+        )
     real = _training_split(path, for_development=False)
     if path and not len(real):
         raise ValueError(

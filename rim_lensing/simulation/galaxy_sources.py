@@ -163,7 +163,8 @@ def _load_picture(path: Path, kind: str) -> GalaxyImage:
                 picture = Image.alpha_composite(black, picture)
             grey = picture.mode in ("1", "L", "I", "F", "I;16")
             image = np.asarray(picture if grey else picture.convert("RGB"), dtype=np.float32)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
+    # Pillow raises the first three for damaged files.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableGalaxyError(f"cannot read picture {path}: {error}") from error
     return GalaxyImage(path.stem, image, kind, canonical_object_name(path.name))
 

@@ -48,6 +48,8 @@ class LensTrainingData(keras.utils.PyDataset):
     ):
         """Keep the recipe; nothing is drawn yet."""
         super().__init__(workers=1, use_multiprocessing=False)
+        if priors.noise_per_batch:
+            raise ValueError("`priors` must have noise_per_batch=False: every system has its own")
         if batch * steps_per_epoch % SYMMETRIES:
             raise ValueError(
                 f"The images of an epoch must be a multiple of {SYMMETRIES}. Received: {batch} a "

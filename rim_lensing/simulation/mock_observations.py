@@ -85,7 +85,8 @@ def place_galaxies(stamps, placement, grid: PixelGrid):
     # Strides said outright: Keras 3.15 expands the default twice under JAX.
     window = _STAMP_SUPERSAMPLING
     source = ops.average_pool(fine, window, strides=window)[..., 0]
-    return source / ops.maximum(ops.max(source, axis=(1, 2), keepdims=True), 1e-6)
+    peak = ops.max(source, axis=(1, 2), keepdims=True)
+    return source / ops.where(peak > 0, peak, 1.0)
 
 
 class SystemRenderer:

@@ -48,9 +48,7 @@ def clean_stamp(image: np.ndarray, side: int = 96) -> np.ndarray:
     grey = without_hot_pixels(grey, sky.noise)
     segment, pedestal = central_segment(grey, sky)
     grey, segment = _cropped(grey - pedestal, segment)
-    grey, segment = without_stars(grey, segment, sky.noise)
-    if not segment.any():
-        raise NotAGalaxyError("point-like", "only stars at the centre")
+    grey = without_stars(grey, segment, sky.noise)
     _check_segment(grey, segment, sky)
     tapered = np.clip(_denoised(grey, segment, sky.noise), 0, None) * _taper(segment)
     stamp, scale = framed(tapered, segment, side)

@@ -9,9 +9,7 @@ from rim_lensing.simulation.segmentation import extent_of
 MAXIMUM_STARS = 0.25  # of the segment's area
 
 
-def without_stars(
-    grey: np.ndarray, segment: np.ndarray, noise: float
-) -> tuple[np.ndarray, np.ndarray]:
+def without_stars(grey: np.ndarray, segment: np.ndarray, noise: float) -> np.ndarray:
     """Foreground stars filled in from around them; the nucleus and the knots of the arms stay."""
     extent = extent_of(segment)
     base = _local_median(grey, 0.10 * extent)
@@ -29,11 +27,11 @@ def without_stars(
         if nucleus[window][found].min() > 0.09 * extent and _is_round(found, 0.12 * extent):
             _mark_disk(mask, window, found)
     if not mask.any():
-        return grey, segment
+        return grey
     covered = np.count_nonzero(mask & segment) / segment.sum()
     if covered > MAXIMUM_STARS:
         raise NotAGalaxyError("crowded", f"stars cover {covered:.0%} of it")
-    return np.where(mask, filled(grey, mask, reach=max(1.5, 0.02 * extent)), grey), segment
+    return np.where(mask, filled(grey, mask, reach=max(1.5, 0.02 * extent)), grey)
 
 
 def _is_round(found: np.ndarray, largest: float) -> bool:

@@ -84,6 +84,27 @@ def test_procedural_pools_differ():
     assert len({galaxy.tobytes() for pool in pools for galaxy in pool}) == 9
 
 
+@pytest.mark.parametrize("procedural", [-5, 0])
+def test_without_galaxies_there_is_no_training(procedural):
+    with pytest.raises(ValueError, match=f"`procedural` must be .* Received: {procedural}"):
+        training_galaxies(None, procedural, seed=0)
+
+
+def test_seeds_of_other_pools_are_refused(monkeypatch):
+    """Each draws a pool that training must not see: found out by what is drawn."""
+    seeds = []
+    monkeypatch.setattr(
+        "rim_lensing.simulation.galaxy_pool.draw_procedural_galaxies",
+        lambda count, seed, side: seeds.append(seed) or np.zeros((count, side, side)),
+    )
+    development_galaxies(None)
+    unseen_galaxies(None)
+    assert len(set(seeds)) == 2
+    for seed in seeds:
+        with pytest.raises(ValueError, match=f"`seed` must not be .* Received: {seed}"):
+            training_galaxies(None, 3, seed)
+
+
 def test_one_object_is_not_enough_to_train_on(tmp_path):
     stamps = np.eye(SIDE**2, dtype="float32")[:2].reshape(-1, SIDE, SIDE)
     part = Galaxies(stamps, ("image", "image"), ("ngc1234", "ngc1300"))

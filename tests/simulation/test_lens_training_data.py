@@ -87,6 +87,8 @@ def test_impossible_constraints_and_odd_epochs_are_refused():
         data(priors=Priors(min_magnification=1e6))[0]
     with pytest.raises(ValueError, match="multiple of 8"):
         data(batch=3, steps_per_epoch=1)
+    with pytest.raises(ValueError, match="noise_per_batch=False"):
+        data(priors=Priors(noise_per_batch=True))
 
 
 def test_masks():

@@ -54,6 +54,17 @@ def test_placement_against_scipy(angle, parity, shift):
     np.testing.assert_allclose(placed, expected / expected.max(), atol=0.01)
 
 
+@pytest.mark.parametrize("unit", [1e-20, 1e20])
+def test_a_stamp_may_have_any_unit(unit):
+    grid, placement = PixelGrid(32, 0.1), np.array([[0, 0, 2.4, 0, 1]], "float32")
+    sources = [
+        keras.ops.convert_to_numpy(place_galaxies(scale * elongated_stamps(1), placement, grid))
+        for scale in (1, np.float32(unit))
+    ]
+    assert sources[1].max() == pytest.approx(1)
+    np.testing.assert_allclose(sources[1], sources[0], atol=1e-6)
+
+
 def test_a_quarter_turn_is_a_quarter_turn():
     stamp, grid = elongated_stamps(1), PixelGrid(64, 0.05)
     still = np.array([[0, 0, 2.4, 0, 1]], "float32")
