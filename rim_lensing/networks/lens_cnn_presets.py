@@ -49,6 +49,12 @@ class LensCNNConfig(Geometry):
                 "`channels`, `strides` and `blocks` must be equally many. Received: "
                 f"{self.channels}, {self.strides}, {self.blocks}"
             )
+        counts = (*self.channels, self.dense, *(blocks + 1 for blocks in self.blocks))
+        if any(int(count) != count or count < 1 for count in counts):
+            raise ValueError(
+                "`channels` and `dense` must be positive integers, `blocks` integers from 0 on. "
+                f"Received: {self.channels}, {self.dense}, {self.blocks}"
+            )
         side = self.image_side
         for stride in self.strides:
             if stride < 1 or side % stride:

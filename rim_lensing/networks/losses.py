@@ -36,6 +36,9 @@ class UnrolledRMSError(keras.losses.Loss):
         step_weights: "equal" (the paper's) or "later": weights proportional to 1 ... T.
         flux_weight: Times |flux error| is added. An absolute error has its minimum at the median,
             so that sources come out too bright as often as too faint.
+
+    Raises:
+        ValueError: Weights that there are not.
     """
 
     def __init__(
@@ -47,6 +50,11 @@ class UnrolledRMSError(keras.losses.Loss):
     ):
         """Keep the choices."""
         super().__init__(name=name, **kwargs)
+        if step_weights not in ("equal", "later") or not 0 <= flux_weight < float("inf"):
+            raise ValueError(
+                "`step_weights` must be 'equal' or 'later', `flux_weight` 0 or positive. Received: "
+                f"{step_weights!r}, {flux_weight}"
+            )
         self.step_weights, self.flux_weight = step_weights, flux_weight
 
     @classmethod

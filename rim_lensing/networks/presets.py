@@ -33,7 +33,8 @@ class RIMConfig(Geometry):
         state_input: How the cell is told its state. "logit": eta (the paper's). "source": S =
             sigmoid(eta). "both".
         likelihood_input: What the cell is told about the likelihood E. "raw": the paper's dE/d eta.
-            "variance": that times the mean noise variance. "asinh": asinh(dE/d eta).
+            "variance": that over the mean of 1 / noise^2 (masked
+            pixels count as 0). "asinh": asinh(dE/d eta).
             "preconditioned": dE/dS over the row sums of its curvature, its significance, and the
             curvature itself (`rim_cell.preconditioned_gradient`).
         skip: The second ConvGRU also sees the cell's inputs at full resolution.

@@ -279,6 +279,9 @@ def test_location_and_spread_are_those_of_the_priors():
     ("values", "message"),
     [
         ({"blocks": (1,)}, "equally many"),
+        ({"blocks": (0, -1, 1, 1)}, "integers from 0 on"),
+        ({"channels": (32, 64, 96.5, 128)}, "positive integers"),
+        ({"dense": 0}, "positive integers"),
         ({"strides": (2, 2, 3, 2)}, "must divide"),
         ({"stem_kernel": 1}, "stem_kernel"),
         ({"dropout": 1.0}, "dropout"),

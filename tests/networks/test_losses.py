@@ -38,6 +38,12 @@ def test_loss_is_that_of_the_configuration():
     assert (loss.step_weights, loss.flux_weight) == ("later", 0.3)
 
 
+@pytest.mark.parametrize("choices", [("latest", 0.0), ("later", -0.1), ("equal", np.inf)])
+def test_weights_that_there_are_not_are_refused(choices):
+    with pytest.raises(ValueError, match="`step_weights` must be 'equal' or 'later'"):
+        UnrolledRMSError(*choices)
+
+
 def test_metric_takes_the_last_step():
     truth, outputs = constant_errors()
     metric = FinalRMSError()

@@ -94,6 +94,11 @@ def test_paper_cell_is_the_five_equations():
     inputs, _ = blob_inputs()
     model = built(PAPER_TINY)
     cell = model.cell
+
+    def convolved(convolution, layer, maps, strides=1):
+        kernel, bias = layer.kernel, layer.bias
+        return convolution(maps, kernel, strides=strides, padding="same") + bias
+
     forward = ForwardModel(
         inputs["lens"], inputs["psf"], PAPER_TINY.image_grid, PAPER_TINY.source_grid
     )
@@ -105,10 +110,13 @@ def test_paper_cell_is_the_five_equations():
         residual = inputs["image"] - keras.ops.convert_to_numpy(forward.predict(source))
         adjoint = forward.adjoint((residual / inputs["noise"] ** 2).astype("float32"))
         g = keras.ops.convert_to_numpy(adjoint) * source * (1 - source)
-        a = cell.embedding(np.stack([eta, g], axis=-1))
+        maps = np.stack([eta, g], axis=-1)
+        a = keras.ops.tanh(convolved(keras.ops.conv, cell.embedding, maps, strides=2))
         h1 = cell.gru1(a, h1)
-        h2 = cell.gru2(cell.upsampling(h1), h2)
-        eta = eta + keras.ops.convert_to_numpy(cell.output_layer(h2))[..., 0]
+        u = convolved(keras.ops.conv_transpose, cell.upsampling, h1, strides=2)
+        h2 = cell.gru2(keras.ops.tanh(u), h2)
+        update = convolved(keras.ops.conv, cell.output_layer, h2)
+        eta = eta + keras.ops.convert_to_numpy(update)[..., 0]
         expected.append(1 / (1 + np.exp(-eta)))
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(model(inputs)), np.stack(expected, axis=1), atol=2e-5
