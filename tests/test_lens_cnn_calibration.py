@@ -103,12 +103,12 @@ def test_chooses_the_best_rate_above_zero_and_its_factors(network, few_developme
 
 
 def test_calibrates_on_development_galaxies_the_files_and_procedural_ones(network, monkeypatch):
-    stamps, asked = draw_procedural_galaxies(3, 9), []
-
-    def development_galaxies(path):
-        asked.append(path)
-        return stamps
-
-    monkeypatch.setattr(lens_cnn_calibration, "development_galaxies", development_galaxies)
-    systems = lens_cnn_calibration._development_systems(network, "galaxies.h5", 20)
-    assert asked == [None, "galaxies.h5"] and len(systems.lens) == 20
+    """Sixteen by sixteen: told apart by galaxies of the file that are disks of one brightness."""
+    y, x = np.mgrid[:32, :32] - 15.5
+    disks = np.array([np.hypot(x, y) < 14], "float32")
+    pools = {None: draw_procedural_galaxies(3, 9), "galaxies.h5": disks}
+    monkeypatch.setattr(lens_cnn_calibration, "development_galaxies", pools.get)
+    systems = lens_cnn_calibration._development_systems(network, "galaxies.h5", 40)
+    assert len(systems.lens) == 40
+    flat = [np.mean(source[source > 0.05] > 0.5) > 0.55 for source in systems.source]
+    assert flat == 16 * [False] + 16 * [True] + 8 * [False]
