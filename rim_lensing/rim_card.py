@@ -70,9 +70,9 @@ sources at different distances.
 
 On mock systems whose lens is known exactly, with PSF and noise from the paper's ranges: a Gaussian
 of sigma 0 to 0.1", and noise uniform in 0.1% to 10% of the image's peak. Medians and one 90th
-percentile over the systems, with bootstrap standard errors. The rms error is over all source
-pixels, in units of the source's peak. Signal is left where chi^2 is more than 3 sigma above that of
-noise.
+percentile over the systems, with standard errors by bootstrap over the galaxies. The rms error is
+over all source pixels, in units of the source's peak. Signal is left where chi^2 is more than 3
+sigma above that of noise.
 
 {measurement_sections(name, measurements)}
 

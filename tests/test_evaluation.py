@@ -45,14 +45,17 @@ def test_impossible_numbers_of_systems_are_refused(model, systems):
         evaluate_model(model, systems=systems)
 
 
-def test_standard_errors_are_those_of_a_median():
-    systems, sigma = 400, 0.1
-    generator = np.random.default_rng(0)
+@pytest.mark.parametrize("systems, galaxies", [(400, 400), (2000, 500)])
+def test_standard_errors_are_those_of_a_median(systems, galaxies):
+    """Of errors that depend on the galaxy alone: the systems do not count."""
+    sigma = 0.1
+    deviations = sigma * np.random.default_rng(0).standard_normal(500)
     chosen = validation_set(get_preset("euclid64"), systems=systems)
+    assert len(np.unique(chosen.galaxy)) == galaxies
     ones = np.ones(systems)
     evaluation = Evaluation(
         systems=chosen,
-        rms_error=1 + sigma * generator.standard_normal(systems),
+        rms_error=1 + deviations[chosen.galaxy],
         flux_error=0 * ones,
         chi2=ones,
         significance=0 * ones,
@@ -63,6 +66,6 @@ def test_standard_errors_are_those_of_a_median():
     assert content["validation_set"] == "euclid64_procedural"
     assert content["summary"]["all"]["median_rms_error"] == pytest.approx(1, abs=0.03)
     # Of a median of Gaussians: sqrt(pi / 2) times that of the mean.
-    expected = np.sqrt(np.pi / 2) * sigma / np.sqrt(systems)
+    expected = np.sqrt(np.pi / 2) * sigma / np.sqrt(galaxies)
     error = content["standard_errors"]["all"]["median_rms_error"]
     assert error == pytest.approx(expected, rel=0.4)
