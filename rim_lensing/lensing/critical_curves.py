@@ -14,6 +14,7 @@ from rim_lensing.lensing.lens_parameters import LensParameters
 from rim_lensing.lensing.mass_profiles import deflection, inverse_magnification
 
 _MARGIN = 1.3
+_WIDENINGS = (1.0, 1.5, 2.25, 3.4, 5.0)  # No bound is known for lenses shallower than isothermal.
 _NEWTON_STEPS = 6
 _CONVERGED = 1e-7  # arcsec: the step after this one is its square.
 _PIXEL_SCALE, _DEFAULT_HALF_SIDE = 0.02, 600
@@ -28,7 +29,7 @@ def critical_curves(
     Args:
         lens: LensParameters, or a row of 7 (SIE + shear) or 8 (EPL + shear) numbers.
         half_width: Curves are sought in the square of this half width in arcsec, centred on the
-            lens. By default as wide as the outermost curve needs.
+            lens. By default wide enough to hold the outermost curve.
         pixel_scale: Spacing of the grid in arcsec; a smaller curve is missed. The accuracy of the
             curves does not depend on it. By default 0.02, and more for lenses of clusters.
 
@@ -44,11 +45,28 @@ def critical_curves(
     row = _row(lens)
     finest = _PIXEL_SCALE if pixel_scale is None else pixel_scale
     _check_positive("pixel_scale", finest)
-    if half_width is None:
+    tensor, given = _tensor(row), half_width is not None
+    if not given:
         half_width = _default_half_width(row, finest)
     _check_positive("half_width", half_width)
-    if pixel_scale is None:
-        pixel_scale = max(finest, half_width / _DEFAULT_HALF_SIDE)
+    for widening in _WIDENINGS:
+        width = half_width * widening
+        spacing = max(finest, width / _DEFAULT_HALF_SIDE) if pixel_scale is None else pixel_scale
+        lines = _contours(row, tensor, width, spacing)
+        leaving = any(not np.array_equal(line[0], line[-1]) for line in lines)
+        if given or not leaving:
+            break
+    if leaving:
+        raise ValueError(
+            "`half_width` must hold every critical curve, and one leaves the square. "
+            f"Received: half_width={width:.4g}, pixel_scale={spacing:.4g}"
+        )
+    curves = [_refined(tensor, line, spacing) for line in lines]
+    return sorted(curves, key=enclosed_area, reverse=True)
+
+
+def _contours(row: np.ndarray, tensor, half_width: float, pixel_scale: float) -> list[np.ndarray]:
+    """Return where the inverse magnification vanishes on a grid around the lens."""
     # An even number of points: none of them hits the singular centre of the lens.
     side = 2 * int(np.ceil(half_width / pixel_scale))
     if side > _MAX_SIDE:
@@ -58,16 +76,8 @@ def critical_curves(
         )
     axis = (np.arange(side) - (side - 1) / 2) * pixel_scale
     x, y = np.meshgrid(row[3] + axis, row[4] + axis)
-    tensor = _tensor(row)
     values = ops.convert_to_numpy(inverse_magnification(tensor, x[None], y[None]))[0]
-    lines = contour_generator(x, y, values).lines(0.0)
-    if any(not np.array_equal(line[0], line[-1]) for line in lines):
-        raise ValueError(
-            "`half_width` must hold every critical curve, and one leaves the square. "
-            f"Received: half_width={half_width:.4g}, pixel_scale={pixel_scale:.4g}"
-        )
-    curves = [_refined(tensor, line, pixel_scale) for line in lines]
-    return sorted(curves, key=enclosed_area, reverse=True)
+    return contour_generator(x, y, values).lines(0.0)
 
 
 def caustics(
@@ -143,7 +153,10 @@ def _tensor(row: np.ndarray):
 
 
 def _default_half_width(row: np.ndarray, pixel_scale: float) -> float:
-    """Bound of the outermost curve: b / (1 - |e|) without shear, stretched by the shear."""
+    """Reach of the outermost curve: b / (1 - |e|) without shear, stretched by the shear.
+
+    A bound for isothermal and steeper lenses.
+    """
     ellipticity, shear = np.hypot(row[1], row[2]), np.hypot(row[5], row[6])
     slope = row[7] if len(row) == 8 else 1.0
     if shear >= 1:

@@ -146,6 +146,17 @@ def test_the_grid_does_not_set_the_accuracy():
             assert np.abs(1 / model.magnification(*curve.T, keywords)).max() < 100 * EXACT
 
 
+@pytest.mark.parametrize("slope, ellipticity", [(0.5, 0.35), (0.5, 0.5), (0.4, 0.2), (0.4, 0.5)])
+def test_shallow_lenses_still_fit_the_default_square(slope, ellipticity):
+    """Wider than b / (1 - |e|): against a square that is surely large enough."""
+    lens = LensParameters(1.2, ellipticity, 0.0, 0.1, -0.1, slope=slope)
+    found = critical_curves(lens, pixel_scale=0.05)
+    expected = critical_curves(lens, half_width=30.0, pixel_scale=0.05)
+    assert len(found) == len(expected) == 2
+    for one, other in zip(found, expected, strict=True):
+        assert enclosed_area(one) == pytest.approx(enclosed_area(other), rel=1e-3)
+
+
 def test_strong_shear_still_fits_the_default_square():
     for e1, gamma1, gamma2, slope in [
         (e1, *gamma, 1.0) for e1 in (-0.6, 0.6) for gamma in ((0.4, 0), (0, 0.4), (-0.4, 0))
