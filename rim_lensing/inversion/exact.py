@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.polynomial import Chebyshev
+from scipy.sparse import csr_matrix
 
 from rim_lensing.inversion.evidence import EvidenceTerms, SearchTerms, check_strength
 from rim_lensing.inversion.factorisation import factorisation, inverse_diagonal
@@ -9,6 +10,7 @@ from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import regularization_matrix
 
 _PANEL_WIDTH, _PANEL_NODES = np.log(10.0), 12
+_FULL = 0.1  # Of the entries of f, from where dense products are the faster.
 
 
 class ExactEngine:
@@ -32,7 +34,7 @@ class ExactEngine:
         self._response = system.response()
         self._projection = self._response.T @ system.data
         self._prior = regularization_matrix(regularization, system.source_side)
-        self._fisher = (self._response.T @ self._response).tocsr()
+        self._fisher = _gram(self._response)
         self._factor = factorisation(self._fisher, self._prior)
         self._panels: dict[int, tuple[Chebyshev, ...]] = {}
         self._first = None
@@ -97,3 +99,15 @@ class ExactEngine:
         mean = self.mean(strength)
         residual = self.system.data - self._response @ mean
         return self._factor.log_det(), residual @ residual, mean @ (self._prior @ mean)
+
+
+def _gram(response: csr_matrix) -> csr_matrix:
+    """Return f'f; by dense products where f is so full that these are faster.
+
+    Behind an image of a real PSF, whose wings reach far, it is: 17% at 25 x 25 pixels, 36% at 41 x
+    41, of 64 x 64 image and source pixels. Sparse products then take 4 and 17 seconds.
+    """
+    if response.nnz < _FULL * np.prod(response.shape):
+        return (response.T @ response).tocsr()
+    dense = response.toarray()
+    return csr_matrix(dense.T @ dense)

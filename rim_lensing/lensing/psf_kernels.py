@@ -45,13 +45,15 @@ def convolution_matrix(kernel: np.ndarray, side: int) -> csr_matrix:
     Returns:
         (m^2, m^2); pixels are counted row by row.
     """
-    offset_y, offset_x = np.nonzero(kernel)
+    # Half the memory of int64: there are k^2 m^2 of each.
+    offset_y, offset_x = (offsets.astype("int32") for offsets in np.nonzero(kernel))
     values, half = kernel[offset_y, offset_x], kernel.shape[0] // 2
-    y, x = np.divmod(np.arange(side**2), side)
+    y, x = np.divmod(np.arange(side**2, dtype="int32"), np.int32(side))
     to_y = y + (offset_y - half)[:, None]
     to_x = x + (offset_x - half)[:, None]
     inside = (to_y >= 0) & (to_y < side) & (to_x >= 0) & (to_x < side)
-    values, columns = np.broadcast_arrays(values[:, None], np.arange(side**2))
+    columns = np.arange(side**2, dtype="int32")
+    values, columns = np.broadcast_arrays(values[:, None], columns)
     rows = to_y * side + to_x
     return csr_matrix((values[inside], (rows[inside], columns[inside])), shape=(side**2,) * 2)
 

@@ -49,6 +49,15 @@ def test_lapack_and_cholmod_give_the_same(make_system, monkeypatch):
         assert getattr(sparse, name) == pytest.approx(value, rel=1e-8), name
 
 
+@pytest.mark.parametrize("full", [0.0, 2.0])
+def test_dense_and_sparse_products_give_the_same(make_system, dense, monkeypatch, full):
+    monkeypatch.setattr("rim_lensing.inversion.exact._FULL", full)
+    system = make_system(16, 16)
+    expected, found = dense.answer(system, "gradient", 40.0), ExactEngine(system, "gradient")
+    np.testing.assert_allclose(found.mean(40.0), expected.mean, atol=1e-9 * expected.mean.max())
+    assert found.terms(40.0).log_det == pytest.approx(expected.log_det, rel=1e-9)
+
+
 def test_source_pixels_that_no_ray_meets_are_what_the_prior_makes_them(make_system, dense):
     system = make_system(8, 16)
     unseen = np.diff(system.lensing.tocsc().indptr) == 0
