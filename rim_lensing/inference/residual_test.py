@@ -147,7 +147,8 @@ def check_residuals(
     null = logarithms(images, again.model_image)
     mean, spread = null.mean(axis=0), null.std(axis=0, ddof=1)
     significance = (data - mean) / (spread * np.sqrt(1 + 1 / copies))
-    p_value = min(1.0, 2 * float(student.sf(significance.max(), copies - 1)))
+    # NaN stays NaN, which is not consistent with anything.
+    p_value = float(np.minimum(1.0, 2 * student.sf(significance.max(), copies - 1)))
     return ResidualTest(
         consistent=p_value >= false_alarm,
         p_value=p_value,

@@ -66,6 +66,14 @@ def test_significance_is_students_t(ridge_model, mock, monkeypatch):
     assert kstest(values, t(copies - 1).cdf).pvalue > 1e-3
 
 
+def test_no_number_is_not_consistent_with_noise(ridge_model, mock, monkeypatch):
+    result = ridge_model.reconstruct(**mock(LENS), lens=LENS)
+    nothing = lambda residuals, models, noise: np.full((len(models), 2), np.nan)  # noqa: E731
+    monkeypatch.setattr("rim_lensing.inference.residual_test.residual_statistics", nothing)
+    test = check_residuals(result, ridge_model, copies=5)
+    assert np.isnan(test.p_value) and not test.consistent
+
+
 def test_a_wrong_lens_is_told(ridge_model, mock):
     wrong = LENS + np.array([0.15, 0, 0, 0, 0, 0, 0])
     test = checked(ridge_model, mock(LENS), wrong)
