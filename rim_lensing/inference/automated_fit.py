@@ -16,9 +16,11 @@ from rim_lensing.inference.optimise import (
     choose,
     is_demagnified,
     misses_arcs,
+    nearest_starts,
     reconstruct,
     warn_of_optimum,
     what,
+    with_uncertainties,
 )
 from rim_lensing.inference.residual_test import FALSE_ALARM, ResidualTest, check_residuals
 from rim_lensing.inference.result import Reconstruction, named_lens
@@ -218,16 +220,19 @@ def automated_fit(
             "`lens_model` must predict seven finite parameters and their standard deviations. "
             f"Received: {predicted} and {spread}"
         )
-    nearest = posterior.support.nearest(predicted[None])[0]
-    # Predictions scatter about the edges by their error; a lens far beyond was meant otherwise.
-    if np.any(np.abs(nearest - predicted) > _FAR_BEYOND * spread):
-        warnings.warn(
-            f"The {'predicted' if start is None else 'given'} lens lies far outside of the priors, "
-            "and is moved to their edge: widen `priors` if the lens may lie there. "
-            f"Received: {predicted.round(4).tolist()}, moved to {nearest.round(4).tolist()}",
-            UserWarning,
-            stacklevel=2,
-        )
+    if start is None:
+        nearest = posterior.support.nearest(predicted[None])[0]
+        # Predictions scatter about the edges by their error; one far beyond was meant otherwise.
+        if np.any(np.abs(nearest - predicted) > _FAR_BEYOND * spread):
+            warnings.warn(
+                "The predicted lens lies far outside of the priors, and is moved to their edge: "
+                "widen `priors` if the lens may lie there. "
+                f"Received: {predicted.round(4).tolist()}, moved to {nearest.round(4).tolist()}",
+                UserWarning,
+                stacklevel=2,
+            )
+    else:
+        nearest = nearest_starts(posterior, predicted[None])[0]
     predicted = nearest
     generator = np.random.default_rng(seed)
     rounds: list[Round] = []
@@ -268,14 +273,23 @@ def automated_fit(
         if rounds[-1].succeeded or _nothing_better(rounds):
             break
     found = _conclude(rounds)
+    result = with_uncertainties(found.reconstruction, posterior, source_model)
+    found = replace(found, reconstruction=result)
     if refined:
-        result = reconstruct(posterior, refined, found.lens)
-        test = check_residuals(
-            result, refined, false_alarm, seed=seed, noise_correlation=noise_correlation
-        )
-        found = replace(
-            found, reconstruction=result, verdict=f"{found.verdict}; of the refined source, {test}"
-        )
+        try:
+            result = reconstruct(posterior, refined, found.lens)
+            test = check_residuals(
+                result, refined, false_alarm, seed=seed, noise_correlation=noise_correlation
+            )
+        except RuntimeError as error:
+            # The search has taken minutes: what it found is not to be lost.
+            if type(error) is not RuntimeError:
+                raise
+            verdict = f"{found.verdict}; the source could not be refined: {error}"
+            found = replace(found, verdict=verdict)
+        else:
+            verdict = f"{found.verdict}; of the refined source, {test}"
+            found = replace(found, reconstruction=result, verdict=verdict)
     warn_of_optimum(posterior, source_model, found.lens)
     return found
 

@@ -226,7 +226,7 @@ class RefinedLensPosterior(LensPosterior):
         seen, system = self.observation, None
         for part, count in self._batches(lenses):
             sources = self._model.run(part)[:count, -1]
-            matrices = lensing_matrices(part.lens[:count], self._model.network.config)
+            matrices = lensing_matrices(part.lens, self._model.network.config)[:count]
             for lensing, source in zip(matrices, sources, strict=True):
                 if system is None:
                     system = LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0])

@@ -14,6 +14,7 @@ from rim_lensing.inference.observation import (
 )
 from rim_lensing.inference.result import Reconstruction, named_lens
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
+from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 from rim_lensing.inference.source_coverage import (
     MAX_OUTSIDE,
     check_source_coverage,
@@ -144,7 +145,7 @@ def optimise_lens(
     return LensOptimum(
         lens=lenses[best],
         log_posterior=float(values[best]),
-        reconstruction=result,
+        reconstruction=with_uncertainties(result, posterior, source_model),
         converged=bool(converged[best]),
         demagnified=demagnified,
         edges=posterior.support.edges(lenses[best]),
@@ -242,16 +243,37 @@ def misses_arcs(posterior: LensPosterior, source_model: SourceModel, lens: np.nd
 
 
 def reconstruct(
-    posterior: LensPosterior, source_model: SourceModel, lens: np.ndarray
+    posterior: LensPosterior,
+    source_model: SourceModel,
+    lens: np.ndarray,
+    uncertainties: bool = False,
 ) -> Reconstruction | None:
     """Reconstruct the source of the posterior's observation behind a lens (7 or 8,).
 
-    None if the evidence of a linear inversion has no maximum: the lens explains nothing.
+    None if the evidence of a linear inversion has no maximum: the lens explains nothing. Its
+    `uncertainties` cost more than the rest, and are for the lens that is found.
     """
+    linear = isinstance(source_model, SemilinearInversion)
+    options = {"uncertainties": uncertainties} if linear else {}
     try:
-        return source_model.reconstruct_checked(posterior.at(lens))
+        return source_model.reconstruct_checked(posterior.at(lens), **options)
     except NoMaximumError:
         return None
+
+
+def with_uncertainties(
+    result: Reconstruction, posterior: LensPosterior, source_model: SourceModel
+) -> Reconstruction:
+    """Return a result of `reconstruct` with the standard deviations of its source, if it has any.
+
+    Args:
+        result: Behind the lens that is found.
+        posterior: Of the lens.
+        source_model: That made it.
+    """
+    if not isinstance(source_model, SemilinearInversion):
+        return result
+    return reconstruct(posterior, source_model, result.lens, uncertainties=True)
 
 
 def warn_of_optimum(posterior: LensPosterior, source_model: SourceModel, lens: np.ndarray) -> None:

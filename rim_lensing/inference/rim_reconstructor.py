@@ -158,7 +158,11 @@ class RIMReconstructor:
         return self.reconstruct_checked(observation, int(batch_size))
 
     def reconstruct_checked(self, observation: Observation, batch_size: int = 16) -> Reconstruction:
-        """Do what `reconstruct` does after its checks; neither raises nor warns of anything."""
+        """Do what `reconstruct` does after its checks.
+
+        Raises:
+            RuntimeError: The conjugate gradients of a model that refines do not converge.
+        """
         history = self._run_in_chunks(observation, batch_size)
         if self.refines:
             last = refine(observation, history[:, -1], self.network.config)
@@ -217,9 +221,7 @@ class RIMReconstructor:
         inputs = {"image": image / scale, "noise": noise / scale, "psf": psf, "lens": lens}
         source = self.network.stateless_call(*weights, inputs)[0][:, -1]
         model = ForwardModel(lens, psf, config.image_grid, config.source_grid, config.supersampling)
-        predicted = model.predict(source * scale)
-        residual = ops.where(ops.isfinite(noise), image - predicted, 0.0) / noise
-        return -0.5 * ops.sum(residual**2, axis=(1, 2))
+        return model.log_likelihood(source * scale, image, noise)
 
     def _flux_scale(self, inputs: dict) -> np.ndarray:
         """Return what a network's inputs are to be divided by, (batch, 1, 1); see `reconstruct`."""

@@ -45,8 +45,9 @@ def test_a_lens_that_is_given_is_where_it_starts(ridge_model, mock):
     fit = automated_fit(**data, start=LensParameters(*LENS))
     assert fit.converged and fit.rounds[0].starts == 0
     np.testing.assert_allclose(fit.lens, LENS, rtol=1e-6)
-    with pytest.warns(UserWarning, match="The given lens lies far outside of the priors"):
-        automated_fit(**data, start={"theta_E": 1.1, "x": 0.3})
+    for x in (0.06, 0.3):
+        with pytest.warns(UserWarning, match="`start` lies outside of the priors, and is moved"):
+            automated_fit(**data, start={"theta_E": 1.1, "x": x})
     for wrong in ({"start": LENS, "lens_model": Guess(LENS)}, {}):
         with pytest.raises(ValueError, match="Exactly one of `lens_model` and `start`"):
             automated_fit(**data, **wrong)
@@ -135,6 +136,23 @@ def test_the_first_lens_that_magnifies_is_not_the_end(linear_model, mock):
     assert not _nothing_better([shrunk, shrunk, real])
     assert _nothing_better([shrunk, shrunk, replace(shrunk)])
     assert _nothing_better([shrunk, real, replace(real)])
+
+
+def test_what_was_found_is_kept_where_the_source_cannot_be_refined(ridge_model, mock, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("does not converge")
+
+    monkeypatch.setattr("rim_lensing.inference.rim_reconstructor.refine", fail)
+    data = mock(LENS) | {"source_model": ridge_model.refined(), "max_rounds": 0}
+    fit = automated_fit(**data, start=LENS)
+    assert fit.converged and fit.reconstruction is fit.rounds[0].reconstruction
+    assert fit.verdict.endswith("the source could not be refined: does not converge")
+
+
+def test_the_linear_inversion_ends_with_standard_deviations(linear_model, mock):
+    fit = automated_fit(**mock(LENS), source_model=linear_model, start=LENS, max_rounds=0)
+    assert fit.rounds[0].reconstruction.source_std is None
+    assert np.all(fit.reconstruction.source_std > 0)
 
 
 def test_a_lens_far_beyond_the_priors_is_not_moved_silently(ridge_model, mock):

@@ -58,6 +58,7 @@ def test_the_linear_inversion_is_optimised_by_its_evidence(linear_model, mock):
     assert abs(found.lens[0] - LENS[0]) < 0.015
     assert found.reconstruction.log_evidence > at_truth.log_evidence - 0.5
     assert 0.1 < found.reconstruction.strength / at_truth.strength < 10
+    assert np.all(found.reconstruction.source_std > 0)
 
 
 @pytest.mark.parametrize("kind", ["ridge_model", "linear_model"])

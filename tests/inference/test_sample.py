@@ -446,7 +446,11 @@ def test_an_epl_is_sampled_with_its_slope(ridge_model, mock):
     ],
 )
 def test_refuses_before_any_work(ridge_model, mock, monkeypatch, changes, message):
-    monkeypatch.setattr(type(ridge_model.network), "stateless_call", None)
+    def worked(*arguments):
+        raise AssertionError("the work has begun")
+
+    for name in ("_compiled", "_compiled_likelihood", "_compiled_gradient"):
+        monkeypatch.setattr(ridge_model, name, worked)
     arguments = mock(LENS) | {"source_model": ridge_model, "start": LENS} | changes
     with pytest.raises(ValueError, match=message):
         sample_lens_posterior(**arguments)
