@@ -3,6 +3,7 @@
 import argparse
 import sys
 import warnings
+from collections.abc import Callable
 
 from rim_lensing import __version__
 from rim_lensing.commands.fit import add_fit
@@ -28,10 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
         malformed arguments raise SystemExit, as argparse does.
     """
     options = _parser().parse_args(arguments)
-    shown, warnings.showwarning = warnings.showwarning, _show_warning
+    shown, warnings.showwarning = warnings.showwarning, _one_line_each()
     try:
         options.run(options)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        # Subclasses of RuntimeError are crashes, such as JAX's: their traceback is needed.
+        if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
+            raise
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -67,9 +71,20 @@ def _models(options: argparse.Namespace) -> None:
         print(f"{model.name}  ({model.parameters:,} parameters)\n    {model.description}")
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    """Print a warning in one line, without Python's source line."""
-    print(f"warning: {_one_line(message)}", file=sys.stderr)
+def _one_line_each() -> Callable:
+    """Return what prints a warning in one line, without Python's source line, and only once.
+
+    Commands check an image before they load a model, which checks it again.
+    """
+    told = set()
+
+    def show(message, category, filename, lineno, file=None, line=None) -> None:
+        text = _one_line(message)
+        if text not in told:
+            told.add(text)
+            print(f"warning: {text}", file=sys.stderr)
+
+    return show
 
 
 def _one_line(message: object) -> str:

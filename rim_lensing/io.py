@@ -172,10 +172,11 @@ def cutout(
     if part.shape == (side, side):
         return part.copy()
     if fill is None:
+        around = _middle(array.shape, centre)
         raise ValueError(
-            f"A square of {side} pixels around (row, column) = {centre or 'the middle'} must lie "
-            "within the array: choose another centre, or `fill` what lies beyond and mask it, on "
-            f"the command line --mask-missing. Received: shape {array.shape}"
+            f"A square of {side} pixels around (row, column) = {around} must lie within the array: "
+            "choose another centre, or `fill` what lies beyond and mask it, on the command line "
+            f"--mask-missing. Received: shape {array.shape}"
         )
     square = np.full((side, side), fill, np.result_type(array, fill))
     square[tuple(there)] = part
@@ -420,9 +421,13 @@ def _corner(shape: tuple, side: int, centre: tuple[float, float] | None) -> tupl
     """Return the first row and column of a cutout."""
     if len(shape) != 2:
         raise ValueError(f"`array` must be (rows, columns). Received: shape {shape}")
-    if centre is None:
-        centre = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
     if side < 1:
         raise ValueError(f"`side` must be positive. Received: {side}")
-    row, column = (int(np.ceil(middle - (side - 1) / 2 - 0.5)) for middle in centre)
+    row, column = (int(np.ceil(middle - (side - 1) / 2 - 0.5)) for middle in _middle(shape, centre))
     return row, column
+
+
+def _middle(shape: tuple, centre: tuple[float, float] | None) -> tuple[float, float]:
+    """Return a centre (row, column), that of the array if none is given."""
+    row, column = ((shape[0] - 1) / 2, (shape[1] - 1) / 2) if centre is None else centre
+    return float(row), float(column)

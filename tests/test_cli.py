@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +109,7 @@ BAD = {
     "too small": ({"image": "small.fits", "--noise": "0.1"}, "on the command line --mask-missing"),
     "centre outside": (
         {"image": "wide.fits[SCI]", "--noise": "0.1", "--crop-centre": "2,2"},
-        "must lie within the array",
+        "around --crop-centre 2,2 must lie within the image of 40 x 30",
     ),
     "NaN": ({"image": "nan.fits"}, "16 NaN or infinite pixels"),
     "noise of other shape": ({"--noise": "small.fits"}, "--noise must have the image's shape"),
@@ -123,7 +123,16 @@ BAD = {
     "results exist": ({"--output": "full"}, "--overwrite"),
     "output is a file": ({"--output": "mask.fits"}, "is not a directory"),
     "refined and linear": ({"--refine": None, "--linear": None}, "--linear: not allowed with"),
-    "negative seed": (["fit", "image.fits", "--seed", "-1"], "--seed: must be an integer, 0"),
+    "negative seed": (["fit", "image.fits", "--seed", "-1"], "--seed: must be an integer from 0"),
+    "large seed": (["fit", "image.fits", "--seed", "4294967296"], "from 0 to 4294967295"),
+    "range without a width": (
+        ["fit", "image.fits", *UNREAD, "--range", "theta_E=1,1"],
+        "must be NAME=LOW,HIGH",
+    ),
+    "range twice": (
+        ["fit", "image.fits", *UNREAD, "--range", "theta_E=1,2", "--range", "theta_E=2,3"],
+        "--range must name each parameter once",
+    ),
     "start with a slope": (
         ["fit", "image.fits", *UNREAD, "--start", "theta_E=1,slope=1"],
         "--start must not name the slope",
@@ -404,6 +413,26 @@ def test_demo_of_a_model_of_other_grids(tiny_folder, tmp_path, capsys):
     assert fits.getdata(tmp_path / "demo" / "result.fits", "DATA").shape == (64, 64)
 
 
+def test_demo_compares_sources_of_the_same_pixels_alone(model_folder, tmp_path, monkeypatch):
+    other = replace(read_demo_lens(), source_pixel_scale=0.06)
+    monkeypatch.setattr("rim_lensing.demo.read_demo_lens", lambda: other)
+    arguments = ["demo", "--model", str(model_folder("euclid64")), "--output", str(tmp_path / "a")]
+    assert cli.main(arguments) == 0
+    assert "rms_error" not in json.loads((tmp_path / "a" / "metrics.json").read_text())
+
+
+def test_a_failing_picture_leaves_earlier_results_alone(files, tiny_folder, tmp_path, monkeypatch):
+    for name in (*RESULTS, "rounds.png"):
+        (tmp_path / name).write_text("before")
+
+    def fail(self):
+        raise ValueError("no picture")
+
+    monkeypatch.setattr("rim_lensing.inference.result.Reconstruction.plot", fail)
+    assert cli.main([*command(files, tiny_folder, tmp_path), "--overwrite"]) == 2
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"before"}
+
+
 def test_the_picture_of_an_earlier_fit_goes(files, tiny_folder, tmp_path, capsys):
     (tmp_path / "rounds.png").touch()
     arguments = command(files, tiny_folder, tmp_path)
@@ -449,6 +478,43 @@ def test_demo_lens_is_what_its_program_makes(tmp_path):
     assert mock.source.max() == 1
     assert DEMO_FILE.stat().st_size < 100_000
     LensParameters.from_array(mock.lens)
+
+
+def test_what_does_not_converge_is_said_in_one_line(
+    monkeypatch, tmp_path, tiny_folder, files, capsys
+):
+    def fail(*arguments):
+        raise RuntimeError("does not\nconverge")
+
+    def crash(*arguments):
+        raise NotImplementedError("a crash")
+
+    monkeypatch.setattr("rim_lensing.commands.reconstruct._run", fail)
+    assert cli.main(command(files, tiny_folder, tmp_path / "out")) == 2
+    assert capsys.readouterr().err == "error: does not converge\n"
+    monkeypatch.setattr("rim_lensing.commands.reconstruct._run", crash)
+    with pytest.raises(NotImplementedError):
+        cli.main(command(files, tiny_folder, tmp_path / "out"))
+
+
+def test_a_warning_is_shown_once(files, tiny_folder, tiny_mocks, tmp_path, capsys):
+    """The image is checked before the model is loaded, and by the model."""
+    image = tiny_mocks.image[0]
+    fits.PrimaryHDU((image < 0.11).astype(int)).writeto(tmp_path / "mask.fits")
+    changes = {"--mask": str(tmp_path / "mask.fits"), "--noise": "0.02"}
+    assert cli.main(command(files, tiny_folder, tmp_path / "out", changes)) == 0
+    assert capsys.readouterr().err.count("Is it inverted?") == 1
+
+
+def test_the_pixel_scale_serves_a_psf_whose_wcs_cannot_be_read(files, tiny_folder, tmp_path):
+    header = fits.Header(
+        {"CTYPE1": "RA---TAN", "CTYPE2": "NONSENSE", "CDELT1": -0.3, "CDELT2": 0.3}
+    )
+    psf = fits.getdata(files / "psf.fits")
+    fits.PrimaryHDU(psf, header).writeto(tmp_path / "psf.fits")
+    arguments = command(files, tiny_folder, tmp_path / "out", {"--psf": str(tmp_path / "psf.fits")})
+    assert cli.main(arguments) == 2
+    assert cli.main([*arguments, "--pixel-scale", "0.3"]) == 0
 
 
 def test_ctrl_c(monkeypatch, tmp_path, tiny_folder, files, capsys):

@@ -256,6 +256,9 @@ BEYOND = [(31, None), (10, (2, 20)), (10, (20, 38)), (8, (1e300, -1e300)), (4, (
 def test_refuses_cutouts_beyond_the_array(side, centre):
     with pytest.raises(ValueError, match="must lie within.*fill.*mask"):
         cutout(np.zeros((30, 40)), side, centre)
+    if centre is not None:
+        with pytest.raises(ValueError, match="must lie within"):
+            cutout(np.zeros((30, 40)), side, np.array(centre))
     with pytest.raises(ValueError, match="`side` must be positive. Received: 0"):
         cutout(np.zeros((30, 40)), 0, centre)
 

@@ -25,6 +25,9 @@ NEARLY_THE_MODELS = 0.01
 HST's 0.0396" for a model of 0.04". The field hardly changes, and the lengths come out right. A
 larger difference may be a mistake: the user says --own-pixels."""
 
+LARGEST_SEED = 2**32
+"""What numpy's older generators, emcee's among them, take is below."""
+
 _RANGES = ("theta_E", "axis_ratio", "shear")
 _PSF_SCALE_TOLERANCE = 0.01
 """A PSF on pixels that differ from the image's by this fraction is wider or narrower by as much:
@@ -151,9 +154,11 @@ def add_seed(command: argparse.ArgumentParser) -> None:
 
 
 def _seed(text: str) -> int:
-    """Return a seed as numpy takes it."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be an integer, 0 or more. Received: {text!r}")
+    """Return a seed as emcee takes it."""
+    if not text.isdecimal() or int(text) >= LARGEST_SEED:
+        raise argparse.ArgumentTypeError(
+            f"must be an integer from 0 to {LARGEST_SEED - 1}. Received: {text!r}"
+        )
     return int(text)
 
 
@@ -164,7 +169,7 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
         low, high = map(float, ends.split(","))
     except ValueError:
         low = high = math.nan
-    if name not in _RANGES or not low <= high:
+    if name not in _RANGES or not low < high:
         raise argparse.ArgumentTypeError(
             f"must be NAME=LOW,HIGH with a name of {', '.join(_RANGES)}. Received: {text!r}"
         )
@@ -178,6 +183,9 @@ def check_search_ranges(options: argparse.Namespace) -> None:
     wanted = options.centre_range
     if wanted is not None and not 0 < wanted < math.inf:
         raise ValueError(f"--centre-range must be positive. Received: {wanted}")
+    names = [name for name, _ in options.range]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--range must name each parameter once. Received: {', '.join(names)}")
     Priors(**dict(options.range))
 
 
@@ -241,7 +249,7 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         image, maps = _cut(image, maps, side, centre, options.mask_missing)
     arguments = maps | {
         "image": image.array,
-        "psf": _read_psf(options.psf, image.pixel_scale, options.normalise_psf),
+        "psf": _read_psf(options, image.pixel_scale),
         "pixel_scale": image.pixel_scale,
     }
     return UserImage(arguments, grid, image.header, offset)
@@ -339,14 +347,19 @@ def _number_or_array(text: str, name: str, pixel_scale: float) -> "float | np.nd
         raise FileNotFoundError(f"{name} must be a number or a FITS file: {error}") from None
 
 
-def _read_psf(text: str, pixel_scale: float, normalise: bool) -> "float | np.ndarray":
+def _read_psf(options: argparse.Namespace, pixel_scale: float) -> "float | np.ndarray":
     """Return a width in arcsec or a kernel, and refuse one on other pixels than the image's."""
     try:
-        return float(text)
+        return float(options.psf)
     except ValueError:
         pass
     try:
-        psf = read_fits(text)
+        psf = read_fits(options.psf)
+    except ValueError:
+        if options.pixel_scale is None:
+            raise
+        # What is said of the image's pixels holds for a PSF whose header cannot be read.
+        psf = read_fits(options.psf, options.pixel_scale)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"--psf must be a number or a FITS file: {error}") from None
     scale = psf.pixel_scale
@@ -357,7 +370,7 @@ def _read_psf(text: str, pixel_scale: float, normalise: bool) -> "float | np.nda
         )
     total = psf.array.sum()
     # A sum that no division mends is left to the check of the kernel, which says why.
-    return psf.array / total if normalise and total > 0 else psf.array
+    return psf.array / total if options.normalise_psf and total > 0 else psf.array
 
 
 def _without_missing(
@@ -377,8 +390,18 @@ def _cut(
     from rim_lensing.io import cutout
 
     fills = {"noise": math.inf, "mask": 0} if beyond else {}
+    try:
+        cut_image = image.cutout(side, centre, math.nan if beyond else None)
+    except ValueError:
+        rows, columns = image.array.shape
+        x, y = centre[1] + 1, centre[0] + 1
+        raise ValueError(
+            f"The field of {side} x {side} pixels around --crop-centre {x:g},{y:g} must lie within "
+            f"the image of {columns} x {rows}: choose another, or --mask-missing masks what lies "
+            "beyond"
+        ) from None
     cut_maps = {
         name: cutout(array, side, centre, fills.get(name)) if getattr(array, "ndim", 0) else array
         for name, array in maps.items()
     }
-    return image.cutout(side, centre, math.nan if beyond else None), cut_maps
+    return cut_image, cut_maps

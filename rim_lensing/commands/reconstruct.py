@@ -69,6 +69,8 @@ def _add_method_options(command: argparse.ArgumentParser) -> None:
 
 def demo(options: argparse.Namespace) -> None:
     """Reconstruct the bundled mock and measure the errors."""
+    import numpy as np
+
     from rim_lensing import metrics
     from rim_lensing.demo import read_demo_lens
     from rim_lensing.lensing.grids import PixelGrid
@@ -86,7 +88,8 @@ def demo(options: argparse.Namespace) -> None:
     grid = PixelGrid(len(mock.image), mock.image_pixel_scale)
     result, seconds = _run(model, arguments, grid, options)
     truth = {}
-    if result.source.shape == mock.source.shape:
+    same_pixels = np.isclose(result.source_pixel_scale, mock.source_pixel_scale)
+    if same_pixels and result.source.shape == mock.source.shape:
         source, true_source = result.source[None], mock.source[None]
         truth = {
             "rms_error": float(metrics.rms_error(source, true_source)[0]),

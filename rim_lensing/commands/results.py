@@ -196,8 +196,8 @@ def write_reconstruction(
         numbers: What goes into the numbers beside the reconstruction's own; `seconds` among them.
         header: Of the image.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / ROUNDS).unlink(missing_ok=True)
+    # All that may fail comes before the first file.
+    picture = result.plot()
     facts = {
         "model": result.model,
         **made_by(model),
@@ -205,9 +205,11 @@ def write_reconstruction(
         **result.metrics(),
         **numbers,
     }
+    directory.mkdir(parents=True, exist_ok=True)
     result.to_fits(directory / RESULT, overwrite=True, header=header)
-    write_picture(result.plot(), directory / SUMMARY)
+    write_picture(picture, directory / SUMMARY)
     write_json(facts, directory / METRICS)
+    (directory / ROUNDS).unlink(missing_ok=True)
     print(f"wrote {SUMMARY}, {RESULT} and {METRICS} into {directory}")
     print(f"chi^2 per pixel: {result.chi2:.3f} (of {result.mask.sum()} pixels)")
     if not _PLAUSIBLE[0] < result.chi2 < _PLAUSIBLE[1]:
