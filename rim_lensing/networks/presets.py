@@ -10,6 +10,7 @@ _CHOICES = {
     "likelihood_input": ("raw", "variance", "asinh", "preconditioned"),
     "flux_scale": ("unit", "image"),
     "first_update": ("random", "zero"),
+    "initial_source": ("dark", "inverted"),
     "loss_weights": ("equal", "later"),
 }
 
@@ -33,9 +34,8 @@ class RIMConfig(Geometry):
         state_input: How the cell is told its state. "logit": eta (the paper's). "source": S =
             sigmoid(eta). "both".
         likelihood_input: What the cell is told about the likelihood E. "raw": the paper's dE/d eta.
-            "variance": that over the mean of 1 / noise^2 (masked
-            pixels count as 0). "asinh": asinh(dE/d eta).
-            "preconditioned": dE/dS over the row sums of its curvature, its significance, and the
+            "variance": that over the mean of 1 / noise^2 (masked pixels count as 0).
+            "asinh": asinh(dE/d eta). "preconditioned": dE/dS over the row sums of its curvature, its significance, and the
             curvature itself (`rim_cell.preconditioned_gradient`).
         skip: The second ConvGRU also sees the cell's inputs at full resolution.
         flux_scale: "unit": sources have peak 1 in the image's unit (the paper's). "image": the
@@ -44,6 +44,8 @@ class RIMConfig(Geometry):
             (the paper's). "zero": it leaves the source as it is. Some random ones, of wide networks
             and of those with blocks, pushed all of the source, or some pixels of every block, to
             where the sigmoid is flat, and never came back.
+        initial_source: Where the RIM begins. "dark": 1e-4 everywhere (the paper's). "inverted":
+            near the semilinear inversion, see `initial_source.inverted`.
         loss_weights: Of the T outputs in the cost: "equal", or "later" (growing linearly).
         flux_weight: What |flux error| counts in the cost, against 1 of the rms error. The rms error
             hardly notices a faint haze over all of the sky, and the flux does. 0: the paper's.
@@ -62,6 +64,7 @@ class RIMConfig(Geometry):
     skip: bool = False
     flux_scale: str = "unit"
     first_update: str = "random"
+    initial_source: str = "dark"
     loss_weights: str = "equal"
     flux_weight: float = 0.0
 
@@ -149,6 +152,7 @@ PRESETS = {
         psf_side=49,
         channels=(32, 64, 32, 32),
         kernel_sizes=(11, 5, 5, 3, 3),
+        initial_source="inverted",
         # At the same cost blocks of 4 x 4 with twice the channels learn much less of the detail
         # (train/ablation.py --preset hst192).
         stride=8,

@@ -1,17 +1,13 @@
 """The Recurrent Inference Machine: the cell unrolled over T steps (paper section 2.1)."""
 
-import math
-
 import keras
 from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.networks.flux_scale import estimate_flux_scale
+from rim_lensing.networks.initial_source import dark, inverted
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.networks.rim_cell import RIMCell
-
-INITIAL_SOURCE = 1e-4
-"""Every pixel of the source starts here, in units of the flux scale (the original code's)."""
 
 
 @keras.saving.register_keras_serializable(package="rim_lensing")
@@ -66,10 +62,8 @@ class RIM(keras.Model):
         def log_likelihood(source):
             return ops.sum(model.log_likelihood(source, image, noise))
 
-        batch, n = ops.shape(image)[0], self.config.source_side
-        eta = ops.full((batch, n, n), math.log(INITIAL_SOURCE / (1 - INITIAL_SOURCE)))
-        states = self.cell.initial_state(batch, n)
-        extra = self._likelihood_scale(model, noise, batch)
+        eta, extra = self._before_the_first_step(model, image, noise)
+        states = self.cell.initial_state(ops.shape(image)[0], self.config.source_side)
         if not training:
             # In training their gradients would be as large as they are, in every step.
             extra["spectra"] = self.cell.spectra()
@@ -79,17 +73,18 @@ class RIM(keras.Model):
             sources.append(scale * ops.sigmoid(eta))
         return ops.stack(sources, axis=1)
 
-    def _likelihood_scale(self, model: ForwardModel, noise, batch) -> dict:
-        """What the cell needs to bring the gradient to scale."""
-        weight = 1 / noise**2
+    def _before_the_first_step(self, model: ForwardModel, image, noise) -> tuple:
+        """Return eta, and what the cell needs to bring the gradient to scale."""
+        batch, n = ops.shape(image)[0], self.config.source_side
+        weight, extra = 1 / noise**2, {}
+        curvature = ops.maximum(model.adjoint(weight * model.predict(ops.ones((batch, n, n)))), 0.0)
         if self.config.likelihood_input == "preconditioned":
-            n = self.config.source_side
-            seen = model.predict(ops.ones((batch, n, n)))
-            curvature = model.adjoint(weight * seen)
-            return {"curvature": ops.maximum(curvature, 0.0)}
-        if self.config.likelihood_input == "variance":
-            return {"mean_variance": 1 / ops.mean(weight, axis=(1, 2), keepdims=True)}
-        return {}
+            extra["curvature"] = curvature
+        elif self.config.likelihood_input == "variance":
+            extra["mean_variance"] = 1 / ops.mean(weight, axis=(1, 2), keepdims=True)
+        if self.config.initial_source == "inverted":
+            return inverted(model, image, noise, curvature), extra
+        return dark(batch, n), extra
 
     def on_image_grid(self, image_side: int, image_pixel_scale: float) -> "RIM":
         """Return the same network, with the same weights, for images on other pixels.

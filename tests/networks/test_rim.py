@@ -12,9 +12,10 @@ from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.networks import conv_gru
 from rim_lensing.networks.conv_gru import ConvGRU
 from rim_lensing.networks.flux_scale import estimate_flux_scale
+from rim_lensing.networks.initial_source import DARK
 from rim_lensing.networks.losses import UnrolledRMSError
 from rim_lensing.networks.presets import RIMConfig, get_preset
-from rim_lensing.networks.rim import INITIAL_SOURCE, RIM
+from rim_lensing.networks.rim import RIM
 from rim_lensing.networks.rim_cell import preconditioned_gradient
 
 TINY = get_preset("tiny16")
@@ -28,6 +29,7 @@ PAPER_TINY = RIMConfig(
     channels=(4, 6, 4, 6),
     kernel_sizes=(3, 3, 3, 3, 3),
 )
+INVERTED = replace(TINY, initial_source="inverted")
 LARGE_KERNELS = replace(PAPER_TINY, kernel_sizes=(11, 11, 11, 11, 11))
 VARIANTS = {
     "compact": TINY,
@@ -39,6 +41,8 @@ VARIANTS = {
     "blocks, no skip": replace(PAPER_TINY, block=2),
     "zero": replace(TINY, first_update="zero"),
     "source": replace(PAPER_TINY, state_input="source", likelihood_input="preconditioned"),
+    "inverted": INVERTED,
+    "paper, inverted": replace(PAPER_TINY, initial_source="inverted"),
 }
 
 
@@ -102,7 +106,7 @@ def test_paper_cell_is_the_five_equations():
     forward = ForwardModel(
         inputs["lens"], inputs["psf"], PAPER_TINY.image_grid, PAPER_TINY.source_grid
     )
-    eta = np.full((2, 16, 16), np.log(INITIAL_SOURCE / (1 - INITIAL_SOURCE)), "float32")
+    eta = np.full((2, 16, 16), np.log(DARK / (1 - DARK)), "float32")
     h1, h2 = np.zeros((2, 8, 8, 6), "float32"), np.zeros((2, 16, 16, 6), "float32")
     expected = []
     for _ in range(3):
@@ -128,9 +132,7 @@ def test_a_new_network_leaves_the_source_as_it_is():
     model = built(replace(TINY, first_update="zero"))
     sources = keras.ops.convert_to_numpy(model(inputs))
     scale = keras.ops.convert_to_numpy(estimate_flux_scale(inputs["image"], inputs["noise"]))
-    np.testing.assert_allclose(
-        sources, INITIAL_SOURCE * scale[:, None] * np.ones_like(sources), rtol=1e-5
-    )
+    np.testing.assert_allclose(sources, DARK * scale[:, None] * np.ones_like(sources), rtol=1e-5)
 
 
 def test_blocks_keep_their_place():
@@ -172,10 +174,11 @@ def test_curvature_brings_the_gradient_to_the_sources_scale():
         np.testing.assert_allclose(step[constrained], 0.3, rtol=2e-3)
 
 
+@pytest.mark.parametrize("config", [TINY, INVERTED])
 @pytest.mark.parametrize("factor", [1e-6, 1e4])
-def test_image_scaled_rim_is_equivariant(factor):
+def test_image_scaled_rim_is_equivariant(config, factor):
     inputs, _ = blob_inputs()
-    model = built(TINY)
+    model = built(config)
     reference = keras.ops.convert_to_numpy(model(inputs))
     factor = np.float32(factor)
     scaled = inputs | {"image": inputs["image"] * factor, "noise": inputs["noise"] * factor}
@@ -184,9 +187,10 @@ def test_image_scaled_rim_is_equivariant(factor):
     )
 
 
-def test_masked_pixels_do_not_matter():
+@pytest.mark.parametrize("config", [TINY, INVERTED])
+def test_masked_pixels_do_not_matter(config):
     inputs, _ = blob_inputs()
-    model = built(TINY)
+    model = built(config)
     noise, image = inputs["noise"].copy(), inputs["image"].copy()
     noise[:, 3:6, 4:9] = np.inf
     reference = keras.ops.convert_to_numpy(model(inputs | {"noise": noise}))
@@ -202,9 +206,10 @@ def test_flux_scale_of_an_empty_image_is_positive():
     assert float(keras.ops.convert_to_numpy(estimate_flux_scale(image, noise))[0, 0, 0]) > 0
 
 
-def test_batch_members_do_not_see_each_other():
+@pytest.mark.parametrize("config", [TINY, INVERTED])
+def test_batch_members_do_not_see_each_other(config):
     inputs, _ = blob_inputs(batch=3)
-    model = built(TINY)
+    model = built(config)
     together = keras.ops.convert_to_numpy(model(inputs))
     for i in range(3):
         alone = model({key: value[i : i + 1] for key, value in inputs.items()})
@@ -249,7 +254,7 @@ def test_jax_gives_and_trains_the_same_network(tmp_path):
     """One set of weights: the same output, and the same two steps of training, on both."""
     pytest.importorskip("jax", reason="jax is an optional backend")
     inputs, source = blob_inputs()
-    config = replace(TINY, kernel_sizes=(3, 9, 3, 3, 3))  # one in tiles, one not
+    config = replace(INVERTED, kernel_sizes=(3, 9, 3, 3, 3))  # one in tiles, one not
     model = built(config)
     model.save_weights(tmp_path / "rim.weights.h5")
     settings = json.dumps(config.to_dict())
