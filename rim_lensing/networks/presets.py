@@ -35,8 +35,8 @@ class RIMConfig(Geometry):
             sigmoid(eta). "both".
         likelihood_input: What the cell is told about the likelihood E. "raw": the paper's dE/d eta.
             "variance": that over the mean of 1 / noise^2 (masked pixels count as 0).
-            "asinh": asinh(dE/d eta). "preconditioned": dE/dS over the row sums of its curvature, its
-            significance, and the curvature itself (`rim_cell.preconditioned_gradient`).
+            "asinh": asinh(dE/d eta). "preconditioned": dE/dS over the row sums of its curvature,
+            its significance, and the curvature (`rim_cell.preconditioned_gradient`).
         skip: The second ConvGRU also sees the cell's inputs at full resolution.
         flux_scale: "unit": sources have peak 1 in the image's unit (the paper's). "image": the
             scale is estimated from the image, see `flux_scale.estimate_flux_scale`.
