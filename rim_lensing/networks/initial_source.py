@@ -1,8 +1,8 @@
 """Where the RIM begins: everywhere dark (the paper's), or near the semilinear inversion.
 
 The T updates of a RIM see the data T times, far too few to undo blur and lensing and noise at once.
-A few conjugate gradients cost about as much as one update. What they leave to the network is what they
-cannot do: tell a galaxy from noise.
+Some conjugate gradients cost about as much as one update. What they leave to the network is what
+they cannot do: tell a galaxy from noise.
 """
 
 import math
