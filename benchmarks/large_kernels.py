@@ -19,7 +19,7 @@ CONVOLUTIONS = {
     "32 to 64 channels": (8, 64, 32, 64, 11),
     "hst192, first ConvGRU": (4, 24, 96, 192, 5),
     "euclid64, first ConvGRU": (8, 16, 80, 144, 5),
-    "hst192, second ConvGRU": (4, 48, 176, 192, 3),
+    "hst192, second ConvGRU": (4, 96, 84, 96, 3),
     "euclid64, second ConvGRU": (8, 64, 53, 96, 3),
 }
 """Batch, pixels of the side, channels in and out, kernel; a ConvGRU's two convolutions as one."""
