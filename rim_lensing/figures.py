@@ -140,7 +140,7 @@ def learning_curve(steps: Sequence[int], panels: Sequence[tuple[str, dict, str]]
     Args:
         steps: (rows,).
         panels: One each: title; values (rows,) by the name of the line ("all" is drawn in black);
-            scale of the axis, "log" or "linear".
+            scale of the axis, "linear", or "log" unless the values are much alike.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatter
@@ -151,6 +151,9 @@ def learning_curve(steps: Sequence[int], panels: Sequence[tuple[str, dict, str]]
     ):
         for label, values in lines.items():
             axis.plot(steps, values, label=label, color="k" if label == "all" else None, lw=1)
+        drawn = np.concatenate(list(lines.values()))
+        if scale == "log" and 0 < drawn.max() < 1.5 * drawn.min():
+            scale = "linear"  # On so short a part of the other all labels would be alike.
         axis.set(yscale=scale, xlabel="training step", title=title)
         if scale == "log":
             axis.yaxis.set_major_formatter("{x:g}")

@@ -124,6 +124,14 @@ def test_coverage_curves_hold_the_curves(tmp_path):
     figure.savefig(tmp_path / "a.png")
 
 
+def test_values_that_are_alike_are_not_drawn_on_a_logarithmic_axis():
+    lines = {"all": [1.01, 1.0, 0.99]}
+    narrow = learning_curve([1, 2, 3], [("chi2", lines, "log")])
+    assert narrow.axes[0].get_yscale() == "linear"
+    wide = learning_curve([1, 2], [("chi2", {"all": [5.0, 1.0]}, "log")])
+    assert wide.axes[0].get_yscale() == "log"
+
+
 def test_learning_curve_has_a_line_per_label(tmp_path):
     lines = {"all": [0.5, 0.4, 0.3], "noise 1-3%": [0.6, 0.5, 0.45]}
     figure = learning_curve([10, 20, 30], [("errors", lines, "log"), ("hits", lines, "linear")])
