@@ -49,14 +49,17 @@ def inverted(model: ForwardModel, image, noise, curvature):
     residual = model.adjoint(weight * image)
     source, direction = ops.zeros_like(residual), scale * residual
     size = _dot(residual, direction)
+    # Further than this float32 does not tell; what is left would be taken for a direction.
+    least = 1e-14 * size
     for _ in range(ITERATIONS):
         image_of_direction = product(direction)
-        length = _ratio(size, _dot(direction, image_of_direction))
+        going = size > least
+        length = ops.where(going, _ratio(size, _dot(direction, image_of_direction)), 0.0)
         source = source + length * direction
         residual = residual - length * image_of_direction
         conditioned = scale * residual
         previous, size = size, _dot(residual, conditioned)
-        direction = conditioned + _ratio(size, previous) * direction
+        direction = conditioned + ops.where(going, _ratio(size, previous), 0.0) * direction
     source = ops.clip(source, DARK, BRIGHT)
     return ops.log(source) - ops.log(1 - source)
 

@@ -60,7 +60,7 @@ def test_ends_at_the_semilinear_inversion(model, data, monkeypatch):
         left = response.T @ (weight[:, None] * response) + strength * gradient_prior()
         bright = (image[i] + 0.2 * (noise[i] < np.inf)).ravel()
         expected = np.linalg.solve(left, response.T @ (weight * bright)).reshape(12, 12)
-        np.testing.assert_allclose(found[i], np.clip(expected, 1e-9, BRIGHT), atol=2e-3)
+        np.testing.assert_allclose(found[i], np.clip(expected, 1e-9, BRIGHT), atol=1e-5)
 
 
 def test_is_closer_to_the_truth_than_darkness(model, data):
