@@ -1,6 +1,5 @@
 """From a training run to a folder of the zoo, measured and described."""
 
-import csv
 import datetime
 import importlib.metadata
 import json
@@ -9,14 +8,14 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from rim_lensing import __version__, zoo
 from rim_lensing.evaluation import evaluate_model
+from rim_lensing.finished_run import read_log, read_run
 from rim_lensing.inference.lens_predictor import LensPredictor
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.lens_cnn_calibration import calibrate
@@ -27,10 +26,8 @@ from rim_lensing.lens_cnn_card import (
 )
 from rim_lensing.lens_cnn_evaluation import evaluate_lens_predictor
 from rim_lensing.model_card import learning_curve
-from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
 from rim_lensing.networks.presets import RIMConfig
-from rim_lensing.networks.rim import RIM
 from rim_lensing.provenance import git_commit
 from rim_lensing.rim_card import RIM_LEARNING_CURVE, draw_rim_pictures, rim_card
 from rim_lensing.saved_model import check_backend, export_lens_predictor, export_saved_model
@@ -100,10 +97,10 @@ def publish(
         raise FileExistsError(f"{folder} exists. Say overwrite (--overwrite) to replace it.")
     check_number_of_systems(systems)
     check_backend()
-    config, network, facts = _read_run(run, from_checkpoint)
+    config, network, facts = read_run(run, from_checkpoint)
     _check_unseen(config, facts, galaxies)
     parts = _PARTS[config.kind]
-    log = _read_log(run)[: facts["epochs"]]
+    log = read_log(run)[: facts["epochs"]]
     # Runs of before the log had these columns do not tell.
     seconds = [float(row["seconds"]) for row in log if row.get("seconds")]
     facts["hours"] = sum(seconds) / 3600 if seconds else None
@@ -278,7 +275,6 @@ class _Parts:
     """What a kind of model brings to its publication.
 
     Args:
-        network: Its class.
         describe: Takes the network's configuration, returns one line.
         export: Takes the model and the directory of the SavedModel.
         evaluate: Takes the model, a galaxy file or None, and the number of systems.
@@ -287,7 +283,6 @@ class _Parts:
         learning_curve: What is drawn of the training's log, see `model_card.learning_curve`.
     """
 
-    network: type[RIM] | type[LensCNN]
     describe: Callable
     export: Callable
     evaluate: Callable
@@ -314,88 +309,6 @@ def write_golden(model: Model, path: Path) -> None:
         lens, std = model.predict(**inputs)
         outputs = {"lens": lens, "std": std}
     np.savez_compressed(path, **inputs, **outputs)
-
-
-def _read_run(run: Path, from_checkpoint: bool) -> tuple[zoo.ModelConfig, RIM | LensCNN, dict]:
-    """Return configuration, network with its weights, and what is known about its training."""
-    _require(run, "run.json", "log.csv")
-    try:
-        description = json.loads((run / "run.json").read_text())
-        config = _read_config(description)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"The training run {run} cannot be read: {error}") from error
-    weights = run / ("checkpoint.weights.h5" if from_checkpoint else config.weights)
-    _require(
-        run,
-        weights.name,
-        hint="" if from_checkpoint else " Is the run finished? If not: --checkpoint.",
-    )
-    try:
-        network = _PARTS[config.kind].network(config.network)
-        recipe = description["recipe"]
-        epochs = -(-recipe["steps"] // recipe["steps_per_epoch"])
-        if from_checkpoint:
-            with h5py.File(weights) as file:
-                epochs = int(file.attrs["epochs_done"])
-        network.build()
-        network.load_weights(weights)
-        facts = _training_facts(description, recipe, epochs)
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"The training run {run} cannot be read: {error!r}") from error
-    if not all(np.all(np.isfinite(values)) for values in network.get_weights()):
-        raise ValueError(f"The weights of the training run {run} are not finite")
-    return config, network, facts
-
-
-def _training_facts(description: dict, recipe: dict, epochs: int) -> dict:
-    """Return what metadata.json says of a training; KeyError if run.json does not tell."""
-    return {
-        "finished": epochs * recipe["steps_per_epoch"] >= recipe["steps"],
-        "epochs": epochs,
-        "steps": epochs * recipe["steps_per_epoch"],
-        **{key: recipe[key] for key in ("batch", "seed", "learning_rate", "schedule", "clip")},
-        "precision": recipe.get("precision", "float32"),
-        **{key: description[key] for key in ("preset", "galaxies", "training_galaxies")},
-        **{
-            key: description.get(key)
-            for key in (
-                "initial_weights",
-                "initial_weights_sha256",
-                "initial_galaxies_sha256",
-                "galaxies_sha256",
-                "development_split",
-            )
-        },
-        **{key: description[key] for key in ("beta",) if key in description},
-    }
-
-
-def _require(run: Path, *names: str, hint: str = "") -> None:
-    for name in names:
-        if not (run / name).is_file():
-            raise FileNotFoundError(
-                f"{run} is not a complete training run: {run / name} is missing.{hint}"
-            )
-
-
-def _read_config(description: dict) -> zoo.ModelConfig:
-    """Return the model's configuration; its kind is the one whose configuration has these keys."""
-    keys = set(description["config"])
-    for name, kind in zoo.KINDS.items():
-        if keys <= {field.name for field in fields(kind.config)}:
-            network = kind.config.from_dict(description["config"])
-            return zoo.ModelConfig(name, network, Priors.from_dict(description["priors"]))
-    raise ValueError(
-        f"run.json has the configuration of no kind of model. Received: {sorted(keys)}"
-    )
-
-
-def _read_log(run: Path) -> list[dict[str, str]]:
-    with open(run / "log.csv", newline="") as file:
-        log = list(csv.DictReader(file))
-    if not log:
-        raise ValueError(f"The training run {run} cannot be read: log.csv has no row")
-    return log
 
 
 def _describe_rim(config: RIMConfig) -> str:
@@ -439,7 +352,6 @@ def _put_back(aside: Path, folder: Path) -> None:
 
 _PARTS = {
     "rim": _Parts(
-        network=RIM,
         describe=_describe_rim,
         export=lambda model, directory: export_saved_model(model.network, directory),
         evaluate=evaluate_model,
@@ -448,7 +360,6 @@ _PARTS = {
         learning_curve=RIM_LEARNING_CURVE,
     ),
     "lens_cnn": _Parts(
-        network=LensCNN,
         describe=_describe_lens_cnn,
         export=export_lens_predictor,
         evaluate=evaluate_lens_predictor,

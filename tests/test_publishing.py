@@ -339,7 +339,7 @@ def test_names_are_plain(run, tmp_path, name):
 
 
 def test_too_many_systems_are_refused_before_any_work(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("rim_lensing.publishing._read_run", None)
+    monkeypatch.setattr("rim_lensing.publishing.read_run", None)
     with pytest.raises(ValueError, match="`systems` must be from 1 to 2000. Received: 2001"):
         publishing.publish(run, "rim_tiny", output=tmp_path, systems=2001)
     assert not list(tmp_path.iterdir())
