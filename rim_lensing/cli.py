@@ -9,6 +9,7 @@ from rim_lensing import __version__
 from rim_lensing.commands.fit import add_fit
 from rim_lensing.commands.reconstruct import add_demo, add_reconstruct
 from rim_lensing.commands.sample import add_sample
+from rim_lensing.program import is_crash
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,8 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.run(options)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
-        # Subclasses of RuntimeError are crashes, such as JAX's: their traceback is needed.
-        if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
+        if is_crash(error):
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 2

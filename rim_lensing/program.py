@@ -15,10 +15,14 @@ def run(main: Callable[[], int], interrupted: str = "interrupted") -> None:
     try:
         sys.exit(main())
     except (ValueError, RuntimeError, OSError) as error:
-        # Subclasses of RuntimeError are crashes, such as JAX's: their traceback is needed.
-        if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
+        if is_crash(error):
             raise
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         sys.exit(130)
+
+
+def is_crash(error: Exception) -> bool:
+    """Whether an error is a subclass of RuntimeError, such as JAX's: its traceback is needed."""
+    return isinstance(error, RuntimeError) and type(error) is not RuntimeError

@@ -26,6 +26,7 @@ from rim_lensing.inference.residual_test import FALSE_ALARM, ResidualTest, check
 from rim_lensing.inference.result import Reconstruction, named_lens
 from rim_lensing.inference.semilinear_inversion import LinearReconstruction
 from rim_lensing.lensing.lens_parameters import as_lens_array
+from rim_lensing.program import is_crash
 from rim_lensing.simulation.priors import Priors
 
 START_STD = (0.05, 0.06, 0.06, 0.03, 0.03, 0.03, 0.03)
@@ -283,7 +284,7 @@ def automated_fit(
             )
         except RuntimeError as error:
             # The search has taken minutes: what it found is not to be lost.
-            if type(error) is not RuntimeError:
+            if is_crash(error):
                 raise
             verdict = f"{found.verdict}; the source could not be refined: {error}"
             found = replace(found, verdict=verdict)
