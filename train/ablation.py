@@ -60,6 +60,11 @@ ABLATIONS = {
         {
             "baseline": {},
             "blocks of 2 x 2, second ConvGRU of 32": {"block": 2, "channels": (32, 64, 32, 32)},
+            "the same, from the inversion": {
+                "block": 2,
+                "channels": (32, 64, 32, 32),
+                "initial_source": "inverted",
+            },
             "blocks of 2 x 2": {"block": 2},
             "second ConvGRU of 128": {"channels": (32, 64, 32, 128)},
         },

@@ -18,7 +18,8 @@ code's). An inversion, which may leave the sigmoid's range, is cut off at both."
 ITERATIONS, STRENGTH = 20, 2.0
 """Of the conjugate gradients; and of the prior, in arcsec^2 over the flux scale squared. On
 development systems of hst192 half or twice the strength gave no smaller errors at all noise levels,
-and ten iterations larger ones at 3% of noise and more; euclid64 would take twice the strength."""
+and ten iterations larger ones at 3% of noise and more; euclid64 would take twice the strength (by a
+script that was not kept; `train/ablation.py --preset hst192` shows what the start is worth)."""
 
 
 def dark(batch, side: int):
