@@ -7,7 +7,9 @@ another error of the network. Were that error what is wrong, the mean over the e
 would be better. And were the galaxies too few, those that the RIM was trained on would come out
 better than others, behind the same lenses, with the same noise. Prints median rms errors by noise,
 with bootstrapped standard errors: of development galaxies, which neither training nor the
-validation set has, once and as the mean of eight; and of galaxies of the training.
+validation set has, once and as the mean of eight; and of galaxies of the training. The last column
+says how sharp that is: the true source without any noise, seen with a Gaussian beam of this width
+(FWHM), would have the same error.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from rim_lensing.simulation.priors import NOISE_BINS, Priors
 from rim_lensing.zoo import load_pretrained
 
 SEED = 5
+_SIGMAS_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
 
 def main(arguments=None) -> int:
@@ -59,12 +62,20 @@ def main(arguments=None) -> int:
             progress.update()
         of_seen = reconstruct(model, seen)
         progress.update()
-    errors = {
-        "one": metrics.rms_error(sources[0], new.source),
-        f"mean of {SYMMETRIES}": metrics.rms_error(np.mean(sources, axis=0), new.source),
-        "galaxies of the training": metrics.rms_error(of_seen, seen.source),
+    one = metrics.rms_error(sources[0], new.source)
+    mean = metrics.rms_error(np.mean(sources, axis=0), new.source)
+    beams = equivalent_beams(one, new.source, model.network.config.source_pixel_scale)
+    columns = {
+        "one": (one, new.noise_level, "{:.3%}"),
+        f"mean of {SYMMETRIES}": (mean, new.noise_level, "{:.3%}"),
+        "galaxies of the training": (
+            metrics.rms_error(of_seen, seen.source),
+            seen.noise_level,
+            "{:.3%}",
+        ),
+        "beam (arcsec)": (beams, new.noise_level, "{:.3f}"),
     }
-    print(table(errors, (new.noise_level, new.noise_level, seen.noise_level)))
+    print(table(columns))
     return 0
 
 
@@ -79,19 +90,49 @@ def reconstruct(model, mocks, symmetry: int = 0) -> np.ndarray:
     return restore_image(found.source, symmetry)
 
 
-def table(errors: dict[str, np.ndarray], noise: tuple[np.ndarray, ...]) -> str:
+def equivalent_beams(errors, sources, pixel_scale: float) -> np.ndarray:
+    """Return the widths (FWHM, arcsec) of Gaussian beams that err as much as a method, (batch,).
+
+    Convolved with a Gaussian of standard deviation s, a source changes by
+
+        rms^2 = sum_k |S_k|^2 (1 - exp(-2 pi^2 s^2 k^2))^2 / n^4
+
+    (Parseval; S_k its discrete Fourier transform, k in cycles per arcsec), which grows with s. At
+    most the field's side: what errs more does not show the source at all.
+
+    Args:
+        errors: rms over the peak, (batch,).
+        sources: The true ones, dark at their borders, (batch, n, n).
+        pixel_scale: Of the sources, arcsec.
+    """
+    side = sources.shape[-1]
+    power = np.abs(np.fft.fft2(sources)) ** 2 / side**4
+    frequency = np.fft.fftfreq(side, pixel_scale)
+    squared = frequency[:, None] ** 2 + frequency**2
+    wanted = np.asarray(errors) * np.max(sources, axis=(1, 2))
+    low, high = np.zeros(len(sources)), np.full(len(sources), side * pixel_scale)
+    for _ in range(30):
+        width = (low + high) / 2
+        sigma = width[:, None, None] * _SIGMAS_PER_FWHM
+        lost = 1 - np.exp(-2 * (np.pi * sigma) ** 2 * squared)
+        too_wide = np.sqrt(np.sum(power * lost**2, axis=(1, 2))) > wanted
+        low, high = np.where(too_wide, low, width), np.where(too_wide, width, high)
+    return (low + high) / 2
+
+
+def table(columns: dict[str, tuple[np.ndarray, np.ndarray, str]]) -> str:
     """Return medians by noise, and their standard errors, as Markdown.
 
     Args:
-        errors: By what was reconstructed, rms over the peak, (systems,).
-        noise: Of the same systems, over the peak of the noiseless image.
+        columns: By name: values of systems, (systems,); the noise of these systems, over the peak
+            of the noiseless image; the form of the number.
     """
-    lines = [f"| noise | {' | '.join(errors)} |", "| --- |" + " --- |" * len(errors)]
+    lines = [f"| noise | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
     for low, high in ((0.0, np.inf), *NOISE_BINS):
         label = "all" if high == np.inf else f"{100 * low:g}-{100 * high:g}%"
         cells = [
-            with_error(values[(levels >= low) & (levels < high)], np.median, "{:.3%}")
-            for values, levels in zip(errors.values(), noise, strict=True)
+            with_error(values[(levels >= low) & (levels < high)], np.median, form)
+            for values, levels, form in columns.values()
         ]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines)

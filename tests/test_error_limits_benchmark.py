@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
+from rim_lensing import metrics
 from rim_lensing.lensing.symmetries import SYMMETRIES, transform_image
 from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
@@ -24,8 +26,11 @@ def rows(text: str) -> dict[str, list[str]]:
 
 def test_medians_by_noise():
     noise = np.array([0.005, 0.02, 0.02, 0.02, 0.05])
-    errors = {"one": np.array([0.01, 0.02, 0.03, 0.07, 0.2]), "two": np.full(5, 0.01)}
-    text = error_limits.table(errors, (noise, np.full(5, 0.05)))
+    columns = {
+        "one": (np.array([0.01, 0.02, 0.03, 0.07, 0.2]), noise, "{:.3%}"),
+        "two": (np.full(5, 0.01), np.full(5, 0.05), "{:.3%}"),
+    }
+    text = error_limits.table(columns)
     assert text.startswith("| noise | one | two |")
     found = {label: [cell.split(" ± ")[0] for cell in row] for label, row in rows(text).items()}
     assert found["all"] == ["3.000%", "1.000%"]
@@ -33,6 +38,20 @@ def test_medians_by_noise():
     assert found["1-3%"] == ["3.000%", "-"]
     assert found["3-10%"] == ["20.000%", "1.000%"]
     assert rows(text)["all"][1] == "1.000% ± 0.000%"
+
+
+def test_a_blurred_source_has_the_beam_that_blurred_it():
+    """Against scipy's convolution in pixels."""
+    sources = draw_procedural_galaxies(3, 2, side=48)
+    sources = (
+        np.pad(sources, ((0, 0), (24, 24), (24, 24))) * np.array([1.0, 2.0, 0.5])[:, None, None]
+    )
+    for width in (3.0, 8.0):
+        blurred = [gaussian_filter(source, width / np.sqrt(8 * np.log(2))) for source in sources]
+        errors = metrics.rms_error(np.stack(blurred), sources)
+        found = error_limits.equivalent_beams(errors, sources, 0.05)
+        np.testing.assert_allclose(found, 0.05 * width, rtol=1e-3)
+    assert error_limits.equivalent_beams(np.ones(3), sources, 0.05) == pytest.approx(96 * 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +85,8 @@ def test_from_the_command_line(capsys, tiny_folder, galaxies):
     error_limits.main([str(tiny_folder), "--galaxies", str(galaxies), "--systems", "2"])
     found = rows(capsys.readouterr().out)
     assert list(found) == ["all", "0.1-1%", "1-3%", "3-10%"]
-    assert all("%" in cell for cell in found["all"])
+    assert all("%" in cell for cell in found["all"][:3])
+    assert 0 < float(found["all"][3].split(" ± ")[0]) <= 16 * 0.15
 
 
 def test_no_systems_and_a_missing_file_are_refused(tmp_path, galaxies):
