@@ -67,6 +67,9 @@ def test_lenstronomys_keywords_come_and_go():
     for wrong in ([{"gamma1": 0.1}], [keywords[0], keywords[0]], [*keywords, {"kappa": 0.1}]):
         with pytest.raises(ValueError, match="`kwargs_lens` must hold"):
             LensParameters.from_lenstronomy(wrong)
+    for other in ({"theta_E": 1, "q": 0.6, "phi": 0.5}, {"theta_E": 1, "s_scale": 0.3}):
+        with pytest.raises(ValueError, match="keywords center_x.*Received: (phi, q|s_scale)"):
+            LensParameters.from_lenstronomy([other])
     with pytest.raises(ValueError, match="from_lenstronomy"):
         check_observation(
             ring()[0], 0.02, 0.1, {"theta_E": 1, "center_x": 0}, image_grid=GRID, psf_side=5
@@ -113,7 +116,7 @@ def run(tiny_mocks, tiny_folder, tmp_path):
 def test_a_variance_map_is_told_by_its_chi2(run, tiny_mocks, capsys):
     noise = float(tiny_mocks.noise[0, 0, 0])
     said, _ = run(capsys, noise**2, "theta_E=1.2", "out", "--crop-centre", "12.5,12.5")
-    assert "Is the noise map an rms" in said.err and "(of 256 pixels)" in said.out
+    assert "Is the noise an rms" in said.err and "(of 256 pixels)" in said.out
 
 
 def test_the_lens_in_the_numbers_is_what_the_option_takes(run, tiny_mocks, capsys):

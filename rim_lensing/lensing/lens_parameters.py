@@ -12,6 +12,9 @@ MAX_ELLIPTICITY = 0.75
 
 OTHER_SLOPES = "lenstronomy's gamma and PyAutoLens's slope are this one plus 1"
 
+_LENSTRONOMY_MASS = {"theta_E", "e1", "e2", "center_x", "center_y", "gamma"}
+_LENSTRONOMY_SHEAR = {"gamma1", "gamma2", "ra_0", "dec_0"}
+
 
 @dataclass(frozen=True)
 class LensParameters:
@@ -69,15 +72,22 @@ class LensParameters:
 
     @classmethod
     def from_lenstronomy(cls, kwargs_lens: list[dict]) -> "LensParameters":
-        """Return the lens of lenstronomy's keywords: an SIE, EPL or the like, and a SHEAR or none.
+        """Return the lens of lenstronomy's keywords: an SIE or EPL, and a SHEAR or none.
+
+        The frame must be the image's own: x along the columns, y along the rows, both growing with
+        the pixel's number, from the middle of the image. lenstronomy's `transform_pix2angle` may
+        say otherwise. Subtract the position of the middle from center_x and center_y; and where x
+        falls with the column (right ascension, north up), mirror image, noise map, PSF and mask
+        left to right.
 
         Args:
             kwargs_lens: One dictionary for the mass (theta_E, e1, e2, center_x, center_y and, of a
                 power law, gamma), and at most one for the shear (gamma1, gamma2; its ra_0 and
-                dec_0 only shift the source, and are not looked at).
+                dec_0 only shift the source, and are not looked at). SPEP has the same keywords as
+                EPL and is another profile, which no one can tell from here.
 
         Raises:
-            ValueError: Other dictionaries, or a value out of range.
+            ValueError: Other dictionaries, keywords of other profiles, or a value out of range.
         """
         masses = [keywords for keywords in kwargs_lens if "theta_E" in keywords]
         shears = [keywords for keywords in kwargs_lens if "gamma1" in keywords]
@@ -87,6 +97,13 @@ class LensParameters:
                 f"Received: {[sorted(keywords) for keywords in kwargs_lens]}"
             )
         mass, shear = masses[0], shears[0] if shears else {}
+        unknown = (set(mass) - _LENSTRONOMY_MASS) | (set(shear) - _LENSTRONOMY_SHEAR)
+        if unknown:
+            raise ValueError(
+                "`kwargs_lens` must be that of an SIE or EPL, with the keywords "
+                f"{', '.join(sorted(_LENSTRONOMY_MASS))}, and of a SHEAR, with "
+                f"{', '.join(sorted(_LENSTRONOMY_SHEAR))}. Received: {', '.join(sorted(unknown))}"
+            )
         return cls(
             mass["theta_E"],
             mass.get("e1", 0.0),
@@ -112,7 +129,8 @@ class LensParameters:
         """Return the lens of PyAutoLens's PowerLaw (or Isothermal) and ExternalShear.
 
         Its einstein_radius is on the major axis: theta_E = einstein_radius sqrt(q)
-        (2 / (1 + q))^(1 / (slope - 1)).
+        (2 / (1 + q))^(1 / (slope - 1)). Its y grows towards the first row of the image, ours
+        towards the last: turn image, noise map, PSF and mask upside down (`image[::-1]`).
 
         Args:
             centre: (y, x) in arcsec.
@@ -133,13 +151,15 @@ class LensParameters:
         return cls(theta_E, e1, e2, centre[1], centre[0], *shear, slope - 1)
 
 
-def as_lens_array(lens, batch: int | None = None) -> np.ndarray:
+def as_lens_array(lens, batch: int | None = None, name: str = "lens") -> np.ndarray:
     """Return lens parameters of any accepted form as one checked array.
 
     Args:
         lens: LensParameters, a mapping of names to numbers, a sequence of either, one row
-            of 7 (SIE + shear) or 8 (EPL + shear) numbers, or a (batch, 7 or 8) array.
+            of 7 (SIE + shear) or 8 (EPL + shear) numbers, or a (batch, 7 or 8) array. Mappings
+            of which one names the slope make it a parameter, even if it is 1.
         batch: Number of systems; one lens is repeated for all of them.
+        name: Of the argument that the user gave, for messages.
 
     Returns:
         float32 array (batch, 7) or (batch, 8).
@@ -147,19 +167,25 @@ def as_lens_array(lens, batch: int | None = None) -> np.ndarray:
     Raises:
         ValueError: Unknown name, wrong shape, or a value out of range.
     """
-    if isinstance(lens, list | tuple) and lens and isinstance(lens[0], dict):
-        lens = [_from_names(row) for row in lens]
-    if isinstance(lens, dict):
-        lens = _from_names(lens)
-    if isinstance(lens, list | tuple) and lens and isinstance(lens[0], LensParameters):
+    rows = list(lens) if isinstance(lens, list | tuple) else [lens]
+    if rows and isinstance(rows[0], dict | LensParameters):
+        with_slope = any(isinstance(row, dict) and "slope" in row for row in rows)
+        rows = [row if isinstance(row, LensParameters) else _from_names(row, name) for row in rows]
+        lens = np.array([astuple(row) for row in rows], dtype="float64")
         # One row with a slope makes all rows have one.
-        lens = np.array([astuple(row) for row in lens], dtype="float64")
-        if np.all(lens[:, -1] == 1.0):
+        if not with_slope and np.all(lens[:, -1] == 1.0):
             lens = lens[:, :-1]
-    array = np.atleast_2d(np.asarray(lens, dtype="float64"))
+    try:
+        array = np.atleast_2d(np.asarray(lens, dtype="float64"))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`{name}` must be LensParameters, a dictionary of names and numbers, or "
+            f"{len(PARAMETER_NAMES)} or {len(PARAMETER_NAMES) + 1} numbers a system. "
+            f"Received: {lens!r}"
+        ) from None
     if array.ndim != 2 or array.shape[1] not in (7, 8):
         raise ValueError(
-            "`lens` must have 7 numbers a system "
+            f"`{name}` must have 7 numbers a system "
             f"({', '.join(PARAMETER_NAMES)}) or 8 (and the slope). "
             f"Received: shape {np.shape(lens)}"
         )
@@ -168,19 +194,19 @@ def as_lens_array(lens, batch: int | None = None) -> np.ndarray:
         array = np.repeat(array, batch, axis=0)
     if batch is not None and array.shape[0] != batch:
         raise ValueError(
-            f"`lens` must describe one system or all {batch} of the batch. "
+            f"`{name}` must describe one system or all {batch} of the batch. "
             f"Received: {array.shape[0]} systems"
         )
     return array.astype("float32")
 
 
-def _from_names(lens: dict) -> LensParameters:
+def _from_names(lens: dict, argument: str) -> LensParameters:
     """Return the lens of a mapping of names to numbers."""
     known = [field.name for field in fields(LensParameters)]
     if not isinstance(lens, dict) or set(lens) - set(known) or "theta_E" not in lens:
         raise ValueError(
-            f"`lens` must name theta_E and may name {known[1:]}; lenstronomy's keywords go through "
-            "LensParameters.from_lenstronomy. "
+            f"`{argument}` must name theta_E and may name {known[1:]}; lenstronomy's keywords go "
+            "through LensParameters.from_lenstronomy. "
             f"Received: {sorted(lens) if isinstance(lens, dict) else lens}"
         )
     return LensParameters(**lens)

@@ -80,6 +80,18 @@ def test_a_list_with_one_slope_gives_all_a_slope():
     np.testing.assert_allclose(array[:, [0, 7]], [[1.0, 1.0], [1.5, 0.8]], rtol=1e-7)
 
 
+def test_a_slope_that_is_named_is_a_parameter():
+    assert as_lens_array({"theta_E": 1.5, "slope": 1.0}).tolist() == [[1.5, *[0] * 6, 1]]
+    assert as_lens_array([LensParameters(1.5), {"theta_E": 1, "slope": 1}]).shape == (2, 8)
+    assert as_lens_array(LensParameters(1.5, slope=1.0)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("start", [[1.2, 0.1], {"theta_e": 1}, "1.2"])
+def test_an_argument_of_another_name_is_called_by_it(start):
+    with pytest.raises(ValueError, match="`start` must"):
+        as_lens_array(start, name="start")
+
+
 def test_unnamed_parameters_are_zero():
     assert as_lens_array({"theta_E": 1.5}).tolist() == [[1.5, 0, 0, 0, 0, 0, 0]]
     batch = as_lens_array([{"theta_E": 1.5}, {"theta_E": 1.0, "e2": 0.25}])
@@ -90,6 +102,8 @@ def test_unnamed_parameters_are_zero():
     ("lens", "message"),
     [
         ({"theta_e": 1.0}, r"`lens` must name theta_E.*Received: \['theta_e'\]"),
+        ("theta_E=1.2", r"`lens` must be LensParameters, a dictionary.*Received: 'theta_E=1.2'"),
+        (object(), r"`lens` must be LensParameters, a dictionary.*Received: <object"),
         ({"theta_E": 1.0, "q": 0.5}, r"may name \['e1'.*Received: \['q', 'theta_E'\]"),
         ([{"theta_E": 1.0}, {"q": 0.5}], r"`lens` must name theta_E.*Received: \['q'\]"),
         ([{"theta_E": 1.0}, 1.0], r"`lens` must name theta_E.*Received: 1.0"),
