@@ -1,6 +1,7 @@
 """FITS in and out. No Keras; astropy is imported by the functions that need it."""
 
 import os
+import re
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ _SCALE_KEYWORDS = (
     "PIXELSCL",
 )
 _SQUARE_TOLERANCE = 0.01
+_WCS_SCALES = r"(CD|PC)\d_\d$|CDELT\d$"
 _LENS_CARDS = dict(
     zip(
         (*PARAMETER_NAMES, "slope"),
@@ -72,9 +74,9 @@ def read_image(
     """Read a 2-D image, a noise map, a mask or a PSF from a FITS file.
 
     The pixel scale is that of the celestial WCS (CD or PC matrix, CDELT), or else of a linear one
-    in arcsec, or of a keyword like PIXSCALE or SECPIX (arcsec), or PIXAR_A2 (arcsec^2). Tables of
-    distortion in other extensions, as HST's FLT and FLC files have them, are read with the WCS, but
-    not kept in `header`.
+    in arcsec (CDELT), or of a keyword like PIXSCALE or SECPIX (arcsec), or PIXAR_A2 (arcsec^2).
+    Tables of distortion in other extensions, as HST's FLT and FLC files have them, are read with
+    the WCS, but not kept in `header`.
 
     Args:
         path: The file, may be compressed.
@@ -85,8 +87,8 @@ def read_image(
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is not a FITS file; there is no such extension, or none or several that could
-            be meant (the message has the list); it holds no 2-D image; its pixels are not square;
-            its WCS cannot be read and `pixel_scale` is not given.
+            be meant (the message has the list); it holds no 2-D image; its pixels are not square,
+            or keywords disagree about them; its WCS cannot be read and `pixel_scale` is not given.
 
     Warns:
         UserWarning: The WCS cannot be read, and is left out, as `pixel_scale` is given.
@@ -285,7 +287,10 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
         if "STRENGTH" not in header:
             return Reconstruction(**parts)
         linear = {name: header.get(card, 0.0) for name, (card, _) in _LINEAR_CARDS.items()}
-    except (OSError, KeyError, AttributeError) as error:
+    except PermissionError:
+        raise
+    # Of a file that is cut off, astropy's buffers are too short for their arrays.
+    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} must be a FITS file that `Reconstruction.to_fits` wrote: {error}"
         ) from error
@@ -319,7 +324,10 @@ def _choose(file, path: Path, extension: int | str | None):
         if not candidates:
             raise ValueError(f"{path} holds no image. {listed}")
         if len(candidates) > 1:
-            raise ValueError(f"{path} holds several images: say which `extension`. {listed}")
+            raise ValueError(
+                f"{path} holds several images: say which `extension`, on the command line "
+                f"'FILE.fits[NAME]'. {listed}"
+            )
         index = candidates[0]
         unit = file[index]
     if index not in images:
@@ -334,7 +342,9 @@ def _name(unit) -> str:
 
 def _pixel_scale(header: "Header", wcs, label: str) -> float | None:
     """Return arcsec per pixel, None if neither the celestial WCS nor the header tells."""
-    if wcs is not None:
+    found = [keyword for keyword in _SCALE_KEYWORDS if keyword in header]
+    # Without any of these, astropy's pixels are a degree wide.
+    if wcs is not None and any(re.match(_WCS_SCALES, keyword) for keyword in header):
         from astropy.wcs.utils import proj_plane_pixel_scales
 
         scales = 3600 * proj_plane_pixel_scales(wcs)
@@ -343,7 +353,14 @@ def _pixel_scale(header: "Header", wcs, label: str) -> float | None:
     elif isinstance(header.get("PIXAR_A2"), int | float):
         scales = [np.sqrt(header["PIXAR_A2"])]
     else:
-        scales = [header[keyword] for keyword in _SCALE_KEYWORDS if keyword in header]
+        scales = [header[keyword] for keyword in found]
+        numbers = [abs(float(scale)) for scale in scales if not isinstance(scale, str)]
+        if numbers and max(numbers) > min(numbers) * (1 + _SQUARE_TOLERANCE):
+            raise ValueError(
+                f"The keywords {', '.join(found)} of {label} must agree on square pixels, or "
+                "`pixel_scale` (on the command line --pixel-scale) be given. "
+                f"Received: {numbers} arcsec"
+            )
     scales = np.abs([float(scale) for scale in scales if not isinstance(scale, str)])
     if len(scales) == 0:
         return None
@@ -387,7 +404,7 @@ def _source_header(result: "Reconstruction", image_header: "Header | None") -> "
         header[f"CRVAL{axis}"] = (0.0, "origin of the lens model")
         header[f"CDELT{axis}"] = result.source_pixel_scale
     if image_header is not None and "BUNIT" in image_header:
-        header["BUNIT"] = image_header["BUNIT"]
+        header["BUNIT"] = (image_header["BUNIT"], "surface brightness: per pixel of IMGSCALE")
     header["MODEL"] = (result.model, "rim_lensing model or method")
     header["CHI2"] = (float(result.chi2), "chi^2 per used pixel")
     header["IMGSCALE"] = (result.image_pixel_scale, "arcsec per pixel of the image")

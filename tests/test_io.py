@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from rim_lensing.inference.result import Reconstruction
-from rim_lensing.io import cutout, read_image, write_reconstruction
+from rim_lensing.io import cutout, read_image, read_reconstruction, write_reconstruction
 
 SCALE = 0.1 / 3600
 
@@ -84,6 +84,8 @@ def test_reads_any_number_type_as_native_floats(tmp_path, dtype):
         fits.Header({"SECPIX": 0.1}),
         fits.Header({"PIXELSCL": 0.1}),
         fits.Header({"PIXAR_A2": 0.01}),
+        # Where on the sky, but not how large.
+        sky_header(PIXSCALE=0.1),
     ],
 )
 def test_finds_the_pixel_scale(tmp_path, cards):
@@ -97,6 +99,7 @@ def test_finds_the_pixel_scale(tmp_path, cards):
     [
         (sky_header(CDELT1=-SCALE, CDELT2=2 * SCALE), "square.*0.1 x 0.2 arcsec"),
         (fits.Header({"PIXSCAX": 0.1, "PIXSCAY": 0.2}), "square"),
+        (fits.Header({"PIXSCALE": 0.05, "D001SCAL": 0.04}), "PIXSCALE, D001SCAL.*--pixel-scale"),
         (fits.Header({"PIXSCALE": 0.0}), "makes no sense"),
     ],
 )
@@ -175,7 +178,7 @@ def test_chooses_the_extension_that_is_meant(tmp_path):
 @pytest.mark.parametrize(
     "names, extension, message",
     [
-        (["A", "B"], None, "several images.*`extension`.*1 A, 2 B, 3 TABLE"),
+        (["A", "B"], None, "several images.*`extension`.*fits.NAME.*1 A, 2 B, 3 TABLE"),
         (["A", "B"], "C", "no extension 'C'.*1 A, 2 B, 3 TABLE"),
         (["A", "B"], 7, "no extension 7.*1 A, 2 B"),
         (["A"], "TABLE", "not an image.*1 A"),
@@ -317,6 +320,7 @@ def test_a_reconstruction_comes_back_from_its_file(tmp_path):
         np.testing.assert_allclose([primary[name] for name in names], expected.lens, rtol=1e-6)
         assert "SLOPE" not in primary
         assert primary["BUNIT"] == file["DATA"].header["BUNIT"] == "electron/s"
+        assert "per pixel of IMGSCALE" in primary.comments["BUNIT"]
         x, y = WCS(primary).wcs_pix2world([[2.5, 2.5]], 0)[0]
         np.testing.assert_allclose([x, y], 0, atol=1e-12)
         sky = SkyCoord(150.0002, 2.1999, unit="deg")
@@ -333,6 +337,14 @@ def test_the_slope_of_an_epl_is_written(tmp_path):
     epl = replace(result(), lens=np.append(result().lens, 1.2))
     write_reconstruction(epl, tmp_path / "out.fits")
     assert fits.getheader(tmp_path / "out.fits")["SLOPE"] == pytest.approx(1.2)
+
+
+def test_refuses_a_truncated_reconstruction(tmp_path):
+    path = tmp_path / "out.fits"
+    write_reconstruction(result(), path)
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(ValueError, match="out.fits must be a FITS file that .*to_fits"):
+        read_reconstruction(path)
 
 
 def test_does_not_overwrite_unless_told(tmp_path):
