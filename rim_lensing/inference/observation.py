@@ -7,7 +7,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.lens_parameters import as_lens_array
+from rim_lensing.lensing.lens_parameters import OTHER_SLOPES, as_lens_array
 from rim_lensing.lensing.psf_kernels import check_kernel, gaussian_on_pixels, largest_side
 
 PIXEL_SCALE_TOLERANCE = 1e-3
@@ -26,6 +26,8 @@ and so many times what the brightest of the quiet ones has of flux."""
 
 _GAUSSIAN_REACH = 4
 _MOST = 0.5
+_STEEP = 1.5
+_STANDS_OUT = 5.0
 _MASK_CONVENTION = (
     "`mask` is True where a pixel is USED (lenstronomy's convention; PyAutoLens marks the masked "
     "pixels instead: give ~mask)"
@@ -108,6 +110,9 @@ def check_observation(
     Raises:
         ValueError: An argument breaks a rule; the message names the argument and the rule, what
             was received and what would be right.
+
+    Warns:
+        UserWarning: As `check_image`; or the slope looks like another package's.
     """
     observation = check_image(
         image,
@@ -118,7 +123,9 @@ def check_observation(
         psf_side=psf_side,
         pixel_scale=pixel_scale,
     )
-    return replace(observation, lens=as_lens_array(lens, len(observation)))
+    lens = as_lens_array(lens, len(observation))
+    _warn_of_another_slope(lens)
+    return replace(observation, lens=lens)
 
 
 def check_image(
@@ -243,7 +250,8 @@ def _check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
             f"`pixel_scale` must be the model's, {grid.pixel_scale:g}\", to within 0.1%. Received: "
             f'{pixel_scale:g}". Choose a model with that scale (rim_lensing.list_pretrained()), or '
             f"have one take these pixels: model.with_image_grid(side, {pixel_scale:g}), on the "
-            "command line --own-pixels, and SemilinearInversion(geometry=...)"
+            "command line --own-pixels; the linear inversion takes its geometry, "
+            "SemilinearInversion(geometry=model.network.config)"
         )
 
 
@@ -267,8 +275,9 @@ def _check_image_shape(image: np.ndarray, side: int) -> np.ndarray:
     raise ValueError(
         f"`image` must have the model's size, {side} x {side} pixels, with the lens near the "
         f"centre: {'; '.join(advice)} (and noise map and mask likewise); or have the model take "
-        "other pixels, model.with_image_grid(side, pixel_scale), on the command line --own-pixels, "
-        "and SemilinearInversion(geometry=...). "
+        "other pixels, model.with_image_grid(side, pixel_scale), on the command line --own-pixels; "
+        "the linear inversion takes its geometry, SemilinearInversion(geometry="
+        "model.network.config). "
         f"Received: shape {shape}"
     )
 
@@ -307,7 +316,7 @@ def _check_mask(mask, shape: tuple) -> np.ndarray:
 def _warn_of_hidden_arcs(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> None:
     """Warn if most of what stands out by five sigma is masked: the mask may be inverted."""
     told = np.isfinite(image) & np.isfinite(noise) & (noise > 0)
-    bright = told & (np.where(told, image, 0) > 5 * np.where(told, noise, 1))
+    bright = told & (np.where(told, image, 0) > _STANDS_OUT * np.where(told, noise, 1))
     flux = np.sum(np.where(bright, image, 0), axis=(1, 2))
     hidden = np.sum(np.where(bright & ~used, image, 0), axis=(1, 2))
     most = hidden > _MOST * flux
@@ -324,13 +333,14 @@ def _warn_of_hidden_arcs(image: np.ndarray, noise: np.ndarray, used: np.ndarray)
 def _marked(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Return which used pixels a huge noise marks as masked; refuse noise that is an rms nowhere.
 
-    Quiet pixels of a mosaic's edge would make all others look marked: these do not drown the flux.
+    Quiet pixels of a mosaic's edge would make all others look marked: these do not drown the flux,
+    or, where the quiet ones are dark, stand out of their own noise.
     """
     axes = {"axis": (1, 2), "keepdims": True}
     loud = used & (noise > HUGE_NOISE * np.min(noise, where=used, initial=np.inf, **axes))
     brightest = np.max(np.abs(image), where=used & ~loud, initial=0.0, **axes)
     marked = loud & (noise > DROWNED * brightest)
-    strange = (loud & ~marked).any(axis=(1, 2))
+    strange = ((loud & ~marked) | (marked & (image > _STANDS_OUT * noise))).any(axis=(1, 2))
     if strange.any():
         quiet = (used & ~loud)[strange]
         raise ValueError(
@@ -339,6 +349,18 @@ def _marked(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> np.ndarra
             f"mosaic. Received: {quiet.sum()} such pixels, the smallest {noise[used].min():.6g}"
         )
     return marked
+
+
+def _warn_of_another_slope(lens: np.ndarray) -> None:
+    """Warn of slopes that galaxies do not have, and other packages' numbers for theirs are."""
+    steep = lens[:, 7] > _STEEP if lens.shape[1] == 8 else np.zeros(len(lens), bool)
+    if steep.any():
+        warnings.warn(
+            f"The slope of the lens is steeper than galaxies' are{which_systems(steep)}: 1 is "
+            f"isothermal, and {OTHER_SLOPES}. Received: {lens[steep, 7][0]:.4g}",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _check_finite(name: str, array: np.ndarray, used: np.ndarray) -> None:

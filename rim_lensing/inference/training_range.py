@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from rim_lensing.inference.observation import Observation, which_systems
-from rim_lensing.lensing.lens_parameters import OTHER_SLOPES, axis_ratio_from_ellipticity
+from rim_lensing.lensing.lens_parameters import axis_ratio_from_ellipticity
 from rim_lensing.simulation.priors import Priors
 
 _RANGE_TOLERANCE = 1.05
@@ -32,8 +32,7 @@ def warn_outside_training(observation: Observation, priors: Priors) -> None:
             warnings.warn(
                 f"The {name} is outside the range that the model was trained on, {low:g} to "
                 f"{high:g}{which_systems(outside)}: expect {worse}, and look at the residuals. "
-                f"Received: {values[outside][0]:.4g}"
-                + (f". {OTHER_SLOPES}" if "slope" in name and values[outside][0] > 1.5 else ""),
+                f"Received: {values[outside][0]:.4g}",
                 UserWarning,
                 stacklevel=3,
             )

@@ -123,6 +123,16 @@ def test_a_quiet_row_does_not_mask_the_rest():
         check(image=image, noise=noise)
 
 
+@pytest.mark.parametrize("flux", [0.0, 1e-3])
+def test_dark_quiet_pixels_do_not_mask_the_arcs(flux):
+    """A dead pixel, and the dark edge of a mosaic."""
+    for place in ((3, 4), (slice(None), slice(0, 2))):
+        image, noise = ring(), np.full((16, 16), 0.02)
+        image[place], noise[place] = flux, 1e-8
+        with pytest.raises(ValueError, match="`noise` must be an rms.*mosaic"):
+            check(image=image, noise=noise)
+
+
 def test_gaussians_are_those_of_the_training():
     sigma = np.array([0.0, 0.05, 0.1])
     mine = check(image=ring(3), psf=sigma, psf_side=7).psf
