@@ -5,8 +5,8 @@
 A system turned or mirrored, reconstructed and turned back, is an estimate of the same source with
 another error of the network. Were that error what is wrong, the mean over the eight orientations
 would be better. And were the galaxies too few, those that the RIM was trained on would come out
-better than others, behind the same lenses, with the same noise. Prints median rms errors by noise,
-with bootstrapped standard errors: of development galaxies, which neither training nor the
+better than others, behind lenses and in noise from the same priors. Prints median rms errors by
+noise, with bootstrapped standard errors: of development galaxies, which neither training nor the
 validation set has, once and as the mean of eight; and of galaxies of the training. The last column
 says how sharp that is: the true source without any noise, seen with a Gaussian beam of this width
 (FWHM), would have the same error.
@@ -23,10 +23,11 @@ from tqdm import tqdm
 from rim_lensing import metrics
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, restore_image, transform_image
 from rim_lensing.program import run
+from rim_lensing.publishing import warn_of_other_galaxies
 from rim_lensing.simulation.galaxy_pool import development_galaxies, training_galaxies
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import NOISE_BINS, Priors
-from rim_lensing.zoo import load_pretrained
+from rim_lensing.zoo import find_pretrained, load_pretrained
 
 SEED = 5
 _SIGMAS_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
@@ -43,6 +44,7 @@ def main(arguments=None) -> int:
         raise ValueError(f"--systems must be positive. Received: {options.systems}")
     if not options.galaxies.exists():
         raise FileNotFoundError(f"There is no file {options.galaxies}")
+    warn_of_other_galaxies(find_pretrained(options.model, "rim").directory, options.galaxies)
     model = load_pretrained(options.model)
 
     def draw(galaxies):

@@ -1,4 +1,4 @@
-"""Where a result comes from: the machine, and the commit of this checkout."""
+"""Where a result comes from: the machine, the commit of this checkout, the galaxies."""
 
 import os
 import platform
@@ -35,6 +35,23 @@ def git_commit() -> str | None:
     if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None
     return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+
+
+def seen_galaxies(training: dict) -> set[str]:
+    """Return the sha256 of the galaxy files that weights have seen, or those they began with.
+
+    "unknown" stands for files of which the record does not tell.
+
+    Args:
+        training: What run.json or metadata.json says of the training.
+    """
+    seen = set(training.get("initial_galaxies_sha256") or [])
+    if training.get("initial_weights") and training.get("initial_galaxies_sha256") is None:
+        seen.add("unknown")
+    of_this_run = training.get("galaxies_sha256")
+    if of_this_run or training.get("galaxies"):
+        seen.add(of_this_run or "unknown")
+    return seen
 
 
 def _git(*arguments: str) -> str | None:

@@ -28,7 +28,7 @@ from rim_lensing.lens_cnn_evaluation import evaluate_lens_predictor
 from rim_lensing.model_card import learning_curve
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
 from rim_lensing.networks.presets import RIMConfig
-from rim_lensing.provenance import git_commit
+from rim_lensing.provenance import git_commit, seen_galaxies
 from rim_lensing.rim_card import RIM_LEARNING_CURVE, draw_rim_pictures, rim_card
 from rim_lensing.saved_model import check_backend, export_lens_predictor, export_saved_model
 from rim_lensing.simulation.mock_observations import MockSimulator
@@ -45,7 +45,7 @@ Model = RIMReconstructor | LensPredictor
 GOLDEN, METRICS = "golden.npz", "metrics.json"
 _GOLDEN_SYSTEMS, _GOLDEN_SEED = 2, 20190101
 _LICENCE = "MIT"
-_ASIDE = ".old"
+_ASIDE, _PART = ".old", ".part"
 
 
 def publish(
@@ -91,8 +91,7 @@ def publish(
             "`name` must be lower-case letters, digits and underscores, a letter first. "
             f"Received: {name!r}"
         )
-    for aside in folder.parent.glob(f".{name}.*{_ASIDE}"):
-        _put_back(aside, folder)  # A publication was killed between its two renames.
+    clear_up(folder)
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists. Say overwrite (--overwrite) to replace it.")
     check_number_of_systems(systems)
@@ -115,7 +114,7 @@ def publish(
         "versions": {"rim_lensing": __version__} | _versions(),
         "training": facts,
     }
-    temporary = folder.with_name(f".{name}.{os.getpid()}.part")
+    temporary = folder.with_name(f".{name}.{os.getpid()}{_PART}")
     temporary.mkdir(parents=True)
     try:
         if config.kind == "lens_cnn":
@@ -185,7 +184,7 @@ def update_card(
     del facts["files"]
     if galaxies:
         warn_of_other_galaxies(folder, galaxies)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}{_PART}")
     try:
         shutil.copytree(folder, temporary)
         model, config = zoo.load_pretrained(temporary), zoo.read_config(temporary)
@@ -235,10 +234,7 @@ def is_trained_on(training: dict, galaxies: str | Path) -> bool:
         training: What metadata.json says of it. The runs whose weights it began with count, too.
         galaxies: The file.
     """
-    seen = {training.get("galaxies_sha256"), *(training.get("initial_galaxies_sha256") or [])}
-    if training.get("galaxies") and training.get("galaxies_sha256") is None:
-        return False
-    return seen <= {None, zoo.sha256(Path(galaxies))}
+    return seen_galaxies(training) <= {zoo.sha256(Path(galaxies))}
 
 
 def _write_card(
@@ -327,6 +323,20 @@ def _describe_lens_cnn(config: LensCNNConfig) -> str:
 
 def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")}
+
+
+def clear_up(folder: Path) -> None:
+    """Put a model back, or remove what is left, where a process of before was killed at work.
+
+    Args:
+        folder: Of the model, where it stands or has stood.
+    """
+    for aside in folder.parent.glob(f".{folder.name}.*{_ASIDE}"):
+        _put_back(aside, folder)  # Between the two renames.
+    for left in folder.parent.glob(f".{folder.name}.*{_PART}"):
+        process = left.name.split(".")[-2]
+        if process == str(os.getpid()) or not Path("/proc", process).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _move_into_place(temporary: Path, folder: Path, overwrite: bool) -> None:

@@ -288,6 +288,8 @@ def test_a_model_that_came_to_exist_meanwhile_is_not_replaced(tmp_path):
 
 def test_a_model_that_a_kill_left_aside_comes_back(published, run, tmp_path):
     shutil.copytree(published, tmp_path / ".rim_a.123.part.old")
+    # Its successor, half written by a process of the same number.
+    (tmp_path / f".rim_a.{os.getpid()}.part").mkdir()
     with pytest.raises(FileExistsError, match="--overwrite"):
         publishing.publish(run, "rim_a", systems=2, output=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["rim_a"]
@@ -304,6 +306,7 @@ def test_every_galaxy_file_behind_the_weights_counts(galaxies):
         ({"galaxies_sha256": this, "initial_galaxies_sha256": [this]}, True),
         ({"galaxies_sha256": this, "initial_galaxies_sha256": ["other"]}, False),
         ({"galaxies_sha256": None, "initial_galaxies_sha256": ["unknown"]}, False),
+        ({"galaxies_sha256": this, "initial_weights": "of_before.weights.h5"}, False),
     ):
         assert publishing.is_trained_on(training, galaxies) == same
 

@@ -31,7 +31,9 @@ def built(kind, config, seed):
 
 
 def options(**values):
-    nothing = dict.fromkeys(("galaxies", "initial_weights", "preset", "development_systems"))
+    names = ("galaxies", "initial_weights", "preset", "development_systems", "procedural")
+    numbers = ("steps", "batch", "learning_rate", "steps_per_epoch", "seed")
+    nothing = dict.fromkeys((*names, *numbers))
     return argparse.Namespace(**nothing | values)
 
 
@@ -117,6 +119,8 @@ def test_initial_weights_are_loaded_and_described(kind, saved):
         ({"galaxies": None, "galaxies_sha256": None}, []),
         ({"galaxies": "a.h5", "galaxies_sha256": "aa"}, ["aa"]),
         ({"galaxies": "a.h5"}, ["unknown"]),
+        # Of before runs knew the galaxies of those before them.
+        ({"galaxies": "a.h5", "galaxies_sha256": "aa", "initial_weights": "b"}, ["aa", "unknown"]),
         (
             {
                 "galaxies": "a.h5",
@@ -145,6 +149,15 @@ def test_no_galaxies_to_train_on_are_refused_at_once(tmp_path, galaxies, procedu
         development_systems=8,
     )
     with pytest.raises(ValueError, match=f"--procedural must be .* Received: {procedural}"):
+        COMMAND["check_options"](said, "rim")
+
+
+@pytest.mark.parametrize(
+    "name, value", [("steps", 0), ("batch", -1), ("learning_rate", float("nan")), ("seed", -1)]
+)
+def test_numbers_that_train_nothing_are_refused_at_once(tmp_path, name, value):
+    said = options(output=tmp_path / "new", development_systems=8, **{name: value})
+    with pytest.raises(ValueError, match=f"--{name.replace('_', '-')} must be .*positive"):
         COMMAND["check_options"](said, "rim")
 
 

@@ -1,8 +1,9 @@
 """Which options win, at equal compute: python train/ablation.py --galaxies FILE --output DIR.
 
-Trains every variant of a preset for as many multiply-adds as the baseline takes in `--steps` steps,
-and measures all on the same systems of development galaxies. Interrupted, it goes on with the same
-command. The table is printed and written to DIR/table.md.
+Trains every variant of a preset for as many multiply-adds of its convolutions (the start from the
+inversion is not counted) as the baseline takes in `--steps` steps, and measures all on the same
+systems of development galaxies. Interrupted, it goes on with the same command. The table is printed
+and written to DIR/table.md.
 """
 
 import argparse

@@ -48,8 +48,12 @@ def main(arguments=None) -> int:
     options = parse_arguments(arguments)
     import json
 
-    from rim_lensing.zoo import find_pretrained, load_pretrained
+    from rim_lensing.zoo import find_pretrained, load_pretrained, zoo_directory
 
+    if options.update_card:
+        from rim_lensing.publishing import clear_up
+
+        clear_up(zoo_directory() / options.name)
     # A lens CNN reads the image itself: other pixels are nothing that it knows.
     found = find_pretrained(options.name, "rim" if options.image_grid else None)
     if options.galaxies and not options.galaxies.exists():

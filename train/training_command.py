@@ -44,6 +44,7 @@ def training_parser(
     parser.add_argument("--steps-per-epoch", type=int, help="between checkpoints")
     parser.add_argument(
         "--precision",
+        choices=("float32", "mixed_bfloat16"),
         help="of the layers: float32 (default), or mixed_bfloat16, which is faster on processors "
         "that multiply bfloat16",
     )
@@ -64,7 +65,8 @@ def check_options(options: argparse.Namespace, kind: str) -> None:
     Raises:
         FileNotFoundError: There are no such galaxies or weights.
         FileExistsError: The output directory holds a finished run.
-        ValueError: No development systems, or no galaxies to train on.
+        ValueError: No development systems, no galaxies to train on, or a number that is not
+            positive.
     """
     for path in (options.galaxies, options.initial_weights):
         if path and not path.exists():
@@ -78,6 +80,13 @@ def check_options(options: argparse.Namespace, kind: str) -> None:
         raise ValueError(
             f"--development-systems must be positive. Received: {options.development_systems}"
         )
+    positive = ("steps", "batch", "learning_rate", "steps_per_epoch")
+    for name in positive:
+        value = getattr(options, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"--{name.replace('_', '-')} must be positive. Received: {value}")
+    if options.seed is not None and options.seed < 0:
+        raise ValueError(f"--seed must be 0 or positive. Received: {options.seed}")
     if options.procedural is not None and options.procedural < (0 if options.galaxies else 1):
         raise ValueError(
             f"--procedural must be positive, or 0 beside --galaxies. Received: {options.procedural}"
@@ -142,13 +151,12 @@ def galaxies_behind(weights: Path) -> list[str]:
     They are told by what lies beside the weights: a run's run.json, or a published model's
     metadata.json. Without either it is not known, and said so.
     """
+    from rim_lensing.provenance import seen_galaxies
+
     if weights.with_name("run.json").exists():
         told = json.loads(weights.with_name("run.json").read_text())
     elif weights.with_name(METADATA).exists():
         told = json.loads(weights.with_name(METADATA).read_text())["training"]
     else:
         return ["unknown"]
-    seen = [*(told.get("initial_galaxies_sha256") or []), told.get("galaxies_sha256")]
-    if told.get("galaxies") and not told.get("galaxies_sha256"):
-        seen.append("unknown")
-    return sorted({sha for sha in seen if sha})
+    return sorted(seen_galaxies(told))
