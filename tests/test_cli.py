@@ -101,6 +101,14 @@ BAD = {
     "lens not a number": ({"--lens": "theta_E=one"}, "--lens theta_E must be a number"),
     "no theta_E": ({"--lens": "e1=0.1"}, "must name theta_E"),
     "too elliptical": ({"--lens": "theta_E=1,e1=0.9"}, "ellipticity"),
+    "centre off the image": (
+        {"image": "wide.fits[SCI]", "--crop-centre": "500,5", "--mask-missing": None},
+        "--crop-centre must be X,Y within the image of 40 x 30 pixels",
+    ),
+    "a width is not normalised": (
+        {"--psf": "0.1", "--normalise-psf": None},
+        "--normalise-psf is for an image of the PSF",
+    ),
     "bad centre": ({"--crop-centre": "12"}, "--crop-centre must be X,Y"),
     "unknown model": ({"--model": "rim_euclid65"}, "There is no pretrained model"),
     "no pixel scale": ({"image": "no_scale.fits"}, "give --pixel-scale"),
@@ -390,6 +398,11 @@ def test_psf_is_normalised_when_asked_to(files, tiny_folder, tmp_path):
         assert cli.main(command(files, tiny_folder, tmp_path / name, changes)) == 0
         sources.append(fits.getdata(tmp_path / name / "result.fits"))
     np.testing.assert_allclose(sources[1], sources[0], rtol=1e-4, atol=1e-7)
+
+
+def test_a_psf_of_unknown_pixels_is_told(files, tiny_folder, tmp_path, capsys):
+    assert cli.main(command(files, tiny_folder, tmp_path / "a", {})) == 0
+    assert "does not tell its pixels: they are taken for the image's" in capsys.readouterr().out
 
 
 def test_demo(model_folder, tmp_path, capsys):

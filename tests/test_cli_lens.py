@@ -164,6 +164,17 @@ def test_pixels_that_are_not_nearly_the_models(start, capsys):
         assert "--own-pixels" in capsys.readouterr().err
 
 
+def test_the_smallest_magnification_is_the_users(start, tmp_path, capsys):
+    lens = "theta_E=1.2,e1=0.1"
+    assert start("fit", "--rounds", "0", start=lens, min_magnification=1000) == 0
+    assert "the lens hardly magnifies" in capsys.readouterr().out
+    arguments = {"start": lens, "min_magnification": 0.1, "output": tmp_path / "other"}
+    assert start("fit", "--rounds", "0", **arguments) == 0
+    assert "the lens hardly magnifies" not in capsys.readouterr().out
+    assert start("fit", "--rounds", "0", start=lens, min_magnification=-1) == 2
+    assert "--min-magnification must be 0 or positive" in capsys.readouterr().err
+
+
 def test_the_lens_is_looked_for_around_the_crop_centre(start, tiny_mocks, tmp_path, capsys):
     """Half a pixel off the middle, 0.15", is more than the priors' 0.05": the box goes with it."""
     lens = tiny_mocks.lens[0].astype("float64")

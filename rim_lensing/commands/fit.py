@@ -3,9 +3,11 @@
 import argparse
 import contextlib
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rim_lensing.commands.inputs import (
@@ -64,6 +66,13 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         "--rounds", type=int, default=4, help="largest number of optimisations (default 4)"
     )
     command.add_argument(
+        "--min-magnification",
+        type=float,
+        metavar="FACTOR",
+        help="what magnifies by less than nine tenths of this is not taken for a lens (default: "
+        "that of the model's training, 3); a double may magnify less",
+    )
+    command.add_argument(
         "--noise-correlation",
         metavar="FILE",
         help="of the noise of neighbouring pixels (drizzled images), by their distance: a FITS "
@@ -90,6 +99,9 @@ def fit(options: argparse.Namespace) -> None:
         )
     if options.rounds < 0:
         raise ValueError(f"--rounds must be 0 or more. Received: {options.rounds}")
+    magnification = options.min_magnification
+    if magnification is not None and not 0 <= magnification < math.inf:
+        raise ValueError(f"--min-magnification must be 0 or positive. Received: {magnification}")
     check_search_ranges(options)
     check_output(options, (SUMMARY, RESULT, METRICS, ROUNDS))
     model = find_pretrained(options.model, "rim")
@@ -108,6 +120,10 @@ def fit(options: argparse.Namespace) -> None:
         else {"start": image.in_field(start)}
     )
 
+    priors = image.search_ranges(source_model.priors, options)
+    if magnification is not None:
+        priors = replace(priors, min_magnification=magnification)
+
     from rim_lensing.figures import lens_fit
     from rim_lensing.inference.automated_fit import automated_fit
 
@@ -118,7 +134,7 @@ def fit(options: argparse.Namespace) -> None:
             **arguments,
             source_model=source_model,
             **begins,
-            priors=image.search_ranges(source_model.priors, options),
+            priors=priors,
             max_rounds=options.rounds,
             seed=options.seed,
             noise_correlation=correlation,

@@ -94,7 +94,8 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--psf",
         required=True,
-        help=f"width sigma of a Gaussian in arcsec, or an image of odd side and sum 1: {_FILE}",
+        help="width sigma of a Gaussian in arcsec, or an image on the image's pixels, of odd side "
+        f"and sum 1: {_FILE}",
     )
     command.add_argument(
         "--normalise-psf",
@@ -105,8 +106,8 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--mask-missing",
         action="store_true",
-        help="mask pixels that are not finite in image or noise map, and those of the model's "
-        "field that lie beyond a small image; without this they are refused",
+        help="mask pixels that are NaN in image or noise map, and those of the model's field that "
+        "lie beyond a small image; without this they are refused (infinite noise is a mask anyway)",
     )
     command.add_argument(
         "--pixel-scale", type=float, metavar="ARCSEC", help="instead of the header's"
@@ -224,6 +225,12 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
             raise ValueError(
                 f"--{name} must have the image's shape {image.array.shape}. Received: {array.shape}"
             )
+    rows, columns = image.array.shape
+    if centre and not (-0.5 <= centre[0] <= rows - 0.5 and -0.5 <= centre[1] <= columns - 0.5):
+        raise ValueError(
+            f"--crop-centre must be X,Y within the image of {columns} x {rows} pixels, counted "
+            f"from 1. Received: {options.crop_centre}"
+        )
     grid, ratio = model_grid, image.pixel_scale / model_grid.pixel_scale
     if options.own_pixels:
         grid = _own_grid(image, centre, model_grid)
@@ -244,8 +251,8 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         centre = centre or ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
     offset = (0.0, 0.0)
     if centre is not None:
-        rows, columns = offset_in_cutout(shape, side, centre)
-        offset = (columns * image.pixel_scale, rows * image.pixel_scale)
+        off = offset_in_cutout(shape, side, centre)
+        offset = (off[1] * image.pixel_scale, off[0] * image.pixel_scale)
         image, maps = _cut(image, maps, side, centre, options.mask_missing)
     arguments = maps | {
         "image": image.array,
@@ -350,9 +357,16 @@ def _number_or_array(text: str, name: str, pixel_scale: float) -> "float | np.nd
 def _read_psf(options: argparse.Namespace, pixel_scale: float) -> "float | np.ndarray":
     """Return a width in arcsec or a kernel, and refuse one on other pixels than the image's."""
     try:
-        return float(options.psf)
+        width = float(options.psf)
     except ValueError:
         pass
+    else:
+        if options.normalise_psf:
+            raise ValueError(
+                f"--normalise-psf is for an image of the PSF. Received: --psf {options.psf}, the "
+                "width of a Gaussian"
+            )
+        return width
     try:
         psf = read_fits(options.psf)
     except ValueError:
@@ -363,7 +377,9 @@ def _read_psf(options: argparse.Namespace, pixel_scale: float) -> "float | np.nd
     except FileNotFoundError as error:
         raise FileNotFoundError(f"--psf must be a number or a FITS file: {error}") from None
     scale = psf.pixel_scale
-    if scale is not None and abs(scale / pixel_scale - 1) > _PSF_SCALE_TOLERANCE:
+    if scale is None:
+        print("the header of the PSF does not tell its pixels: they are taken for the image's")
+    elif abs(scale / pixel_scale - 1) > _PSF_SCALE_TOLERANCE:
         raise ValueError(
             f"--psf must have the image's pixels of {pixel_scale:g}\": resample it, and divide it "
             f'by its sum. Received: pixels of {scale:g}"'

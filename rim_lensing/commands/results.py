@@ -4,7 +4,6 @@ import argparse
 import json
 import math
 import os
-import warnings
 from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 SUMMARY, RESULT, METRICS = "summary.png", "result.fits", "metrics.json"
 """Of a reconstruction."""
-
-_PLAUSIBLE = (0.7, 1.5)
 
 ROUNDS = "rounds.png"
 """Of a fit, beside these."""
@@ -152,7 +149,11 @@ def made_by(model: "PretrainedModel | None") -> dict[str, str]:
 
 
 def tell_refinement(result: "Reconstruction") -> None:
-    """Print by how much the last step, of a refined model, changed the source."""
+    """Print by how much the last step, of a refined model, changed the source.
+
+    Args:
+        result: Of one system.
+    """
     before, after = result.history[-2:]
     change = ((after - before) ** 2).mean() ** 0.5 / abs(after).max()
     found = f"changed it by {change:.2%} of its peak (rms)" if change else "found nothing to change"
@@ -212,14 +213,6 @@ def write_reconstruction(
     (directory / ROUNDS).unlink(missing_ok=True)
     print(f"wrote {SUMMARY}, {RESULT} and {METRICS} into {directory}")
     print(f"chi^2 per pixel: {result.chi2:.3f} (of {result.mask.sum()} pixels)")
-    if not _PLAUSIBLE[0] < result.chi2 < _PLAUSIBLE[1]:
-        warnings.warn(
-            f"chi^2 per pixel is {result.chi2:.3g}, where noise leaves 1. Is the noise map an rms, "
-            "not a variance or a weight, is the light of the lens and the sky subtracted, and are "
-            "lens and PSF right?",
-            UserWarning,
-            stacklevel=2,
-        )
     if "log_evidence" in facts:
         print(f"log evidence: {facts['log_evidence']:.1f}, at the strength {facts['strength']:.4g}")
     print(f"total magnification: {facts['total_magnification']:.1f}")

@@ -205,6 +205,8 @@ def _write(
     write_picture(chain.corner(other=other), directory / CORNER)
     write_json(facts, directory / POSTERIOR)
     print(f"wrote {CHAIN}, {CORNER} and {POSTERIOR} into {directory}")
+    if any(image.offset):
+        print("x and y relative to the crop centre; in the files, to the middle of the field:")
     for name, numbers in facts["parameters"].items():
         mean = numbers["mean"] - beside.get(name, 0)
         print(f"{name:8s} {mean:10.5f} +- {numbers['std']:.5f}")

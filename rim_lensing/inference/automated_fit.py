@@ -12,6 +12,7 @@ from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, len
 from rim_lensing.inference.lens_search import default_method, maximise
 from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
 from rim_lensing.inference.optimise import (
+    ALLOW_LITTLE,
     check_single,
     choose,
     is_demagnified,
@@ -26,7 +27,6 @@ from rim_lensing.inference.residual_test import FALSE_ALARM, ResidualTest, check
 from rim_lensing.inference.result import Reconstruction, named_lens
 from rim_lensing.inference.semilinear_inversion import LinearReconstruction
 from rim_lensing.lensing.lens_parameters import as_lens_array
-from rim_lensing.program import is_crash
 from rim_lensing.simulation.priors import Priors
 
 START_STD = (0.05, 0.06, 0.06, 0.03, 0.03, 0.03, 0.03)
@@ -102,7 +102,11 @@ class Round:
             return "the lens leads less than half of the arcs to the source grid, or explains none"
         said = [str(self.test)]
         if self.demagnified:
-            said.append("the lens hardly magnifies: the source is the arcs, shrunk")
+            magnified = self.reconstruction.metrics()["total_magnification"]
+            said.append(
+                f"the lens hardly magnifies, {magnified:.2f} times: the source is the arcs, "
+                f"shrunk; or, where that is the truth, {ALLOW_LITTLE}"
+            )
         if self.edges:
             said.append(f"on the edge of the priors: {', '.join(self.edges)}")
         return "; ".join(said)
@@ -162,7 +166,8 @@ def automated_fit(
     Args:
         image: (m, m), lens light and background subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
-        psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k).
+        psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
+            the image's pixels.
         source_model: A RIM, or a linear inversion. A refined RIM is a RIM until the lens is found.
         lens_model: Predicts where to start, such as a lens CNN; or None, and `start`.
         mask: True where a pixel is USED, (m, m).
@@ -182,9 +187,11 @@ def automated_fit(
         TypeError: `source_model` is neither of the two, or `lens_model` cannot predict.
 
     Warns:
-        UserWarning: The predicted lens lies far outside of the priors; the system is unlike those
-            that a network was trained on; part of the arcs' flux comes from outside of the source
-            grid; or the evidence is that of a matrix-free engine, too rough to be optimised.
+        UserWarning: The predicted lens lies far outside of the priors, or `start` outside; the mask
+            hides the arcs; the system is unlike those that a network was trained on; part of the
+            arcs' flux comes from outside of the source grid; the source cannot be refined; the
+            evidence is that of a matrix-free engine, too rough to be optimised; or chi^2 is not
+            that of noise.
     """
     if int(max_rounds) != max_rounds or max_rounds < 0:
         raise ValueError(f"`max_rounds` must be an integer, 0 or more. Received: {max_rounds}")
@@ -273,31 +280,23 @@ def automated_fit(
         )
         if rounds[-1].succeeded or _nothing_better(rounds):
             break
-    found = _conclude(rounds)
+    found = _conclude(rounds, "predicted" if start is None else "given")
     result = with_uncertainties(found.reconstruction, posterior, source_model)
     found = replace(found, reconstruction=result)
     if refined:
-        try:
-            result = reconstruct(posterior, refined, found.lens)
-            test = check_residuals(
-                result, refined, false_alarm, seed=seed, noise_correlation=noise_correlation
-            )
-        except RuntimeError as error:
-            # The search has taken minutes: what it found is not to be lost.
-            if is_crash(error):
-                raise
-            verdict = f"{found.verdict}; the source could not be refined: {error}"
-            found = replace(found, verdict=verdict)
-        else:
-            verdict = f"{found.verdict}; of the refined source, {test}"
-            found = replace(found, reconstruction=result, verdict=verdict)
-    warn_of_optimum(posterior, source_model, found.lens)
+        result = reconstruct(posterior, refined, found.lens)
+        test = check_residuals(
+            result, refined, false_alarm, seed=seed, noise_correlation=noise_correlation
+        )
+        verdict = f"{found.verdict}; of the refined source, {test}"
+        found = replace(found, reconstruction=result, verdict=verdict)
+    warn_of_optimum(posterior, source_model, found.reconstruction)
     return found
 
 
 def _one_isothermal(start) -> np.ndarray:
     """Return the lens (7,) that a user gave."""
-    lens = as_lens_array(start)
+    lens = as_lens_array(start, name="start")
     if lens.shape != (1, 7):
         raise ValueError(
             "`start` must be one lens without a slope: Algorithm 1 fits isothermal ellipsoids. "
@@ -356,20 +355,20 @@ def _nothing_better(rounds: list[Round]) -> bool:
     return rounds[-1].log_posterior - best.log_posterior < 0.5
 
 
-def _conclude(rounds: list[Round]) -> AutomatedFit:
-    """Say how it ended."""
+def _conclude(rounds: list[Round], first: str) -> AutomatedFit:
+    """Say how it ended; the first lens was "predicted" or "given"."""
     converged = rounds[-1].succeeded
     best = rounds[-1] if converged else _best(rounds)
     if best.reconstruction is None:
         raise ValueError(
-            "Neither the predicted lens nor any optimised one leads the arcs to the source grid: "
-            "give a lens model trained on such images, or allow more optimisations. "
-            f"Received: a prediction of {rounds[0].lens.round(3).tolist()}, "
+            f"Neither the {first} lens nor any optimised one leads the arcs to the source grid: "
+            "give a lens model trained on such images, or a `start` closer to the lens, or allow "
+            f"more optimisations. Received: the {first} lens {rounds[0].lens.round(3).tolist()}, "
             f"max_rounds={len(rounds) - 1}"
         )
     optimisations = len(rounds) - 1
     outcome = "converged" if converged else "not converged"
-    how = "with the predicted lens" if optimisations == 0 else f"after {optimisations} optimisation"
+    how = f"with the {first} lens" if optimisations == 0 else f"after {optimisations} optimisation"
     plural = "s" if optimisations > 1 else ""
     stopped = "" if converged or not _nothing_better(rounds) else "; no start finds a better lens"
     return AutomatedFit(

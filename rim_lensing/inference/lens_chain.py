@@ -10,7 +10,7 @@ from emcee.autocorr import integrated_time
 
 from rim_lensing.inference.chain_file import ChainFile
 from rim_lensing.inference.intervals import LEVELS
-from rim_lensing.inference.lens_support import LensSupport
+from rim_lensing.inference.lens_support import SLOPE, LensSupport
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.simulation.priors import Priors
 
@@ -189,6 +189,8 @@ class LensChain:
             found += f"never moved {self.names[slowest]}"
         if self.cut_off:
             found += f"; cut off by an edge of the priors in {', '.join(self.cut_off)}: widen them"
+            if "slope" in self.cut_off:
+                found += f" (that of the slope, {SLOPE[0]:g} to {SLOPE[1]:g}, is fixed)"
         if self.converged:
             return f"converged: {found}"
         return (
@@ -248,7 +250,7 @@ class LensChain:
             ValueError: `truth` or `other` has other parameters.
 
         Warns:
-            UserWarning: `other` was made from another image, noise or PSF.
+            UserWarning: `other` was made from another image, noise or PSF, as far as is known.
         """
         from rim_lensing.figures import lens_contours
 
@@ -266,8 +268,9 @@ class LensChain:
         known = [chain.data_sha256 for chain in chains if chain.data_sha256]
         if len(set(known)) > 1:
             warnings.warn(
-                "`other` was made from another image, noise or PSF: the two posteriors need not "
-                f"agree. Received: {self.title} and {other.title}",
+                "`other` was made from another image, noise or PSF, or with a Gaussian PSF on a "
+                "kernel of another size, as models of other grids have: the two posteriors need "
+                f"not agree. Received: {self.title} and {other.title}",
                 UserWarning,
                 stacklevel=2,
             )

@@ -185,7 +185,8 @@ class LensPredictor:
             noise: rms of the noise in the image's unit: a number, (batch,), a map (m, m) or maps
                 (batch, m, m).
             psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or
-                normalised kernels (k, k) or (batch, k, k) of any odd side up to the image's.
+                normalised kernels on the image's pixels, (k, k) or (batch, k, k), of any odd side
+                up to the image's.
             mask: True where a pixel is USED (lenstronomy's convention; PyAutoLens users give
                 ~mask), (m, m) or (batch, m, m). By default all are used.
             pixel_scale: The image's arcsec per pixel, if known, to be compared with `image_grid`.
@@ -197,7 +198,8 @@ class LensPredictor:
             ValueError: Bad input (see `check_image`), or less than 2 `passes`.
 
         Warns:
-            UserWarning: Noise or PSF lie outside of the training set's range.
+            UserWarning: Noise or PSF lie outside of the training set's range; or the mask hides the
+                arcs.
         """
         if int(passes) != passes or passes < 2:
             raise ValueError(f"`passes` must be an integer, at least 2. Received: {passes}")

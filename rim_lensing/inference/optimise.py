@@ -8,11 +8,9 @@ import numpy as np
 
 from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, lens_posterior
 from rim_lensing.inference.lens_search import METHODS, default_method, maximise
-from rim_lensing.inference.observation import (
-    Observation,
-    check_observation,
-)
-from rim_lensing.inference.result import Reconstruction, named_lens
+from rim_lensing.inference.lens_support import SLOPE
+from rim_lensing.inference.observation import Observation, check_observation
+from rim_lensing.inference.result import Reconstruction, named_lens, warn_of_chi2
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 from rim_lensing.inference.source_coverage import (
@@ -28,6 +26,10 @@ from rim_lensing.simulation.priors import Priors
 DEMAGNIFIED = 0.9
 """A magnification below this fraction of the priors' smallest is no lens: RIM sources of the true
 lens have it right to 2.5%."""
+
+ALLOW_LITTLE = (
+    "allow it, priors=Priors(min_magnification=...), on the command line --min-magnification"
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,7 +92,8 @@ def optimise_lens(
     Args:
         image: (m, m), lens light and background subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
-        psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k).
+        psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
+            the image's pixels.
         source_model: A RIM (the likelihood of its source is maximised), or a linear inversion (its
             evidence is).
         start: A lens, or (starts, 7 or 8) of them: SIE or EPL, and external shear. What lies
@@ -112,12 +115,13 @@ def optimise_lens(
 
     Warns:
         UserWarning: A start lies outside of the priors; every start ends at a lens that does not
-            magnify; the system is unlike those
-            that the RIM was trained on; part of the arcs' flux comes from outside of the source
-            grid; or the evidence is that of a matrix-free engine, too rough to be optimised.
+            magnify; the mask hides the arcs; the system is unlike those that the RIM was trained
+            on; part of the arcs' flux comes from outside of the source grid; a source cannot be
+            refined; the evidence is that of a matrix-free engine, too rough to be optimised; or
+            chi^2 is not that of noise.
     """
     began = time.perf_counter()
-    starts = as_lens_array(start)
+    starts = as_lens_array(start, name="start")
     observation = check_single(image, noise, psf, starts[0], mask, source_model, pixel_scale)
     posterior = lens_posterior(source_model, observation, priors)
     method = method or default_method(posterior)
@@ -135,13 +139,14 @@ def optimise_lens(
     demagnified = is_demagnified(result, posterior)
     if demagnified:
         warnings.warn(
-            "No start has led to a lens that magnifies: the source is the arcs themselves, "
+            "No start has led to a lens that magnifies as the priors want, "
+            f"{posterior.priors.min_magnification:g} times: the source is the arcs themselves, "
             f"shrunk {result.metrics()['total_magnification']:.2f} times. Start closer to the "
-            "lens, or from more places.",
+            f"lens, or from more places; or, where that is the truth, {ALLOW_LITTLE}.",
             UserWarning,
             stacklevel=2,
         )
-    warn_of_optimum(posterior, source_model, lenses[best])
+    warn_of_optimum(posterior, source_model, result)
     return LensOptimum(
         lens=lenses[best],
         log_posterior=float(values[best]),
@@ -163,8 +168,10 @@ def nearest_starts(posterior: LensPosterior, starts: np.ndarray) -> np.ndarray:
     moved = np.abs(nearest - starts).max(axis=1) > 1e-6
     if moved.any():
         warnings.warn(
-            "`start` lies outside of the priors, and is moved to their edge: widen `priors` if the "
-            f"lens may lie there. Received: {starts[moved][0].round(4).tolist()}, moved to "
+            "`start` lies outside of the priors, and is moved to their edge: widen `priors` (on "
+            "the command line --range, --centre-range) if the lens may lie there "
+            f"(the range of the slope, {SLOPE[0]:g} to {SLOPE[1]:g}, is fixed). "
+            f"Received: {starts[moved][0].round(4).tolist()}, moved to "
             f"{nearest[moved][0].round(4).tolist()}",
             UserWarning,
             stacklevel=3,
@@ -276,18 +283,21 @@ def with_uncertainties(
     return reconstruct(posterior, source_model, result.lens, uncertainties=True)
 
 
-def warn_of_optimum(posterior: LensPosterior, source_model: SourceModel, lens: np.ndarray) -> None:
+def warn_of_optimum(
+    posterior: LensPosterior, source_model: SourceModel, result: Reconstruction
+) -> None:
     """Warn of what `reconstruct` warns of, once and of the lens that is found.
 
     Args:
         posterior: Of the lens.
         source_model: Which reconstructed.
-        lens: One that `misses_arcs` does not speak against, (7 or 8,).
+        result: Behind a lens that `misses_arcs` does not speak against.
     """
-    observation = posterior.at(lens)
+    observation = posterior.at(result.lens)
     if isinstance(source_model, RIMReconstructor):
         warn_outside_training(observation, source_model.priors)
     check_source_coverage(observation, source_model.image_grid, source_model.source_grid)
+    warn_of_chi2(result.chi2, fits_noise=isinstance(source_model, SemilinearInversion))
 
 
 def is_demagnified(result: Reconstruction, posterior: LensPosterior) -> bool:

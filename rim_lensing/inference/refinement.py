@@ -8,6 +8,8 @@ residuals, with f w for f and the prior "zeroth" at the strength e^-2, which the
 Where the residuals are noise its maximum is at or near e = 0, and the source stays.
 """
 
+import warnings
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.sparse import diags
@@ -25,6 +27,7 @@ from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.ray_tracing import lensing_matrices
+from rim_lensing.program import is_crash
 
 SMOOTHING, FLOOR = 2.0, 0.01
 """Of the brightness, in pixels, and the least of it over its largest. On development galaxies and
@@ -51,13 +54,15 @@ def error_scale(source: np.ndarray) -> np.ndarray:
 def refine(observation: Observation, sources: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Return sources with what the residuals say of their errors, (batch, n, n).
 
+    A source whose conjugate gradients do not converge stays as it is.
+
     Args:
         observation: The systems.
         sources: Of a RIM, (batch, n, n), in the observation's units.
         geometry: Grids and supersampling.
 
-    Raises:
-        RuntimeError: Conjugate gradients do not converge.
+    Warns:
+        UserWarning: Conjugate gradients do not converge.
     """
     refined = np.array(sources)
     numbers = range(len(refined))
@@ -67,10 +72,21 @@ def refine(observation: Observation, sources: np.ndarray, geometry: Geometry) ->
             lensing, observation.psf[i], observation.image[i], observation.noise[i]
         )
         engine = MatrixFreeEngine(residual_system(system, refined[i]), "zeroth")
-        strength = _best_strength(engine)
-        if np.isfinite(strength):
-            change = engine.mean(strength).reshape(refined[i].shape)
-            refined[i] += error_scale(refined[i]) * change
+        try:
+            strength = _best_strength(engine)
+            change = engine.mean(strength) if np.isfinite(strength) else None
+        except RuntimeError as error:
+            if is_crash(error):
+                raise
+            which = "" if len(refined) == 1 else f" of system {i} (of {len(refined)})"
+            warnings.warn(
+                f"The source{which} could not be refined, and stays the network's: {error}",
+                UserWarning,
+                stacklevel=4,
+            )
+            continue
+        if change is not None:
+            refined[i] += error_scale(refined[i]) * change.reshape(refined[i].shape)
     return refined
 
 

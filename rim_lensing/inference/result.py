@@ -1,5 +1,6 @@
 """What a reconstruction gives back, whichever method made it."""
 
+import warnings
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import ops
 
-from rim_lensing.inference.observation import Observation
+from rim_lensing.inference.observation import Observation, which_systems
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
@@ -17,6 +18,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CHUNK = 16
+_PLAUSIBLE = (0.7, 1.5)
+
+
+def warn_of_chi2(chi2: float | np.ndarray, fits_noise: bool = False) -> None:
+    """Warn (UserWarning) of chi^2 per pixel, a number or (batch,), that noise does not leave.
+
+    Args:
+        chi2: Of the sources.
+        fits_noise: Whether less than noise is what the method leaves: a linear inversion at the
+            largest evidence has some 0.5 where the noise is small.
+    """
+    chi2 = np.atleast_1d(chi2)
+    low, high = _PLAUSIBLE
+    bad = (chi2 > high) | ((chi2 < low) & (not fits_noise))
+    if bad.any():
+        warnings.warn(
+            f"chi^2 per pixel is {chi2[bad][0]:.3g}{which_systems(bad)}, where noise leaves 1. Is "
+            "the noise an rms, not a variance or a weight, is the light of the lens and the sky "
+            "subtracted, and are lens and PSF right?",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,25 +1,26 @@
 """The RIM as a user meets it: data in any unit in, source in that unit out."""
 
 import copy
+import warnings
 
 import numpy as np
 from keras import ops
 from tqdm import tqdm
 
 from rim_lensing.backend import compiled, value_and_gradient
-from rim_lensing.inference.observation import (
-    Observation,
-    check_observation,
-)
+from rim_lensing.inference.observation import Observation, check_observation, which_systems
 from rim_lensing.inference.refinement import refine
-from rim_lensing.inference.result import Reconstruction
+from rim_lensing.inference.result import Reconstruction, warn_of_chi2
 from rim_lensing.inference.source_coverage import check_source_coverage
 from rim_lensing.inference.training_range import warn_outside_training
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.networks.flux_scale import FIRST_PEAK, source_peak
+from rim_lensing.networks.flux_scale import FIRST_PEAK, estimate_flux_scale, source_peak
 from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.priors import Priors
+
+_NEARLY = 0.97
+"""Of the largest brightness. A sigmoid reaches 1 nowhere."""
 
 
 class RIMReconstructor:
@@ -109,11 +110,13 @@ class RIMReconstructor:
         """Return the source behind a lens, or the sources behind a batch of lenses.
 
         The flux scale does not matter: image and noise times any number give the source times that
-        number. A network with flux_scale="image" finds the scale of the source itself. One with
-        flux_scale="unit" (the paper's) knows only sources of peak 1: it is run twice, first as if
-        the source's peak were twice the image's brightest pixel, then with the peak that fits the
-        data best after the first run. A peak of more than twice that pixel (a source that pixels
-        and PSF dilute that much) comes out too low; above four times, it is cut off.
+        number. A network with flux_scale="image" (all of the zoo's) finds the scale of the source
+        itself: no pixel of it is brighter than four times the mean of the image's brightest 3x3
+        pixels, at which a point-like source is cut off. One with flux_scale="unit" (the paper's)
+        knows only sources of peak 1: it is run twice, first as if the source's peak were twice the
+        image's brightest pixel, then with the peak that fits the data best after the first run. A
+        peak of more than twice that pixel (a source that pixels and PSF dilute that much) comes out
+        too low; above four times, it is cut off.
 
         Args:
             image: (m, m) or (batch, m, m), on `image_grid`, lens light and background subtracted,
@@ -121,7 +124,8 @@ class RIMReconstructor:
             noise: rms of the noise in the image's unit: a number, (batch,), a map (m, m) or maps
                 (batch, m, m).
             psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or
-                normalised kernels (k, k) or (batch, k, k) of any odd side up to the image's.
+                normalised kernels on the image's pixels, (k, k) or (batch, k, k), of any odd side
+                up to the image's.
             lens: LensParameters, a dictionary of them, 7 or 8 numbers, or (batch, 7 or 8).
             mask: True where a pixel is USED (lenstronomy's convention; PyAutoLens users give
                 ~mask), (m, m) or (batch, m, m). By default all are used.
@@ -135,11 +139,11 @@ class RIMReconstructor:
         Raises:
             ValueError: Bad input (see `check_observation`), a `batch_size` below 1, or a source
                 grid that the arcs miss (see `check_source_coverage`).
-            RuntimeError: The conjugate gradients of a model that refines do not converge.
 
         Warns:
-            UserWarning: theta_E, noise or PSF lie outside of the training set's range; or part of
-                the arcs' flux comes from outside of the source grid.
+            UserWarning: The lens, noise or PSF lie outside of the training set's range; the mask
+                hides the arcs; part of their flux comes from outside of the source grid; the source
+                is cut off, or cannot be refined; or chi^2 is not that of noise.
         """
         if int(batch_size) != batch_size or batch_size < 1:
             raise ValueError(f"`batch_size` must be a positive integer. Received: {batch_size}")
@@ -155,14 +159,14 @@ class RIMReconstructor:
         )
         warn_outside_training(observation, self.priors)
         check_source_coverage(observation, self.image_grid, self.source_grid)
-        return self.reconstruct_checked(observation, int(batch_size))
+        result = self.reconstruct_checked(observation, int(batch_size))
+        if self.network.config.flux_scale == "image":
+            self._warn_of_cut_off(observation, result)
+        warn_of_chi2(result.chi2)
+        return result
 
     def reconstruct_checked(self, observation: Observation, batch_size: int = 16) -> Reconstruction:
-        """Do what `reconstruct` does after its checks.
-
-        Raises:
-            RuntimeError: The conjugate gradients of a model that refines do not converge.
-        """
+        """Do what `reconstruct` does after its checks."""
         history = self._run_in_chunks(observation, batch_size)
         if self.refines:
             last = refine(observation, history[:, -1], self.network.config)
@@ -170,6 +174,22 @@ class RIMReconstructor:
         return Reconstruction.from_history(
             observation, history, self.network.config, model=self.name
         )
+
+    def _warn_of_cut_off(self, observation: Observation, result: Reconstruction) -> None:
+        """Warn of sources as bright as the network can make them; the refined may be brighter."""
+        limit = ops.convert_to_numpy(estimate_flux_scale(observation.image, observation.noise))
+        history = result.history[None] if observation.single else result.history
+        networks_own = history[:, -2 if self.refines else -1]
+        found = networks_own.max(axis=(1, 2)) / observation.flux_unit
+        cut_off = found > _NEARLY * limit[:, 0, 0]
+        if cut_off.any():
+            warnings.warn(
+                f"The source is as bright as the network can make it{which_systems(cut_off)}, four "
+                "times the image's brightest 3x3 pixels: a point-like source is cut off there. "
+                "model.refined() (on the command line --refine), or a linear inversion, is not.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def run(self, observation: Observation) -> np.ndarray:
         """Return the sources after every step, (batch, T, n, n), in the observation's units.

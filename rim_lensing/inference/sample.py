@@ -75,7 +75,8 @@ def sample_lens_posterior(
     Args:
         image: (m, m), lens light and background subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
-        psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k).
+        psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
+            the image's pixels.
         source_model: A RIM, a refined one, or a linear inversion.
         start: A lens at or near the best one, such as `automated_fit(...).lens`: SIE or EPL, and
             external shear. What lies outside of the priors is moved to their edge. An EPL that
@@ -105,10 +106,10 @@ def sample_lens_posterior(
 
     Warns:
         UserWarning: The chain has not converged after `max_steps`; the system is unlike those
-            that the RIM was trained on; the start lies outside of the priors; or the evidence is
-            that of a matrix-free engine, too rough to be sampled.
+            that the RIM was trained on; the mask hides the arcs; the start lies outside of the
+            priors; or the evidence is that of a matrix-free engine, too rough to be sampled.
     """
-    lens = as_lens_array(start)
+    lens = as_lens_array(start, name="start")
     if len(lens) != 1:
         raise ValueError(f"`start` must be one lens. Received: {len(lens)}")
     observation = check_single(image, noise, psf, lens, mask, source_model, pixel_scale)

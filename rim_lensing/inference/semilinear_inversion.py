@@ -7,7 +7,7 @@ from scipy.sparse import issparse
 from tqdm import tqdm
 
 from rim_lensing.inference.observation import Observation, check_observation
-from rim_lensing.inference.result import Reconstruction, as_range
+from rim_lensing.inference.result import Reconstruction, as_range, warn_of_chi2
 from rim_lensing.inference.source_coverage import check_source_coverage
 from rim_lensing.inversion.evidence import Engine, log_evidence, maximise_evidence
 from rim_lensing.inversion.exact import ExactEngine
@@ -17,6 +17,7 @@ from rim_lensing.inversion.regularization import check_regularization
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.ray_tracing import lensing_matrices
+from rim_lensing.program import is_crash
 
 EUCLID64 = Geometry(64, 0.1, 64, 0.05, psf_side=25)
 """The grids of rim_euclid64."""
@@ -158,7 +159,8 @@ class SemilinearInversion:
             image: (m, m) or (batch, m, m), on `image_grid`, lens light and background subtracted.
             noise: rms in the image's unit: a number, (batch,), a map (m, m) or maps (batch, m, m).
             psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or
-                normalised kernels (k, k) or (batch, k, k) of any odd side up to the image's.
+                normalised kernels on the image's pixels, (k, k) or (batch, k, k), of any odd side
+                up to the image's.
             lens: LensParameters, a dictionary of them, 7 or 8 numbers, or (batch, 7 or 8).
             mask: True where a pixel is USED, (m, m) or (batch, m, m). By default all are used.
             pixel_scale: The image's arcsec per pixel, if known, to be compared with `image_grid`.
@@ -178,7 +180,8 @@ class SemilinearInversion:
             RuntimeError: Conjugate gradients (of the matrix-free engine) do not converge.
 
         Warns:
-            UserWarning: Part of the arcs' flux comes from outside of the source grid.
+            UserWarning: The mask hides the arcs; part of their flux comes from outside of the
+                source grid; or chi^2 is more than noise leaves.
         """
         if (lens is None) == (lensing_matrix is None):
             raise ValueError(
@@ -201,7 +204,9 @@ class SemilinearInversion:
         else:
             matrices = None
             check_source_coverage(observation, self.image_grid, self.source_grid)
-        return self.reconstruct_checked(observation, matrices, uncertainties)
+        result = self.reconstruct_checked(observation, matrices, uncertainties)
+        warn_of_chi2(result.chi2, fits_noise=True)
+        return result
 
     def reconstruct_checked(
         self, observation: Observation, matrices: list | None = None, uncertainties: bool = True
@@ -218,13 +223,14 @@ class SemilinearInversion:
             numpy.linalg.LinAlgError: The prior is too weak for double precision.
             RuntimeError: Conjugate gradients (of the matrix-free engine) do not converge.
         """
-        matrices = matrices or [None] * len(observation)
-        rows = [
-            self._invert(observation[i : i + 1], matrix, uncertainties)
-            for i, matrix in enumerate(
-                tqdm(matrices, unit="system", disable=len(matrices) == 1, leave=True)
-            )
-        ]
+        matrices, rows = matrices or [None] * len(observation), []
+        for i, matrix in enumerate(tqdm(matrices, unit="system", disable=len(matrices) == 1)):
+            try:
+                rows.append(self._invert(observation[i : i + 1], matrix, uncertainties))
+            except (ValueError, RuntimeError, np.linalg.LinAlgError) as error:
+                if len(matrices) == 1 or is_crash(error):
+                    raise
+                raise type(error)(f"System {i} (of {len(matrices)}): {error}") from error
         return self._result(observation, rows)
 
     def _check_matrices(self, given, batch: int) -> list:

@@ -212,8 +212,8 @@ class MatrixFreeEngine:
                 if done == self.max_iterations:
                     warnings.warn(
                         f"After {done} Lanczos steps the terms of the evidence are less certain "
-                        f"than their scatter, by up to {widths.max():.3g}: give a larger "
-                        "strength, or more `max_iterations` (of `MatrixFreeEngine`).",
+                        f"than their scatter, by up to {widths.max():.3g}. At a larger strength "
+                        "they are better known.",
                         UserWarning,
                         stacklevel=4,
                     )

@@ -22,6 +22,7 @@ from rim_lensing.inference.residual_test import check_residuals
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.inference.sample import sample_lens_posterior
 from rim_lensing.inversion.linear_system import LinearSystem
+from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.lensing.ray_tracing import lensing_matrices
@@ -219,6 +220,44 @@ def test_a_batch_is_its_systems(untrained):
         alone = model.reconstruct(**data)
     np.testing.assert_allclose(both.source[0], alone.source, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(both.source[1], 2 * alone.source, rtol=1e-3, atol=1e-4)
+
+
+def test_a_system_that_does_not_converge_keeps_its_source(monkeypatch):
+    """And the others are refined."""
+    single = observed()
+    both = check_observation(
+        np.repeat(single.image, 2, axis=0),
+        np.repeat(single.noise, 2, axis=0),
+        single.psf,
+        LENS[0],
+        image_grid=CONFIG.image_grid,
+    )
+    solve, calls = MatrixFreeEngine.mean, []
+
+    def fails_at_first(self, strength):
+        calls.append(strength)
+        if len(calls) == 1:
+            raise RuntimeError("not near enough")
+        return solve(self, strength)
+
+    monkeypatch.setattr(MatrixFreeEngine, "mean", fails_at_first)
+    start = np.repeat(0.5 * galaxy(), 2, axis=0)
+    with pytest.warns(UserWarning, match=r"of system 0 \(of 2\) could not.*not near enough"):
+        found = refine(both, start, CONFIG)
+    np.testing.assert_array_equal(found[0], start[0])
+    assert np.abs(found[1] - start[1]).max() > 0.1
+
+
+def test_a_crash_is_not_taken_for_that(monkeypatch):
+    class Crash(RuntimeError):
+        pass
+
+    def crash(*arguments):
+        raise Crash("out of memory")
+
+    monkeypatch.setattr(MatrixFreeEngine, "mean", crash)
+    with pytest.raises(Crash):
+        refine(observed(), 0.5 * galaxy(), CONFIG)
 
 
 def test_stays_refined_on_other_pixels(untrained):

@@ -13,6 +13,7 @@ from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
 from rim_lensing.lensing.psf import gaussian_kernel
+from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.priors import Priors
@@ -167,7 +168,29 @@ def test_warns_outside_of_the_training_and_is_silent_inside(reconstructor):
         RIMReconstructor(reconstructor.network, "rim", priors).reconstruct(**one())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # The network is untrained.
+        warnings.filterwarnings("ignore", r"chi\^2 per pixel")
         reconstructor.reconstruct(**systems(3))
+
+
+def test_warns_of_chi2_that_noise_does_not_leave(reconstructor):
+    data = systems(3)
+    data["noise"] = data["noise"] * np.array([0.01, 100.0, 1.0])[:, None, None]
+    data["image"] = data["image"] * 100
+    with pytest.warns(UserWarning, match=r"chi\^2 per pixel is .* systems \(index 0"):
+        reconstructor.reconstruct(**data)
+
+
+def test_warns_of_a_source_that_is_cut_off(monkeypatch):
+    """The network's last layer makes all pixels as bright as they can be."""
+    bright = network()
+    kernel, bias = bright.cell.output_layer.get_weights()
+    bright.cell.output_layer.set_weights([0 * kernel, bias + 10])
+    model = RIMReconstructor(bright, "rim", PRIORS)
+    with pytest.warns(UserWarning, match="as bright as the network can make it, four times"):
+        result = model.reconstruct(**one())
+    scale = estimate_flux_scale(*(np.float32([one()[name]]) for name in ("image", "noise")))
+    np.testing.assert_allclose(result.source, float(scale[0, 0, 0]), rtol=1e-3)
 
 
 def test_refuses_a_source_grid_that_the_arcs_miss(reconstructor):

@@ -1,5 +1,6 @@
 """Semilinear inversion's public face: units, masks, batches, choices, bad input, its result."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -150,6 +151,29 @@ def test_a_batch_is_its_systems_one_by_one(capsys):
         for name in ("source", "source_std", "strength", "log_evidence", "chi2", "history"):
             np.testing.assert_allclose(getattr(part, name), getattr(single, name), rtol=1e-9)
     assert capsys.readouterr().err == ""
+
+
+def test_the_system_that_cannot_be_inverted_is_named():
+    blank = csr_matrix((400, 256))
+    matrix = lensing_matrices(LENS[:1], GEOMETRY)[0]
+    data = systems() | {"lens": None, "lensing_matrix": [matrix, blank]}
+    with pytest.raises(ValueError, match=r"System 1 \(of 2\): "):
+        LINEAR.reconstruct(**data)
+
+
+def test_warns_of_what_noise_does_not_leave_and_not_of_less():
+    data = one() | {"psf": 0.2}
+    with pytest.warns(UserWarning, match=r"chi\^2 per pixel is \d.*an rms, not a variance"):
+        SemilinearInversion(strength=1e6, geometry=GEOMETRY).reconstruct(**data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = SemilinearInversion(strength=1e-3, geometry=GEOMETRY).reconstruct(**data)
+    assert fitted.chi2 < 0.7
+
+
+def test_warns_of_a_slope_of_another_package():
+    with pytest.warns(UserWarning, match="steeper than galaxies.*1 is isothermal.*plus 1.*1.95"):
+        LINEAR.reconstruct(**one() | {"lens": {"theta_E": 1.0, "slope": 1.95}})
 
 
 def test_a_lensing_matrix_serves_instead_of_a_lens(tmp_path):
