@@ -102,7 +102,7 @@ BAD = {
     "no theta_E": ({"--lens": "e1=0.1"}, "must name theta_E"),
     "too elliptical": ({"--lens": "theta_E=1,e1=0.9"}, "ellipticity"),
     "centre off the image": (
-        {"image": "wide.fits[SCI]", "--crop-centre": "500,5", "--mask-missing": None},
+        {"image": "wide.fits[SCI]", "--noise": "1", "--crop-centre": "500,5"},
         "--crop-centre must be X,Y within the image of 40 x 30 pixels",
     ),
     "a width is not normalised": (
@@ -398,11 +398,6 @@ def test_psf_is_normalised_when_asked_to(files, tiny_folder, tmp_path):
         assert cli.main(command(files, tiny_folder, tmp_path / name, changes)) == 0
         sources.append(fits.getdata(tmp_path / name / "result.fits"))
     np.testing.assert_allclose(sources[1], sources[0], rtol=1e-4, atol=1e-7)
-
-
-def test_a_psf_of_unknown_pixels_is_told(files, tiny_folder, tmp_path, capsys):
-    assert cli.main(command(files, tiny_folder, tmp_path / "a", {})) == 0
-    assert "does not tell its pixels: they are taken for the image's" in capsys.readouterr().out
 
 
 def test_demo(model_folder, tmp_path, capsys):

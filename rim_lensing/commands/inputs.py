@@ -377,9 +377,7 @@ def _read_psf(options: argparse.Namespace, pixel_scale: float) -> "float | np.nd
     except FileNotFoundError as error:
         raise FileNotFoundError(f"--psf must be a number or a FITS file: {error}") from None
     scale = psf.pixel_scale
-    if scale is None:
-        print("the header of the PSF does not tell its pixels: they are taken for the image's")
-    elif abs(scale / pixel_scale - 1) > _PSF_SCALE_TOLERANCE:
+    if scale is not None and abs(scale / pixel_scale - 1) > _PSF_SCALE_TOLERANCE:
         raise ValueError(
             f"--psf must have the image's pixels of {pixel_scale:g}\": resample it, and divide it "
             f'by its sum. Received: pixels of {scale:g}"'

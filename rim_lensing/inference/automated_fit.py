@@ -12,7 +12,6 @@ from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, len
 from rim_lensing.inference.lens_search import default_method, maximise
 from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
 from rim_lensing.inference.optimise import (
-    ALLOW_LITTLE,
     check_single,
     choose,
     is_demagnified,
@@ -105,7 +104,7 @@ class Round:
             magnified = self.reconstruction.metrics()["total_magnification"]
             said.append(
                 f"the lens hardly magnifies, {magnified:.2f} times: the source is the arcs, "
-                f"shrunk; or, where that is the truth, {ALLOW_LITTLE}"
+                "shrunk, unless `min_magnification` allows it"
             )
         if self.edges:
             said.append(f"on the edge of the priors: {', '.join(self.edges)}")

@@ -27,10 +27,6 @@ DEMAGNIFIED = 0.9
 """A magnification below this fraction of the priors' smallest is no lens: RIM sources of the true
 lens have it right to 2.5%."""
 
-ALLOW_LITTLE = (
-    "allow it, priors=Priors(min_magnification=...), on the command line --min-magnification"
-)
-
 
 @dataclass(frozen=True, repr=False)
 class LensOptimum:
@@ -142,7 +138,8 @@ def optimise_lens(
             "No start has led to a lens that magnifies as the priors want, "
             f"{posterior.priors.min_magnification:g} times: the source is the arcs themselves, "
             f"shrunk {result.metrics()['total_magnification']:.2f} times. Start closer to the "
-            f"lens, or from more places; or, where that is the truth, {ALLOW_LITTLE}.",
+            "lens, or from more places; or, where that is the truth, allow it: "
+            "priors=Priors(min_magnification=...), on the command line --min-magnification.",
             UserWarning,
             stacklevel=2,
         )

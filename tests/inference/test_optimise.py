@@ -172,7 +172,7 @@ def test_says_when_no_start_leads_the_arcs_to_the_source(ridge_model, mock):
     [
         ({"method": "annealing"}, "`method` must be one of"),
         ({"image": np.ones((2, 16, 16))}, "one image"),
-        ({"start": np.zeros(5)}, "`lens` must have 7"),
+        ({"start": np.zeros(5)}, "`start` must have 7"),
         ({"noise": -1.0}, "`noise` must be positive"),
     ],
 )
