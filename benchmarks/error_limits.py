@@ -30,7 +30,7 @@ from rim_lensing.simulation.priors import NOISE_BINS, Priors
 from rim_lensing.zoo import find_pretrained, load_pretrained
 
 SEED = 5
-_SIGMAS_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
+SIGMAS_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
 
 def main(arguments=None) -> int:
@@ -115,7 +115,7 @@ def equivalent_beams(errors, sources, pixel_scale: float) -> np.ndarray:
     low, high = np.zeros(len(sources)), np.full(len(sources), side * pixel_scale)
     for _ in range(30):
         width = (low + high) / 2
-        sigma = width[:, None, None] * _SIGMAS_PER_FWHM
+        sigma = width[:, None, None] * SIGMAS_PER_FWHM
         lost = 1 - np.exp(-2 * (np.pi * sigma) ** 2 * squared)
         too_wide = np.sqrt(np.sum(power * lost**2, axis=(1, 2))) > wanted
         low, high = np.where(too_wide, low, width), np.where(too_wide, width, high)

@@ -108,7 +108,7 @@ def table(measures: dict, methods: dict) -> str:
                 for k in wavenumbers
                 for values in coherence
             ]
-            + [_half(values) for values in coherence]
+            + [coherence_reach(values) for values in coherence]
         )
     # A line per measure is read more easily than a line of twenty columns.
     columns = list(zip(*lines, strict=True))
@@ -132,7 +132,7 @@ def _inside_over_linear(inside: dict, name: str) -> list[str]:
     return [_ratio(inside[name], inside["linear"]), worse]
 
 
-def _half(coherence: np.ndarray) -> str:
+def coherence_reach(coherence: np.ndarray) -> str:
     """Return the largest k up to which the mean coherence (systems, k) is one half or more."""
     if not len(coherence):
         return "-"
