@@ -37,7 +37,7 @@ from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import NOISE_BINS, Priors
 from rim_lensing.zoo import find_pretrained, load_pretrained
 
-BEAMS = (0.05, 0.1, 0.15, 0.2)
+BEAMS = (0.075, 0.1, 0.15, 0.2, 0.4)
 _TOLERANCE = 0.01  # Of the whole source, in standard deviations of the detail's prior.
 _MAX_ITERATIONS = 5000
 
