@@ -50,6 +50,7 @@ setup(
             "mpmath>=1.3",
             "pytest>=8.0",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.5",
             "ruff>=0.9",
             "setuptools>=64",
             "tensorflow-probability>=0.24",
