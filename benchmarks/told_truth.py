@@ -104,13 +104,12 @@ def estimate_detail(system: LinearSystem, truth: np.ndarray, fwhm: float) -> np.
     told = blur(truth, fwhm)
     detail = truth - told
     spread = np.sqrt(blur(detail**2, fwhm))
-    # Twice the side: what is moved over the edge does not come back on the other.
-    padded = (2 * side, 2 * side)
-    power = np.abs(rfft2(detail, padded)) ** 2 / np.sum(detail**2)
+    # Over the edges R goes round, where a source is dark.
+    power = np.abs(rfft2(detail)) ** 2 / np.sum(detail**2)
 
     def covariance(values):
-        spectrum = rfft2(spread * values.reshape(side, side), padded)
-        return (spread * irfft2(spectrum * power, padded)[:side, :side]).ravel()
+        spectrum = rfft2(spread * values.reshape(side, side))
+        return (spread * irfft2(spectrum * power, s=(side, side))).ravel()
 
     weights = conjugate_gradients(
         lambda data: data + system.apply(covariance(system.adjoint(data))),

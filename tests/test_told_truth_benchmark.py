@@ -38,12 +38,9 @@ def dense_estimate(system: LinearSystem, truth: np.ndarray) -> np.ndarray:
     told = gaussian_filter(truth, sigma, mode="constant")
     detail = truth - told
     spread = np.sqrt(gaussian_filter(detail**2, sigma, mode="constant")).ravel()
-    correlation = correlate2d(detail, detail) / np.sum(detail**2)
+    correlation = correlate2d(np.tile(detail, (2, 2))[:-1, :-1], detail, mode="valid")
     y, x = np.divmod(np.arange(SIDE**2), SIDE)
-    lags = correlation[
-        y[:, None] - y[None] + SIDE - 1,
-        x[:, None] - x[None] + SIDE - 1,
-    ]
+    lags = correlation[(y[:, None] - y) % SIDE, (x[:, None] - x) % SIDE] / np.sum(detail**2)
     covariance = spread[:, None] * lags * spread
     response = system.response().toarray()
     gain = covariance @ response.T
