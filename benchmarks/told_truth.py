@@ -39,7 +39,7 @@ from rim_lensing.zoo import find_pretrained, load_pretrained
 
 BEAMS = (0.075, 0.1, 0.15, 0.2, 0.4)
 _TOLERANCE = 0.01  # Of the whole source, in standard deviations of the detail's prior.
-_MAX_ITERATIONS = 5000
+_MAX_ITERATIONS = 100_000
 
 
 def main(arguments=None) -> int:
