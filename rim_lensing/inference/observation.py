@@ -333,14 +333,18 @@ def _warn_of_hidden_arcs(image: np.ndarray, noise: np.ndarray, used: np.ndarray)
 def _marked(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Return which used pixels a huge noise marks as masked; refuse noise that is an rms nowhere.
 
-    Quiet pixels of a mosaic's edge would make all others look marked: these do not drown the flux,
-    or, where the quiet ones are dark, stand out of their own noise.
+    A few quiet pixels, of a mosaic's edge or dead ones, would make all others look marked: these do
+    not drown the flux, or they are most of the image and show signal in spite of their noise.
     """
     axes = {"axis": (1, 2), "keepdims": True}
     loud = used & (noise > HUGE_NOISE * np.min(noise, where=used, initial=np.inf, **axes))
     brightest = np.max(np.abs(image), where=used & ~loud, initial=0.0, **axes)
     marked = loud & (noise > DROWNED * brightest)
-    strange = ((loud & ~marked) | (marked & (image > _STANDS_OUT * noise))).any(axis=(1, 2))
+    most = loud.sum(axis=(1, 2)) > 0.5 * used.sum(axis=(1, 2))
+    unit = np.max(noise, where=loud, initial=0.0, **axes)
+    unit[unit == 0] = 1.0
+    signal = _brightest_block(np.where(loud, image, 0) / unit, np.where(loud, noise / unit, np.inf))
+    strange = (loud & ~marked).any(axis=(1, 2)) | (most & (signal >= MIN_SIGNIFICANCE))
     if strange.any():
         quiet = (used & ~loud)[strange]
         raise ValueError(
@@ -375,14 +379,7 @@ def _check_finite(name: str, array: np.ndarray, used: np.ndarray) -> None:
 
 def _check_signal(image: np.ndarray, noise: np.ndarray) -> None:
     """Refuse images whose brightest 3x3 block of used pixels could be noise."""
-    used = np.isfinite(noise)
-    window = (0, 3, 3)
-    flux = uniform_filter(image, window, mode="constant")
-    variance = uniform_filter(np.where(used, noise, 0) ** 2, window, mode="constant")
-    # Running sums leave round-off where a block has no used pixel.
-    some = uniform_filter(used.astype("float64"), window, mode="constant") > 0.1
-    significance = 3 * np.where(some, flux, 0) / np.sqrt(np.where(some, variance, 1))
-    brightest = significance.max(axis=(1, 2))
+    brightest = _brightest_block(image, noise)
     faint = brightest < MIN_SIGNIFICANCE
     if faint.any():
         raise ValueError(
@@ -391,6 +388,23 @@ def _check_signal(image: np.ndarray, noise: np.ndarray) -> None:
             "sigma. Is the noise in the image's unit, and an rms, not a variance or a weight? "
             f"{_MASK_CONVENTION}."
         )
+
+
+def _brightest_block(image: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return by how many sigma the brightest 3x3 block of used pixels stands out, (batch,).
+
+    Args:
+        image: (batch, m, m); 0 where masked.
+        noise: (batch, m, m); infinite where masked.
+    """
+    used = np.isfinite(noise)
+    window = (0, 3, 3)
+    flux = uniform_filter(image, window, mode="constant")
+    variance = uniform_filter(np.where(used, noise, 0) ** 2, window, mode="constant")
+    # Running sums leave round-off where a block has no used pixel.
+    some = uniform_filter(used.astype("float64"), window, mode="constant") > 0.1
+    significance = 3 * np.where(some, flux, 0) / np.sqrt(np.where(some, variance, 1))
+    return significance.max(axis=(1, 2))
 
 
 def _check_precision(noise: np.ndarray) -> None:

@@ -133,6 +133,23 @@ def test_dark_quiet_pixels_do_not_mask_the_arcs(flux):
             check(image=image, noise=noise)
 
 
+def test_a_quiet_pixel_does_not_mask_faint_arcs():
+    """No pixel of them stands out by 5 sigma, their 3x3 blocks do."""
+    image, noise = ring(), np.full((16, 16), 0.3)
+    image[3, 4], noise[3, 4] = 1e-6, 1e-8
+    assert image.max() < 5 * 0.3
+    with pytest.raises(ValueError, match="`noise` must be an rms.*mosaic.*1 such pixels"):
+        check(image=image, noise=noise)
+
+
+@pytest.mark.parametrize(("noise", "flux"), [(1e3, 1e4), (1e8, 9.97e36)])
+def test_a_few_pixels_may_be_marked_whatever_they_hold(noise, flux):
+    """A star of ten times the noise that was given to it; FITS files' fill value."""
+    image, rms = ring(), np.full((16, 16), 0.02)
+    image[3, 4], rms[3, 4] = flux, noise
+    np.testing.assert_array_equal(check(image=image, noise=rms).mask[0], rms < 1)
+
+
 def test_gaussians_are_those_of_the_training():
     sigma = np.array([0.0, 0.05, 0.1])
     mine = check(image=ring(3), psf=sigma, psf_side=7).psf
