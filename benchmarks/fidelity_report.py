@@ -12,7 +12,6 @@ from rim_lensing import metrics
 from rim_lensing.evaluation import MAGNIFICATION_BINS
 from rim_lensing.simulation.priors import NOISE_BINS
 
-_FOOTPRINT = 0.01  # of the peak: the galaxy, without the empty sky around it
 _WAVENUMBERS = (10, 20)
 _COLOURS = {"rim": "C3", "refined": "C1", "linear": "C0", "oracle": "C9"}
 
@@ -37,7 +36,7 @@ def measure(arrays: dict, methods: dict, regularization: str) -> dict:
         fitted = arrays["fitted_parameters"] if method == "linear" else 0.0
         measures |= {
             f"{method}_rms_error": metrics.rms_error(source, truth),
-            f"{method}_galaxy_error": galaxy_error(source, truth),
+            f"{method}_galaxy_error": metrics.galaxy_error(source, truth),
             f"{method}_flux_error": metrics.flux_error(source, truth),
             f"{method}_chi2": metrics.chi2_per_pixel(residual, noise_map),
             f"{method}_chi2_significance": metrics.chi2_significance(residual, noise_map, fitted),
@@ -46,18 +45,6 @@ def measure(arrays: dict, methods: dict, regularization: str) -> dict:
             f"{method}_negative_pixels": np.mean(source < -1e-3, axis=(1, 2)),
         }
     return measures
-
-
-def galaxy_error(source: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return `metrics.rms_error` over the pixels above _FOOTPRINT of the peak, (systems,).
-
-    Stamps of galaxies are zero outside of the galaxy: a RIM learns that, a Gaussian prior cannot.
-    Here this is not counted.
-    """
-    peak = truth.max(axis=(1, 2), keepdims=True)
-    inside = truth > _FOOTPRINT * peak
-    squares = np.sum(np.where(inside, (source - truth) / peak, 0.0) ** 2, axis=(1, 2))
-    return np.sqrt(squares / inside.sum(axis=(1, 2)))
 
 
 def table(measures: dict, methods: dict) -> str:
@@ -108,7 +95,7 @@ def table(measures: dict, methods: dict) -> str:
                 for k in wavenumbers
                 for values in coherence
             ]
-            + [coherence_reach(values) for values in coherence]
+            + [_reach(values) for values in coherence]
         )
     # A line per measure is read more easily than a line of twenty columns.
     columns = list(zip(*lines, strict=True))
@@ -132,12 +119,12 @@ def _inside_over_linear(inside: dict, name: str) -> list[str]:
     return [_ratio(inside[name], inside["linear"]), worse]
 
 
-def coherence_reach(coherence: np.ndarray) -> str:
-    """Return the largest k up to which the mean coherence (systems, k) is one half or more."""
+def _reach(coherence: np.ndarray) -> str:
+    """Return `metrics.coherence_reach` of spectra (systems, k), as text."""
     if not len(coherence):
         return "-"
-    below = np.flatnonzero(coherence.mean(axis=0) < 0.5)
-    return str(below[0] if len(below) else f"{coherence.shape[1]}, the last")
+    reach = metrics.coherence_reach(coherence)
+    return f"{reach}, the last" if reach == coherence.shape[1] else str(reach)
 
 
 def _prior_words(measures: dict) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from fidelity import OURS
-from fidelity_report import galaxy_error
 from matplotlib.figure import Figure
 from out_of_distribution_sources import CLASSES
 from resumable import write_figure
@@ -35,7 +34,7 @@ def measure(arrays: dict) -> dict:
         source, residual = arrays[f"{method}_source"], arrays["image"] - arrays[f"{method}_model"]
         measures |= {
             f"{method}_rms_error": metrics.rms_error(source, truth),
-            f"{method}_inner_error": galaxy_error(source, truth),
+            f"{method}_inner_error": metrics.galaxy_error(source, truth),
             f"{method}_flux_error": metrics.flux_error(source, truth),
             f"{method}_chi2": metrics.chi2_per_pixel(residual, noise_map),
             f"{method}_coherence": metrics.coherence_spectrum(source, truth)[1],

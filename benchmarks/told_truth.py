@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 from bootstrap import with_error
 from error_limits import SEED, SIGMAS_PER_FWHM
-from fidelity_report import coherence_reach
 from scipy.fft import irfft2, rfft2
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
@@ -137,7 +136,7 @@ def table(estimates: dict[str, np.ndarray], truth: np.ndarray, noise_level: np.n
     ]
     for name, sources in estimates.items():
         errors = metrics.rms_error(sources, truth)
-        reach = coherence_reach(metrics.coherence_spectrum(sources, truth)[1])
+        reach = metrics.coherence_reach(metrics.coherence_spectrum(sources, truth)[1])
         cells = [
             with_error(errors[(noise_level >= low) & (noise_level < high)], np.median, "{:.3%}")
             for low, high in bins

@@ -11,6 +11,7 @@ from rim_lensing import metrics
 from rim_lensing.inference.result import Reconstruction
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.simulation.mock_observations import MockObservations
+from rim_lensing.simulation.priors import NOISE_BINS
 from rim_lensing.simulation.validation_set import SYSTEMS, ValidationSet, validation_set
 
 MAGNIFICATION_BINS = ((3, 6), (6, 12), (12, np.inf))
@@ -19,10 +20,12 @@ _RESAMPLES = 200
 _COLUMNS = {
     "median_rms_error": ("rms error / peak", "{:.2%}"),
     "rms_error_90th_percentile": ("90th percentile", "{:.2%}"),
+    "median_galaxy_error": ("rms error inside of the galaxy", "{:.2%}"),
     "median_abs_flux_error": ("abs. flux error", "{:.1%}"),
     "flux_bias": ("flux bias", "{:+.1%}"),
     "median_chi2_per_pixel": ("chi2 / pixel", "{:.3f}"),
     "share_with_signal_left": ("signal left in the residuals", "{:.1%}"),
+    "coherence_reach": ("coherence one half up to k", "{:.1f}"),
     "median_error": ("median abs. error", "{:.4f}"),
     "rms_error": ("rms error", "{:.4f}"),
     "coverage_68": ("68% intervals cover", "{:.1%}"),
@@ -40,18 +43,22 @@ class Evaluation:
     Args:
         systems: What the model was measured on.
         rms_error: Over the peak of the truth, (systems,).
+        galaxy_error: The same, inside of the galaxy, (systems,).
         flux_error: Signed, (systems,).
         chi2: Per pixel, (systems,).
         significance: By how many sigma chi^2 is above that of noise, (systems,).
+        coherence: With the truth, at k = 1, 2, ... cycles per side, (systems, n // 2).
         noise_level: rms over the image's peak, (systems,).
         magnification: (systems,).
     """
 
     systems: ValidationSet
     rms_error: np.ndarray
+    galaxy_error: np.ndarray
     flux_error: np.ndarray
     chi2: np.ndarray
     significance: np.ndarray
+    coherence: np.ndarray
     noise_level: np.ndarray
     magnification: np.ndarray
 
@@ -59,19 +66,47 @@ class Evaluation:
         """Return what metrics.json holds of it, see `measured`.
 
         The rows are all systems, and those of each bin of noise and magnification; in each is what
-        `metrics.summarise` gives.
+        `metrics.summarise` gives, median_galaxy_error and coherence_reach (of the mean spectrum).
         """
+        return measured(self.systems, self._summary)
+
+    def _summary(self, chosen: np.ndarray) -> dict[str, dict[str, float]]:
+        bins = system_bins(self.noise_level[chosen], self.magnification[chosen])
+        return {label: self._measures(chosen[inside]) for label, inside in bins.items()}
+
+    def _measures(self, chosen: np.ndarray) -> dict[str, float]:
+        """Return the measures of these systems."""
         measures = (
             self.rms_error,
             self.flux_error,
             self.chi2,
             self.significance,
             self.noise_level,
-            self.magnification,
         )
-        return measured(
-            self.systems, lambda chosen: _summary(*(values[chosen] for values in measures))
-        )
+        return metrics.summarise(*(values[chosen] for values in measures))["all"] | {
+            "median_galaxy_error": float(np.median(self.galaxy_error[chosen])),
+            "coherence_reach": metrics.coherence_reach(self.coherence[chosen]),
+        }
+
+
+def system_bins(noise_level: np.ndarray, magnification: np.ndarray) -> dict[str, np.ndarray]:
+    """Return which systems, (systems,) booleans, are in each row of a card's table.
+
+    Args:
+        noise_level: rms over the image's peak, (systems,).
+        magnification: (systems,).
+
+    Returns:
+        By label: all; those of each bin of noise; those of each bin of magnification. Bins without
+        systems are left out.
+    """
+    bins = {"all": np.ones(len(noise_level), bool)}
+    for low, high in NOISE_BINS:
+        bins[f"noise {100 * low:g}-{100 * high:g}%"] = (noise_level >= low) & (noise_level < high)
+    for low, high in MAGNIFICATION_BINS:
+        label = f"magnification {low}-{high}" if np.isfinite(high) else f"magnification > {low}"
+        bins[label] = (magnification >= low) & (magnification < high)
+    return {label: inside for label, inside in bins.items() if inside.any()}
 
 
 def measured(
@@ -140,9 +175,11 @@ def evaluate_model(
         measures.append(
             (
                 metrics.rms_error(result.source, mocks.source),
+                metrics.galaxy_error(result.source, mocks.source),
                 metrics.flux_error(result.source, mocks.source),
                 metrics.chi2_per_pixel(residual, mocks.noise),
                 metrics.chi2_significance(residual, mocks.noise),
+                metrics.coherence_spectrum(result.source, mocks.source)[1],
                 mocks.noise_level,
                 mocks.magnification,
             )
@@ -173,18 +210,3 @@ def markdown_table(content: dict) -> str:
         rows.append([label, str(values["systems"]), *cells])
     rows.insert(1, ["---"] * len(rows[0]))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _summary(rms, flux, chi2, significance, noise_level, magnification) -> dict:
-    """`metrics.summarise` by noise, and by magnification."""
-    by_noise = metrics.summarise(rms, flux, chi2, significance, noise_level)
-    summary = {
-        label if label == "all" else f"noise {label}": values for label, values in by_noise.items()
-    }
-    for low, high in MAGNIFICATION_BINS:
-        chosen = (magnification >= low) & (magnification < high)
-        if chosen.any():
-            label = f"magnification {low}-{high}" if np.isfinite(high) else f"magnification > {low}"
-            measures = (rms, flux, chi2, significance, noise_level)
-            summary[label] = metrics.summarise(*(values[chosen] for values in measures))["all"]
-    return summary

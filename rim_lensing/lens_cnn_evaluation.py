@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from scipy.special import ndtri
 
-from rim_lensing.evaluation import measured
+from rim_lensing.evaluation import measured, system_bins
 from rim_lensing.inference.intervals import GAUSSIAN_FACTORS, LEVELS
 from rim_lensing.inference.lens_predictor import LensPrediction, LensPredictor
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
-from rim_lensing.simulation.priors import NOISE_BINS
 from rim_lensing.simulation.validation_set import SYSTEMS, ValidationSet, validation_set
 
 CONFIDENCES = np.linspace(0.02, 0.98, 49)
@@ -59,18 +58,20 @@ class LensEvaluation:
         true: Lenses, (systems, 7).
         prediction: Of all systems.
         noise_level: rms over the image's peak, (systems,).
+        magnification: (systems,).
     """
 
     systems: ValidationSet
     true: np.ndarray
     prediction: LensPrediction
     noise_level: np.ndarray
+    magnification: np.ndarray
 
     def metrics(self) -> dict:
         """Return what metrics.json holds of it, see `evaluation.measured`.
 
-        The rows are the seven parameters, over all systems and by noise. In each: what
-        `measure_predictions` gives with the prediction's intervals; rms_error, of the mean;
+        The rows are the seven parameters, over all systems, by noise and by magnification. In each:
+        what `measure_predictions` gives with the prediction's intervals; rms_error, of the mean;
         median_aleatoric_std and median_std, the medians of the predicted standard deviations.
         """
         return measured(self.systems, self._summary)
@@ -86,14 +87,10 @@ class LensEvaluation:
         return np.mean(deviations <= widths[:, None, None], axis=1)
 
     def _summary(self, chosen: np.ndarray) -> dict[str, dict[str, float]]:
-        noise = self.noise_level[chosen]
-        bins = {"": np.ones(len(chosen), bool)}
-        for low, high in NOISE_BINS:
-            bins[f" noise {100 * low:g}-{100 * high:g}%"] = (noise >= low) & (noise < high)
+        bins = system_bins(self.noise_level[chosen], self.magnification[chosen])
         return {
-            f"{name}{label}": values
+            name if label == "all" else f"{name} {label}": values
             for label, inside in bins.items()
-            if inside.any()
             for name, values in self._measures(chosen[inside]).items()
         }
 
@@ -139,14 +136,14 @@ def evaluate_lens_predictor(
         FileNotFoundError: There is no such galaxy file.
     """
     chosen = validation_set(model.network.config, galaxies, systems)
-    true, predictions, noise_level = [], [], []
+    parts = []
     for mocks in chosen.batches(_BATCH):
         with warnings.catch_warnings():
             # The edges of the priors, seen through the noise, look like the outside.
             warnings.simplefilter("ignore", UserWarning)
-            predictions.append(model.predict(mocks.image, noise=mocks.noise, psf=mocks.psf))
-        true.append(mocks.lens)
-        noise_level.append(mocks.noise_level)
+            prediction = model.predict(mocks.image, noise=mocks.noise, psf=mocks.psf)
+        parts.append((mocks.lens, prediction, mocks.noise_level, mocks.magnification))
+    true, predictions, noise_level, magnification = zip(*parts, strict=True)
     prediction = replace(
         predictions[0],
         **{
@@ -154,4 +151,6 @@ def evaluate_lens_predictor(
             for name in ("lens", "std", "aleatoric", "epistemic", "samples")
         },
     )
-    return LensEvaluation(chosen, np.concatenate(true), prediction, np.concatenate(noise_level))
+    arrays = (np.concatenate(values) for values in (true, noise_level, magnification))
+    true, noise_level, magnification = arrays
+    return LensEvaluation(chosen, true, prediction, noise_level, magnification)

@@ -5,6 +5,9 @@ from scipy import special
 
 from rim_lensing.simulation.priors import NOISE_BINS
 
+FOOTPRINT = 0.01
+"""Of the peak: the galaxy, without the empty sky around it."""
+
 _SIGNAL_SIGMAS = 3.0
 _SMALLEST_TAIL = 1e-300
 
@@ -13,6 +16,18 @@ def rms_error(source, true_source) -> np.ndarray:
     """Root mean square over pixels of S - S_true, over the peak of S_true; to (batch,)."""
     error = np.sqrt(np.mean((np.asarray(source) - true_source) ** 2, axis=(1, 2)))
     return error / np.max(true_source, axis=(1, 2))
+
+
+def galaxy_error(source, true_source) -> np.ndarray:
+    """`rms_error` over the pixels whose truth is above FOOTPRINT of its peak; to (batch,).
+
+    Stamps of galaxies are zero outside of the galaxy: a RIM learns that, a Gaussian prior cannot.
+    Here this is not counted.
+    """
+    peak = np.max(true_source, axis=(1, 2), keepdims=True)
+    inside = true_source > FOOTPRINT * peak
+    squares = np.sum(np.where(inside, (source - true_source) / peak, 0.0) ** 2, axis=(1, 2))
+    return np.sqrt(squares / inside.sum(axis=(1, 2)))
 
 
 def flux_error(source, true_source) -> np.ndarray:
@@ -95,6 +110,12 @@ def coherence_spectrum(source, true_source) -> tuple[np.ndarray, np.ndarray]:
     cross = (first * second.conj()).real @ in_ring
     norm = np.sqrt(power_1) * np.sqrt(power_2)
     return wavenumbers, np.divide(cross, norm, out=np.zeros_like(cross), where=norm > 0)
+
+
+def coherence_reach(coherence) -> int:
+    """Return the k up to which the mean of spectra (batch, n // 2) is one half or more; or 0."""
+    below = np.flatnonzero(np.mean(coherence, axis=0) < 0.5)
+    return int(below[0]) if len(below) else np.shape(coherence)[1]
 
 
 def log_prior(source, strength, regularization: str = "gradient") -> np.ndarray:

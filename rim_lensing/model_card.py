@@ -56,6 +56,10 @@ def facts_table(metadata: dict, geometry: Geometry, network: str) -> str:
         origin = f"the training split of {training['galaxies']}, and procedural ones"
         if training["galaxies_sha256"]:
             origin += f" (sha256 of the file {training['galaxies_sha256'][:16]}...)"
+        kinds = training.get("galaxy_kinds", {})
+        if kinds:
+            of_kinds = ", ".join(f"{count} of {kind}" for kind, count in kinds.items())
+            origin += f"; {sum(kinds.values())} pictures in that split: {of_kinds}"
     trained_by = "; ".join(training.get("machines") or ["unknown"])
     if training.get("git_commits"):
         trained_by += f"; commit {', '.join(training['git_commits'])}"
@@ -82,10 +86,22 @@ def _when(facts: dict) -> str:
 
 def ranges_table(priors: Priors) -> str:
     """Return the table of the ranges that the model was trained on, as Markdown."""
-    return table(
+    rows = [
         (title, f"{getattr(priors, key)[0]:g} to {getattr(priors, key)[1]:g}{unit}")
         for key, (title, unit) in _UNITS.items()
-    )
+    ]
+    if priors.log_noise_fraction:
+        title, noise = rows[-1]
+        share = f"{priors.log_noise_fraction:.0%}"
+        rows[-1] = (title, f"{noise}, log-uniform in {share} of the training's systems")
+    rows += [
+        ("total magnification", f"at least {priors.min_magnification:g}"),
+        (
+            "flux on the border of image and source",
+            f"at most {priors.max_border:.0%} of the peak",
+        ),
+    ]
+    return table(rows)
 
 
 def table(rows, header: tuple[str, ...] = ("", "")) -> str:
@@ -101,7 +117,13 @@ def measurement_sections(name: str, measurements: list[dict]) -> str:
         name: Of the model.
         measurements: Content of metrics.json, see `evaluation.measured`.
     """
-    return "\n\n".join(_measurement(name, content) for content in measurements)
+    sections = [_measurement(name, content) for content in measurements]
+    first = measurements[0]
+    option = "" if first["galaxies"] == PROCEDURAL else f" --galaxies {first['galaxies']}"
+    command = f"python train/evaluate.py {name}{option} --systems {first['systems']} --update-card"
+    return "\n\n".join(
+        [*sections, f"All of this, with the pictures, is written by\n\n    {command}"]
+    )
 
 
 def _measurement(name: str, content: dict) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.provenance import git_commit, seen_galaxies
 from rim_lensing.rim_card import RIM_LEARNING_CURVE, draw_rim_pictures, rim_card
 from rim_lensing.saved_model import check_backend, export_lens_predictor, export_saved_model
+from rim_lensing.simulation.galaxy_file import read_galaxies
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
@@ -254,6 +256,9 @@ def _write_card(
     facts = facts | {
         "measured": {"date": datetime.date.today().isoformat(), "git_commit": git_commit()}
     }
+    if galaxies and zoo.sha256(Path(galaxies)) == facts["training"]["galaxies_sha256"]:
+        kinds = Counter(read_galaxies(galaxies, "train", dtype="float16").kinds)
+        facts["training"] = facts["training"] | {"galaxy_kinds": dict(kinds.most_common())}
     (directory / "README.md").write_text(parts.card(name, facts, config, measurements))
     (directory / METRICS).write_text(json.dumps(measurements, indent=2) + "\n")
     _save_pictures(directory, parts.draw_pictures(model, evaluations))

@@ -12,6 +12,7 @@ from rim_lensing.model_card import (
     measurement_sections,
     picture_sections,
     ranges_table,
+    table,
 )
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.zoo import ModelConfig
@@ -71,12 +72,27 @@ sources at different distances.
 On mock systems whose lens is known exactly, with PSF and noise from the paper's ranges: a Gaussian
 of sigma 0 to 0.1", and noise uniform in 0.1% to 10% of the image's peak. Medians and one 90th
 percentile over the systems, with standard errors by bootstrap over the galaxies. The rms error is
-over all source pixels, in units of the source's peak. Signal is left where chi^2 is more than 3
-sigma above that of noise.
+over all source pixels, most of them empty sky, in units of the source's peak; inside of the galaxy
+are the pixels above 1% of the peak. Signal is left where chi^2 is more than 3 sigma above that of
+noise. k is in cycles per side of the source; {network.source_side // 2} is the last.
+
+{_paper(measurements[0])}
 
 {measurement_sections(name, measurements)}
 
 {picture_sections(PICTURES)}
+
+## Known failures
+
+- The source is smoother than the truth, the more so the more noise there is: at 3% of the peak and
+  more, spiral arms and knots go, and the residuals are noise all the same (the worst systems above
+  have a chi^2 of 1). A chi^2 near 1 says that the data do not ask for more, not that there is none.
+- A wrong lens, too, often leaves no more than noise there (benchmarks/README.md, "Algorithm 1").
+- No pixel gets brighter than four times the image's brightest 3x3 pixels: a point-like source is
+  cut off, with a warning.
+- On image pixels of another size (`--own-pixels`) errors are larger, and fluxes may be too small:
+  `python train/evaluate.py {name} --image-grid SIDE SCALE` measures it (docs/training.md has an
+  example).
 
 ## Limits
 
@@ -88,6 +104,36 @@ look at the residuals:
 
 The network gives no uncertainty. Please cite Morningstar et al. 2019, ApJ 883, 14.
 """
+
+
+def _paper(measured: dict) -> str:
+    """Return what the paper says of its RIM beside what was measured, as Markdown.
+
+    Args:
+        measured: The first of the card's measurements.
+    """
+    found = measured["summary"]["all"]
+    rows = [
+        ("median rms error / peak", "below 0.5%", f"{found['median_rms_error']:.2%}"),
+        ("median abs. flux error", "3%", f"{found['median_abs_flux_error']:.2%}"),
+        ("flux bias", "0.07%", f"{found['flux_bias']:+.2%}"),
+        ("chi2 / pixel", "-", f"{found['median_chi2_per_pixel']:.3f}"),
+        (
+            "coherence with the truth",
+            "as of uncorrelated images from k = 30 on",
+            f"one half up to k = {found['coherence_reach']}",
+        ),
+    ]
+    text = table(
+        rows, header=("all systems, the first table below", "the paper's RIM", "this model")
+    )
+    if found["median_rms_error"] > 0.005:
+        text += (
+            "\n\nWhy the rms error is not below 0.5%, and what would come next: docs/training.md, "
+            '"What limits the rms error". Beside the linear inversion: benchmarks/README.md, '
+            '"Fidelity".'
+        )
+    return text
 
 
 def _scale(network: RIMConfig) -> str:

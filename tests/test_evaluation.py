@@ -22,6 +22,7 @@ def test_measures_are_those_of_the_validation_set(model):
         result = model.reconstruct(mock.image, noise=mock.noise, psf=mock.psf, lens=mock.lens)
         expected = {
             "rms_error": metrics.rms_error(result.source, mock.source),
+            "galaxy_error": metrics.galaxy_error(result.source, mock.source),
             "flux_error": metrics.flux_error(result.source, mock.source),
             "chi2": metrics.chi2_per_pixel(mock.image - result.model_image, mock.noise),
             "significance": metrics.chi2_significance(mock.image - result.model_image, mock.noise),
@@ -30,6 +31,8 @@ def test_measures_are_those_of_the_validation_set(model):
         }
         for name, value in expected.items():
             assert getattr(evaluation, name)[number] == pytest.approx(value[0], rel=1e-3), name
+        coherence = metrics.coherence_spectrum(result.source, mock.source)[1]
+        np.testing.assert_allclose(evaluation.coherence[number], coherence[0], atol=1e-3)
 
 
 def test_what_was_measured_is_stated(model):
@@ -37,6 +40,35 @@ def test_what_was_measured_is_stated(model):
     assert (content["systems"], content["distinct_galaxies"]) == (2, 2)
     assert (content["galaxies"], content["validation_set"]) == ("procedural", None)
     assert markdown_table(content).splitlines()[2].startswith("| all | 2 |")
+
+
+def test_rows_hold_the_systems_of_their_bin():
+    ones = np.ones(4)
+    spectra = np.tri(8)[[1, 3, 3, 7]]
+    evaluation = Evaluation(
+        systems=validation_set(get_preset("tiny16"), systems=4),
+        rms_error=np.array([0.01, 0.02, 0.04, 0.08]),
+        galaxy_error=np.array([0.1, 0.2, 0.4, 0.8]),
+        flux_error=0 * ones,
+        chi2=ones,
+        significance=0 * ones,
+        coherence=spectra,
+        noise_level=np.array([0.005, 0.02, 0.02, 0.05]),
+        magnification=np.array([4.0, 4.0, 20.0, 4.0]),
+    )
+    rows = evaluation.metrics()["summary"]
+    assert {label: row["systems"] for label, row in rows.items()} == {
+        "all": 4,
+        "noise 0.1-1%": 1,
+        "noise 1-3%": 2,
+        "noise 3-10%": 1,
+        "magnification 3-6": 3,
+        "magnification > 12": 1,
+    }
+    assert rows["noise 1-3%"]["median_galaxy_error"] == pytest.approx(0.3)
+    assert rows["magnification > 12"]["median_rms_error"] == 0.04
+    assert rows["noise 1-3%"]["coherence_reach"] == 4 and rows["all"]["coherence_reach"] == 4
+    assert rows["noise 3-10%"]["coherence_reach"] == 8
 
 
 @pytest.mark.parametrize("systems", [0, SYSTEMS + 1])
@@ -56,9 +88,11 @@ def test_standard_errors_are_those_of_a_median(systems, galaxies):
     evaluation = Evaluation(
         systems=chosen,
         rms_error=1 + deviations[chosen.galaxy],
+        galaxy_error=ones,
         flux_error=0 * ones,
         chi2=ones,
         significance=0 * ones,
+        coherence=np.ones((systems, 32)),
         noise_level=0.05 * ones,
         magnification=5 * ones,
     )

@@ -28,6 +28,7 @@ def gaussian(systems: int) -> LensEvaluation:
         true=np.zeros_like(lens),
         prediction=LensPrediction(lens, std, std / 2, np.sqrt(0.75) * std, lens[:, None]),
         noise_level=np.where(np.arange(systems) < 100, 0.005, 0.05),
+        magnification=np.where(np.arange(systems) < 300, 4.0, 15.0),
     )
 
 
@@ -58,9 +59,11 @@ def test_metrics_of_known_errors():
         assert errors["rms_error"] == pytest.approx(scale / np.sqrt(2000), rel=0.3)
         assert content["summary"][f"{name} noise 0.1-1%"]["systems"] == 100
         assert content["summary"][f"{name} noise 3-10%"]["systems"] == 900
+        assert content["summary"][f"{name} magnification 3-6"]["systems"] == 300
+        assert content["summary"][f"{name} magnification > 12"]["systems"] == 700
     assert "theta_E noise 1-3%" not in content["summary"]
     table = markdown_table(content).splitlines()
-    assert len(table) == 2 + 7 * 3
+    assert len(table) == 2 + 7 * 5
     assert table[0].count("|") == table[5].count("|") == 9
     assert f"| theta_E | 1000 | {content['summary']['theta_E']['median_error']:.4f} ±" in table[2]
 

@@ -128,6 +128,24 @@ def test_coherence_with_white_noise():
     np.testing.assert_allclose(coherence[:, 4:].mean(axis=0), 1 / np.sqrt(5), atol=0.02)
 
 
+def test_coherence_reaches_to_where_the_mean_falls_below_one_half():
+    spectra = np.array([[1.0, 0.9, 0.3, 0.8], [1.0, 0.2, 0.3, 0.8]])
+    assert metrics.coherence_reach(spectra) == 2
+    assert metrics.coherence_reach(spectra[1:]) == 1
+    assert metrics.coherence_reach(1 - spectra) == 0
+    assert metrics.coherence_reach(spectra[:, [0, 1, 3]]) == 3
+
+
+def test_error_inside_of_the_galaxy_counts_its_pixels_alone():
+    truth = np.zeros((2, 10, 10))
+    truth[:, 2:4, 2:7] = [[[1.0]], [[5.0]]]
+    truth[:, 0] = 0.009 * truth.max(axis=(1, 2))[:, None]
+    source = truth.copy()
+    source[:, 2, 2:7] += 0.5
+    source[:, 8] = 3.0
+    np.testing.assert_allclose(metrics.galaxy_error(source, truth), [0.5**1.5, 0.1 * 0.5**0.5])
+
+
 def test_coherence_without_power_is_zero():
     truth = waves(16, [(1, 3, 0, 0)])[None]
     _, coherence = metrics.coherence_spectrum(np.zeros((1, 16, 16)), truth)

@@ -3,6 +3,7 @@ import json
 import os
 import runpy
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from rim_lensing import publishing, zoo
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
-from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
+from rim_lensing.simulation.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
@@ -133,6 +134,25 @@ def test_card_has_the_numbers(published):
         assert f"{content['summary']['all']['median_rms_error']:.2%} ±" in card
     assert "--galaxies galaxies.h5 --systems 6\n" in card
     assert str(published) not in card
+    found = measurements(published)[0]["summary"]["all"]
+    assert f"| below 0.5% | {found['median_rms_error']:.2%} |" in card
+    assert f"| 3% | {found['median_abs_flux_error']:.2%} |" in card
+    assert f"one half up to k = {found['coherence_reach']} |" in card
+
+
+def test_card_says_what_the_galaxies_of_the_training_are(published, galaxies, tmp_path):
+    folder = tmp_path / "rim_test"
+    shutil.copytree(published, folder)
+    facts = zoo.read_metadata(folder)
+    assert "galaxy_kinds" not in facts["training"]
+    facts["training"] |= {"galaxies": galaxies.name, "galaxies_sha256": zoo.sha256(galaxies)}
+    del facts["files"]
+    zoo.write_metadata(folder, facts)
+    publishing.update_card(folder, galaxies, systems=2)
+    kinds = Counter(read_galaxies(galaxies, "train").kinds)
+    assert zoo.read_metadata(folder)["training"]["galaxy_kinds"] == kinds
+    text = ", ".join(f"{count} of {kind}" for kind, count in kinds.most_common())
+    assert f"{kinds.total()} pictures in that split: {text}" in (folder / "README.md").read_text()
 
 
 def test_evaluate_measures_the_same_numbers(published, galaxies, capsys):
