@@ -10,6 +10,7 @@ import keras
 
 from rim_lensing.backend import accelerator_names
 
+UNKNOWN = "unknown"
 _PROCESSORS = Path("/proc/cpuinfo")
 
 
@@ -40,17 +41,17 @@ def git_commit() -> str | None:
 def seen_galaxies(training: dict) -> set[str]:
     """Return the sha256 of the galaxy files that weights have seen, or those they began with.
 
-    "unknown" stands for files of which the record does not tell.
+    UNKNOWN stands for files of which the record does not tell.
 
     Args:
         training: What run.json or metadata.json says of the training.
     """
     seen = set(training.get("initial_galaxies_sha256") or [])
     if training.get("initial_weights") and training.get("initial_galaxies_sha256") is None:
-        seen.add("unknown")
+        seen.add(UNKNOWN)
     of_this_run = training.get("galaxies_sha256")
     if of_this_run or training.get("galaxies"):
-        seen.add(of_this_run or "unknown")
+        seen.add(of_this_run or UNKNOWN)
     return seen
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import time
+import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -29,7 +31,7 @@ from rim_lensing.lens_cnn_evaluation import evaluate_lens_predictor
 from rim_lensing.model_card import learning_curve
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
 from rim_lensing.networks.presets import RIMConfig
-from rim_lensing.provenance import git_commit, seen_galaxies
+from rim_lensing.provenance import UNKNOWN, git_commit, seen_galaxies
 from rim_lensing.rim_card import RIM_LEARNING_CURVE, draw_rim_pictures, rim_card
 from rim_lensing.saved_model import check_backend, export_lens_predictor, export_saved_model
 from rim_lensing.simulation.galaxy_file import read_galaxies
@@ -48,6 +50,8 @@ GOLDEN, METRICS = "golden.npz", "metrics.json"
 _GOLDEN_SYSTEMS, _GOLDEN_SEED = 2, 20190101
 _LICENCE = "MIT"
 _ASIDE, _PART = ".old", ".part"
+_ABANDONED = 24 * 3600.0
+"""Seconds after which an unfinished folder is nobody's: publishing takes minutes."""
 
 
 def publish(
@@ -116,7 +120,7 @@ def publish(
         "versions": {"rim_lensing": __version__} | _versions(),
         "training": facts,
     }
-    temporary = folder.with_name(f".{name}.{os.getpid()}{_PART}")
+    temporary = _temporary(folder)
     temporary.mkdir(parents=True)
     try:
         if config.kind == "lens_cnn":
@@ -186,7 +190,7 @@ def update_card(
     del facts["files"]
     if galaxies:
         warn_of_other_galaxies(folder, galaxies)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}{_PART}")
+    temporary = _temporary(folder)
     try:
         shutil.copytree(folder, temporary)
         model, config = zoo.load_pretrained(temporary), zoo.read_config(temporary)
@@ -207,9 +211,8 @@ def _check_unseen(config: zoo.ModelConfig, facts: dict, galaxies: str | Path | N
         )
     if galaxies and not is_trained_on(facts, galaxies):
         raise ValueError(
-            f"The run, or one whose weights it began with, was trained on another file than "
-            f"{galaxies} (its sha256 differs), and may have seen galaxies of the validation split: "
-            "give the file that it was trained on"
+            f"The run, or one whose weights it began with, {_what_was_seen(facts, galaxies)}, and "
+            "may have seen galaxies of the validation split: give the file that all were trained on"
         )
 
 
@@ -220,10 +223,11 @@ def warn_of_other_galaxies(folder: Path, galaxies: str | Path) -> None:
         folder: Of the model.
         galaxies: The file.
     """
-    if not is_trained_on(zoo.read_metadata(folder).get("training", {}), galaxies):
+    training = zoo.read_metadata(folder).get("training", {})
+    if not is_trained_on(training, galaxies):
         warnings.warn(
-            f"{folder.name} was trained on a file with another content than {galaxies} has: make "
-            "sure that it has not seen the validation split of this one",
+            f"{folder.name}, or weights that it began with, {_what_was_seen(training, galaxies)}: "
+            f"make sure that the validation split of {galaxies} is not among that",
             UserWarning,
             stacklevel=3,
         )
@@ -237,6 +241,13 @@ def is_trained_on(training: dict, galaxies: str | Path) -> bool:
         galaxies: The file.
     """
     return seen_galaxies(training) <= {zoo.sha256(Path(galaxies))}
+
+
+def _what_was_seen(training: dict, galaxies: str | Path) -> str:
+    """Return in words how the galaxies of weights and file differ, where they do."""
+    if seen_galaxies(training) <= {zoo.sha256(Path(galaxies)), UNKNOWN}:
+        return "has seen galaxies of which no record tells"
+    return f"was trained on a file with another content (sha256) than {galaxies} has"
 
 
 def _write_card(
@@ -339,9 +350,13 @@ def clear_up(folder: Path) -> None:
     for aside in folder.parent.glob(f".{folder.name}.*{_ASIDE}"):
         _put_back(aside, folder)  # Between the two renames.
     for left in folder.parent.glob(f".{folder.name}.*{_PART}"):
-        process = left.name.split(".")[-2]
-        if process == str(os.getpid()) or not Path("/proc", process).exists():
+        if time.time() - left.stat().st_mtime > _ABANDONED:
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _temporary(folder: Path) -> Path:
+    """Return a new path beside a model's folder, under which `clear_up` finds it."""
+    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}{_PART}")
 
 
 def _move_into_place(temporary: Path, folder: Path, overwrite: bool) -> None:

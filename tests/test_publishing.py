@@ -3,6 +3,7 @@ import json
 import os
 import runpy
 import shutil
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -259,7 +260,7 @@ def test_what_a_run_may_have_seen_is_no_measurement(run, galaxies, tmp_path, mon
     monkeypatch.setattr("rim_lensing.publishing.write_golden", None)
     options = {"output": tmp_path / "zoo", "systems": 2}
     other_file = run_with(run, tmp_path / "other", galaxies_sha256="5c3b602524b7a13e")
-    with pytest.raises(ValueError, match="trained on another file than .*galaxies.h5"):
+    with pytest.raises(ValueError, match="trained on a file with another content.*galaxies.h5"):
         publishing.publish(other_file, "rim_b", galaxies, **options)
     priors = Priors().on_field(0.5).to_dict()
     small_field = run_with(run, tmp_path / "small", priors=priors)
@@ -308,12 +309,24 @@ def test_a_model_that_came_to_exist_meanwhile_is_not_replaced(tmp_path):
 
 def test_a_model_that_a_kill_left_aside_comes_back(published, run, tmp_path):
     shutil.copytree(published, tmp_path / ".rim_a.123.part.old")
-    # Its successor, half written by a process of the same number.
-    (tmp_path / f".rim_a.{os.getpid()}.part").mkdir()
+    # Its successor, half written days ago; and one that another process writes now.
+    for name, hours in ((".rim_a.abandoned.part", 48), (".rim_a.at_work.part", 2)):
+        (tmp_path / name).mkdir()
+        then = time.time() - 3600 * hours
+        os.utime(tmp_path / name, (then, then))
     with pytest.raises(FileExistsError, match="--overwrite"):
         publishing.publish(run, "rim_a", systems=2, output=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["rim_a"]
+    assert {path.name for path in tmp_path.iterdir()} == {"rim_a", ".rim_a.at_work.part"}
     zoo.verify(tmp_path / "rim_a")
+
+
+def test_a_folder_that_a_kill_left_aside_is_measured(published, galaxies, tmp_path, monkeypatch):
+    """Given by a relative path, which is no path within the zoo."""
+    shutil.copytree(published, tmp_path / "zoo" / ".rim_a.123.part.old")
+    monkeypatch.chdir(tmp_path)
+    program = runpy.run_path(str(TRAIN / "evaluate.py"))
+    program["main"](["zoo/rim_a", "--galaxies", str(galaxies), "--systems", "2", "--update-card"])
+    assert [path.name for path in (tmp_path / "zoo").iterdir()] == ["rim_a"]
 
 
 def test_every_galaxy_file_behind_the_weights_counts(galaxies):
@@ -329,6 +342,21 @@ def test_every_galaxy_file_behind_the_weights_counts(galaxies):
         ({"galaxies_sha256": this, "initial_weights": "of_before.weights.h5"}, False),
     ):
         assert publishing.is_trained_on(training, galaxies) == same
+
+
+def test_what_no_record_tells_is_not_called_another_file(published, galaxies, tmp_path):
+    folder = tmp_path / "rim_test"
+    shutil.copytree(published, folder)
+    facts = zoo.read_metadata(folder)
+    del facts["files"]
+    facts["training"] |= {
+        "galaxies": galaxies.name,
+        "galaxies_sha256": zoo.sha256(galaxies),
+        "initial_weights": "of_before.weights.h5",
+    }
+    zoo.write_metadata(folder, facts)
+    with pytest.warns(UserWarning, match="has seen galaxies of which no record tells: make sure"):
+        publishing.warn_of_other_galaxies(folder, galaxies)
 
 
 def test_an_existing_model_is_replaced_only_when_told(

@@ -53,7 +53,8 @@ def main(arguments=None) -> int:
     if options.update_card:
         from rim_lensing.publishing import clear_up
 
-        clear_up(zoo_directory() / options.name)
+        for folder in (zoo_directory() / options.name, Path(options.name)):
+            clear_up(folder)
     # A lens CNN reads the image itself: other pixels are nothing that it knows.
     found = find_pretrained(options.name, "rim" if options.image_grid else None)
     if options.galaxies and not options.galaxies.exists():
