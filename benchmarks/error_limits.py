@@ -8,8 +8,8 @@ would be better. And were the galaxies too few, those that the RIM was trained o
 better than others, behind lenses and in noise from the same priors. Prints median rms errors by
 noise, with bootstrapped standard errors: of development galaxies, which neither training nor the
 validation set has, once and as the mean of eight; and of galaxies of the training. The last column
-says how sharp that is: the true source without any noise, seen with a Gaussian beam of this width
-(FWHM), would have the same error.
+says how sharp the first is: the true source without any noise, seen with a Gaussian beam of this
+width (FWHM), would have the same error.
 """
 
 import argparse
@@ -21,40 +21,26 @@ from bootstrap import with_error
 from tqdm import tqdm
 
 from rim_lensing import metrics
+from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, restore_image, transform_image
 from rim_lensing.program import run
 from rim_lensing.publishing import warn_of_other_galaxies
 from rim_lensing.simulation.galaxy_pool import development_galaxies, training_galaxies
-from rim_lensing.simulation.mock_observations import MockSimulator
+from rim_lensing.simulation.mock_observations import MockObservations, MockSimulator
 from rim_lensing.simulation.priors import NOISE_BINS, Priors
 from rim_lensing.zoo import find_pretrained, load_pretrained
 
-SEED = 5
+_SEED = 5
 SIGMAS_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
 
 def main(arguments=None) -> int:
     """Simulate, reconstruct, compare."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model", help="of the zoo, or a folder")
-    parser.add_argument("--galaxies", type=Path, required=True, help="HDF5 file")
-    parser.add_argument("--systems", type=int, default=256, help="how many of each kind")
-    options = parser.parse_args(arguments)
-    if options.systems < 1:
-        raise ValueError(f"--systems must be positive. Received: {options.systems}")
-    if not options.galaxies.exists():
-        raise FileNotFoundError(f"There is no file {options.galaxies}")
-    warn_of_other_galaxies(find_pretrained(options.model, "rim").directory, options.galaxies)
+    options = read_options(__doc__, arguments)
     model = load_pretrained(options.model)
-
-    def draw(galaxies):
-        simulator = MockSimulator(galaxies, Priors(), model.network.config)
-        return simulator.draw(np.random.default_rng(SEED), options.systems)
-
-    new, seen = (
-        draw(development_galaxies(options.galaxies)),
-        draw(training_galaxies(options.galaxies, 0, 0)),
-    )
+    geometry = model.network.config
+    new = draw(development_galaxies(options.galaxies), geometry, options.systems)
+    seen = draw(training_galaxies(options.galaxies, 0, 0), geometry, options.systems)
     sources = []
     with tqdm(total=SYMMETRIES + 1, unit="run") as progress, warnings.catch_warnings():
         # The edges of the priors, seen through the noise, look like the outside.
@@ -66,7 +52,7 @@ def main(arguments=None) -> int:
         progress.update()
     one = metrics.rms_error(sources[0], new.source)
     mean = metrics.rms_error(np.mean(sources, axis=0), new.source)
-    beams = equivalent_beams(one, new.source, model.network.config.source_pixel_scale)
+    beams = equivalent_beams(one, new.source, geometry.source_pixel_scale)
     columns = {
         "one": (one, new.noise_level, "{:.3%}"),
         f"mean of {SYMMETRIES}": (mean, new.noise_level, "{:.3%}"),
@@ -79,6 +65,39 @@ def main(arguments=None) -> int:
     }
     print(table(columns))
     return 0
+
+
+def read_options(text: str, arguments=None) -> argparse.Namespace:
+    """Read the command line of a measurement on development systems.
+
+    Args:
+        text: Whose first line says what it does.
+        arguments: Of the command line.
+
+    Raises:
+        ValueError: No systems, or a model that is not a RIM of the zoo.
+        FileNotFoundError: There is no such galaxy file.
+
+    Warns:
+        UserWarning: The model was trained on other galaxies.
+    """
+    parser = argparse.ArgumentParser(description=text.split("\n")[0])
+    parser.add_argument("model", help="a RIM of the zoo, or a folder")
+    parser.add_argument("--galaxies", type=Path, required=True, help="HDF5 file")
+    parser.add_argument("--systems", type=int, default=256, help="how many of each kind")
+    options = parser.parse_args(arguments)
+    if options.systems < 1:
+        raise ValueError(f"--systems must be positive. Received: {options.systems}")
+    if not options.galaxies.exists():
+        raise FileNotFoundError(f"There is no file {options.galaxies}")
+    warn_of_other_galaxies(find_pretrained(options.model, "rim").directory, options.galaxies)
+    return options
+
+
+def draw(galaxies: np.ndarray, geometry: Geometry, systems: int) -> MockObservations:
+    """Return systems of these galaxies (n, side, side), always the same ones."""
+    simulator = MockSimulator(galaxies, Priors(), geometry)
+    return simulator.draw(np.random.default_rng(_SEED), systems)
 
 
 def reconstruct(model, mocks, symmetry: int = 0) -> np.ndarray:

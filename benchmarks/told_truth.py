@@ -14,13 +14,11 @@ the validation set has.
 It is a yardstick and not a bound: detail is not Gaussian, and a method may know that.
 """
 
-import argparse
 import warnings
-from pathlib import Path
 
 import numpy as np
 from bootstrap import with_error
-from error_limits import SEED, SIGMAS_PER_FWHM
+from error_limits import SIGMAS_PER_FWHM, draw, read_options
 from scipy.fft import irfft2, rfft2
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
@@ -30,11 +28,9 @@ from rim_lensing.inversion.conjugate_gradients import conjugate_gradients
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.program import run
-from rim_lensing.publishing import warn_of_other_galaxies
 from rim_lensing.simulation.galaxy_pool import development_galaxies
-from rim_lensing.simulation.mock_observations import MockSimulator
-from rim_lensing.simulation.priors import NOISE_BINS, Priors
-from rim_lensing.zoo import find_pretrained, load_pretrained
+from rim_lensing.simulation.priors import NOISE_BINS
+from rim_lensing.zoo import load_pretrained
 
 BEAMS = (0.075, 0.1, 0.15, 0.2, 0.4)
 _TOLERANCE = 0.01  # Of the whole source, in standard deviations of the detail's prior.
@@ -43,20 +39,10 @@ _MAX_ITERATIONS = 100_000
 
 def main(arguments=None) -> int:
     """Simulate, tell, invert, compare."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model", help="a RIM of the zoo, or a folder")
-    parser.add_argument("--galaxies", type=Path, required=True, help="HDF5 file")
-    parser.add_argument("--systems", type=int, default=256)
-    options = parser.parse_args(arguments)
-    if options.systems < 1:
-        raise ValueError(f"--systems must be positive. Received: {options.systems}")
-    if not options.galaxies.exists():
-        raise FileNotFoundError(f"There is no file {options.galaxies}")
-    warn_of_other_galaxies(find_pretrained(options.model, "rim").directory, options.galaxies)
+    options = read_options(__doc__, arguments)
     model = load_pretrained(options.model)
     geometry = model.network.config
-    simulator = MockSimulator(development_galaxies(options.galaxies), Priors(), geometry)
-    mocks = simulator.draw(np.random.default_rng(SEED), options.systems)
+    mocks = draw(development_galaxies(options.galaxies), geometry, options.systems)
     with warnings.catch_warnings():
         # The edges of the priors, seen through the noise, look like the outside.
         warnings.simplefilter("ignore", UserWarning)

@@ -89,3 +89,17 @@ def tiny_mocks():
 
     simulator = MockSimulator(draw_procedural_galaxies(4, 1), Priors(), get_preset("tiny16"))
     return simulator.draw(np.random.default_rng(1), 4)
+
+
+@pytest.fixture(scope="session")
+def galaxy_file(tmp_path_factory):
+    """A file of six galaxies, one of them to validate on; not to be changed."""
+    from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
+    from rim_lensing.simulation.procedural import draw_procedural_galaxies
+
+    stamps = draw_procedural_galaxies(6, 9, side=96)
+    names = tuple(f"galaxy{i}" for i in range(6))
+    train = Galaxies(stamps[:5], names[:5], ("cosmos",) * 5)
+    validation = Galaxies(stamps[5:], names[5:], ("cosmos",))
+    path = tmp_path_factory.mktemp("galaxies") / "galaxies.h5"
+    return write_galaxy_file(path, train, validation, 0, "test")

@@ -10,7 +10,6 @@ from scipy.ndimage import gaussian_filter
 
 from rim_lensing import metrics
 from rim_lensing.lensing.symmetries import SYMMETRIES, transform_image
-from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -54,16 +53,6 @@ def test_a_blurred_source_has_the_beam_that_blurred_it():
     assert error_limits.equivalent_beams(np.ones(3), sources, 0.05) == pytest.approx(96 * 0.05)
 
 
-@pytest.fixture(scope="module")
-def galaxies(tmp_path_factory):
-    """A file of six galaxies, one of them for development."""
-    stamps = draw_procedural_galaxies(6, 9, side=96)
-    names = tuple(f"galaxy{i}" for i in range(6))
-    path = tmp_path_factory.mktemp("galaxies") / "galaxies.h5"
-    train = Galaxies(stamps[:5], names[:5], ("cosmos",) * 5)
-    return write_galaxy_file(path, train, Galaxies(stamps[5:], names[5:], ("cosmos",)), 0, "test")
-
-
 def test_sources_of_all_orientations_come_back_in_their_own(tiny_mocks):
     """Of a method that knows the source, whatever the image's orientation."""
 
@@ -81,16 +70,16 @@ def test_sources_of_all_orientations_come_back_in_their_own(tiny_mocks):
         np.testing.assert_array_equal(found, tiny_mocks.source)
 
 
-def test_from_the_command_line(capsys, tiny_folder, galaxies):
-    error_limits.main([str(tiny_folder), "--galaxies", str(galaxies), "--systems", "2"])
+def test_from_the_command_line(capsys, tiny_folder, galaxy_file):
+    error_limits.main([str(tiny_folder), "--galaxies", str(galaxy_file), "--systems", "2"])
     found = rows(capsys.readouterr().out)
     assert list(found) == ["all", "0.1-1%", "1-3%", "3-10%"]
     assert all("%" in cell for cell in found["all"][:3])
     assert 0 < float(found["all"][3].split(" ± ")[0]) <= 16 * 0.15
 
 
-def test_no_systems_and_a_missing_file_are_refused(tmp_path, galaxies):
+def test_no_systems_and_a_missing_file_are_refused(tmp_path, galaxy_file):
     with pytest.raises(ValueError, match="--systems must be positive. Received: 0"):
-        error_limits.main(["rim_euclid64", "--galaxies", str(galaxies), "--systems", "0"])
+        error_limits.main(["rim_euclid64", "--galaxies", str(galaxy_file), "--systems", "0"])
     with pytest.raises(FileNotFoundError, match="There is no file"):
         error_limits.main(["rim_euclid64", "--galaxies", str(tmp_path / "no.h5")])

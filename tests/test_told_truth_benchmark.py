@@ -9,7 +9,6 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import correlate2d
 
 from rim_lensing.inversion.linear_system import LinearSystem
-from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -77,19 +76,9 @@ def test_rows_hold_medians_by_noise_and_the_reach_of_the_coherence():
     assert [cell.split(" ± ")[0] for cell in off[1:5]] == ["2.000%", "1.000%", "2.000%", "4.000%"]
 
 
-@pytest.fixture(scope="module")
-def galaxies(tmp_path_factory):
-    """A file of six galaxies, one of them for development."""
-    stamps = draw_procedural_galaxies(6, 9, side=96)
-    names = tuple(f"galaxy{i}" for i in range(6))
-    path = tmp_path_factory.mktemp("galaxies") / "galaxies.h5"
-    train = Galaxies(stamps[:5], names[:5], ("cosmos",) * 5)
-    return write_galaxy_file(path, train, Galaxies(stamps[5:], names[5:], ("cosmos",)), 0, "test")
-
-
-def test_from_the_command_line(capsys, tiny_folder, galaxies):
+def test_from_the_command_line(capsys, tiny_folder, galaxy_file):
     """An untrained network is no match for who knows the truth but for its detail."""
-    told_truth.main([str(tiny_folder), "--galaxies", str(galaxies), "--systems", "3"])
+    told_truth.main([str(tiny_folder), "--galaxies", str(galaxy_file), "--systems", "3"])
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert len(lines) == 1 + 2 * len(told_truth.BEAMS)
     errors = [float(line[1].split("%")[0]) for line in lines]
@@ -97,10 +86,3 @@ def test_from_the_command_line(capsys, tiny_folder, galaxies):
     assert errors[1::2] == sorted(errors[1::2])
     # The widest beam is the only one that takes more from 16 x 16 pixels than noise gives.
     assert errors[-1] < 0.9 * errors[-2]
-
-
-def test_no_systems_and_a_missing_file_are_refused(tmp_path, galaxies):
-    with pytest.raises(ValueError, match="--systems must be positive. Received: 0"):
-        told_truth.main(["rim_euclid64", "--galaxies", str(galaxies), "--systems", "0"])
-    with pytest.raises(FileNotFoundError, match="There is no file"):
-        told_truth.main(["rim_euclid64", "--galaxies", str(tmp_path / "no.h5")])
