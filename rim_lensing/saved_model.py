@@ -25,8 +25,9 @@ def export_saved_model(network: RIM, directory: str | Path) -> None:
 
         image: (batch, m, m), the observation, in any unit;
         noise_map: (batch, m, m), rms in the same unit; infinite where a pixel is masked;
-        psf: (batch, k, k), kernels that sum to 1, k the `psf_side` of the configuration: pad a
-            smaller kernel with zeros, crop and normalise a larger one;
+        psf: (batch, k, k), kernels on the image's pixels (not oversampled) that sum to 1, k the
+            `psf_side` of the configuration: pad a smaller kernel with zeros, crop and normalise a
+            larger one;
         lens_parameters: (batch, 7), theta_E, e1, e2, x, y, gamma1, gamma2 in arcsec (SIE + shear);
 
         source: (batch, n, n), after the last step, in the image's unit;

@@ -13,10 +13,12 @@ import pytest
 from astropy.io import fits
 
 from rim_lensing import __version__, cli, zoo
+from rim_lensing.commands import inputs
 from rim_lensing.commands.results import write_json
 from rim_lensing.demo import DEMO_FILE, read_demo_lens
 from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES, LensParameters
+from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.simulation.priors import Priors
 
@@ -262,7 +264,8 @@ def test_reconstruct_is_what_the_package_gives(files, tiny_folder, tiny_mocks, t
     assert facts["seconds"] > 0
     weights = zoo.sha256(zoo.find_pretrained(tiny_folder).weights)
     assert (facts["rim_lensing_version"], facts["weights_sha256"]) == (__version__, weights)
-    assert f"{expected.chi2:.3f}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"{expected.chi2:.3f}" in out and out.startswith("PSF: ")
     assert cli.main(arguments) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert cli.main([*arguments, "--overwrite"]) == 0
@@ -309,9 +312,18 @@ def test_linear_is_what_the_package_gives(files, tiny_folder, tmp_path, capsys):
 def test_numbers_for_noise_and_psf_and_a_warning(files, tiny_folder, tmp_path, capsys):
     changes = {"--noise": "0.01", "--psf": "0.6"}
     assert cli.main(command(files, tiny_folder, tmp_path / "out", changes)) == 0
-    warnings = capsys.readouterr().err.splitlines()
+    answer = capsys.readouterr()
+    assert "PSF:" not in answer.out
+    warnings = answer.err.splitlines()
     assert any(line.startswith("warning: The width sigma of the PSF") for line in warnings)
     assert all(line.startswith("warning: ") for line in warnings)
+
+
+def test_the_width_of_a_psf_is_told(capsys):
+    """0.08" on pixels of 0.02", given for an image of 0.05": two and a half times too wide."""
+    inputs.tell_psf(gaussian_on_pixels(np.array([4.0]), 41)[0], 0.05)
+    expected = 'PSF: 41 x 41 pixels of 0.05", as sharp as a Gaussian of sigma 0.2"\n'
+    assert capsys.readouterr().out == expected
 
 
 def test_lens_is_relative_to_the_crop_centre(files, tiny_folder, tmp_path):

@@ -69,7 +69,7 @@ def test_fit_is_algorithm_1(start, tiny_folder, tiny_cnn_folder, tmp_path, capsy
     assert names == {"summary.png", "result.fits", "metrics.json", "rounds.png"}
     facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
     out = capsys.readouterr().out
-    assert facts["verdict"] in out and len(facts["rounds"]) == 1
+    assert out.startswith("PSF: ") and facts["verdict"] in out and len(facts["rounds"]) == 1
     assert facts["lens"] == pytest.approx(facts["rounds"][0]["lens"], abs=1e-6)
     assert facts["rim_lensing_version"] == __version__
     assert facts["weights_sha256"] == weights_hash(tiny_folder)
@@ -281,7 +281,7 @@ def test_sample_keeps_a_chain_and_goes_on(start, tiny_mocks, tmp_path, capsys, l
     arguments += likelihood
     assert start(*arguments, "--steps", "12", centre="13,13") == 0
     answer = capsys.readouterr()
-    assert "NOT converged" in answer.err
+    assert "NOT converged" in answer.err and answer.out.startswith("PSF: ")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "chain.h5",
         "corner.png",

@@ -20,6 +20,7 @@ from rim_lensing.commands.inputs import (
     parse_lens,
     read_fits,
     read_user_image,
+    tell_psf,
 )
 from rim_lensing.commands.results import (
     METRICS,
@@ -112,6 +113,7 @@ def fit(options: argparse.Namespace) -> None:
     predictor = lens_model_for(image.grid, named) if start is None else None
     for one in filter(None, (model, predictor)):
         verify_files(one)
+    tell_psf(image.arguments["psf"], image.arguments["pixel_scale"])
     source_model = load(model, image.grid)
     source_model = source_model.refined() if options.refine else source_model
     begins = (

@@ -94,8 +94,8 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--psf",
         required=True,
-        help="width sigma of a Gaussian in arcsec, or an image on the image's pixels, of odd side "
-        f"and sum 1: {_FILE}",
+        help="width sigma of a Gaussian in arcsec, or an image of the PSF on the image's pixels "
+        f"(not oversampled), of odd side and sum 1: {_FILE}",
     )
     command.add_argument(
         "--normalise-psf",
@@ -385,6 +385,24 @@ def _read_psf(options: argparse.Namespace, pixel_scale: float) -> "float | np.nd
     total = psf.array.sum()
     # A sum that no division mends is left to the check of the kernel, which says why.
     return psf.array / total if options.normalise_psf and total > 0 else psf.array
+
+
+def tell_psf(psf: "float | np.ndarray", pixel_scale: float) -> None:
+    """Print how sharp a PSF is that was read from a file: an oversampled one is seen by that.
+
+    Args:
+        psf: A kernel (k, k); of a width in arcsec nothing is printed.
+        pixel_scale: arcsec, of the image.
+    """
+    if not getattr(psf, "ndim", 0):
+        return
+    from rim_lensing.lensing.psf_kernels import gaussian_as_sharp
+
+    side, sigma = len(psf), gaussian_as_sharp(psf[None])[0] * pixel_scale
+    print(
+        f'PSF: {side} x {side} pixels of {pixel_scale:g}", as sharp as a Gaussian of sigma '
+        f'{sigma:.3g}"'
+    )
 
 
 def _without_missing(

@@ -4,7 +4,13 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from rim_lensing.commands.inputs import LENS_NAMES, add_image_options, parse_lens, read_user_image
+from rim_lensing.commands.inputs import (
+    LENS_NAMES,
+    add_image_options,
+    parse_lens,
+    read_user_image,
+    tell_psf,
+)
 from rim_lensing.commands.results import (
     METRICS,
     RESULT,
@@ -129,10 +135,12 @@ def _run(
 
     # Whatever is wrong is said before TensorFlow loads.
     check_observation(**arguments, image_grid=grid)
+    if not options.linear:
+        verify_files(model)
+    tell_psf(arguments["psf"], arguments["pixel_scale"])
     if options.linear:
         reconstructor = linear_inversion(model, grid)
     else:
-        verify_files(model)
         reconstructor = load(model, grid)
         reconstructor = reconstructor.refined() if options.refine else reconstructor
     start = time.perf_counter()

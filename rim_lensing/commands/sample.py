@@ -15,6 +15,7 @@ from rim_lensing.commands.inputs import (
     check_search_ranges,
     parse_lens,
     read_user_image,
+    tell_psf,
 )
 from rim_lensing.commands.results import (
     add_model_option,
@@ -138,6 +139,7 @@ def sample(options: argparse.Namespace) -> None:
     arguments = image.arguments | {"lens": image.in_field(lens)}
     check_observation(**arguments, image_grid=image.grid)
     verify_files(model)
+    tell_psf(arguments["psf"], arguments["pixel_scale"])
     if options.linear:
         # A strength for every lens takes several times as long, and changes nothing
         # (benchmarks/README.md, Posterior of the lens).

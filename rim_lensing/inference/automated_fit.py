@@ -166,7 +166,7 @@ def automated_fit(
         image: (m, m), lens light and background subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
-            the image's pixels.
+            the image's pixels (not oversampled).
         source_model: A RIM, or a linear inversion. A refined RIM is a RIM until the lens is found.
         lens_model: Predicts where to start, such as a lens CNN; or None, and `start`.
         mask: True where a pixel is USED, (m, m).

@@ -8,7 +8,12 @@ from scipy.ndimage import uniform_filter
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import OTHER_SLOPES, as_lens_array
-from rim_lensing.lensing.psf_kernels import check_kernel, gaussian_on_pixels, largest_side
+from rim_lensing.lensing.psf_kernels import (
+    check_kernel,
+    gaussian_as_sharp,
+    gaussian_on_pixels,
+    largest_side,
+)
 
 PIXEL_SCALE_TOLERANCE = 1e-3
 """An image's pixel scale may differ from the model's by this fraction. Lengths then come out wrong
@@ -150,7 +155,8 @@ def check_image(
             (m, m) or maps (batch, m, m). A pixel of infinite noise is masked, and so is one of
             HUGE_NOISE that drowns all flux: so PyAutoLens marks pixels that are not to be used.
         psf: Width (standard deviation) of a Gaussian in arcsec, a number or (batch,); or kernels
-            (k, k) or (batch, k, k) on the image's pixels, k odd, normalised to a sum of 1.
+            (k, k) or (batch, k, k) on the image's pixels (not oversampled), k odd, normalised to a
+            sum of 1.
         mask: True (or 1) where a pixel is USED, (m, m) or (batch, m, m). This is lenstronomy's
             convention. PyAutoLens marks the masked pixels: give `~mask`.
         image_grid: The pixels that the image must have.
@@ -436,9 +442,7 @@ def _check_psf(psf, batch: int, grid: PixelGrid, psf_side: int) -> tuple[np.ndar
         ).astype("float32")
     else:
         kernel = check_kernel(psf, grid.side)
-        # The sum of squares of a Gaussian is 1 / (4 pi sigma^2); wings hardly matter to it.
-        squares = np.sum(kernel.astype("float64") ** 2, axis=(1, 2))
-        sigma = grid.pixel_scale / np.sqrt(4 * np.pi * squares)
+        sigma = grid.pixel_scale * gaussian_as_sharp(kernel)
     if len(kernel) not in (1, batch):
         raise ValueError(
             f"`psf` must be one for all or one for each of the {batch} systems. "

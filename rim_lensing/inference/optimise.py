@@ -89,7 +89,7 @@ def optimise_lens(
         image: (m, m), lens light and background subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
-            the image's pixels.
+            the image's pixels (not oversampled).
         source_model: A RIM (the likelihood of its source is maximised), or a linear inversion (its
             evidence is).
         start: A lens, or (starts, 7 or 8) of them: SIE or EPL, and external shear. What lies

@@ -62,7 +62,7 @@ class RebinnedLensModel:
             image: (m, m), on `image_grid`, lens light and background subtracted, in any unit.
             noise: rms in the image's unit: a number or a map (m, m).
             psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k)
-                on `image_grid`.
+                on `image_grid` (not oversampled).
             mask: True where a pixel is USED, (m, m).
 
         Raises:

@@ -76,7 +76,7 @@ def sample_lens_posterior(
         image: (m, m), lens light and background subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
-            the image's pixels.
+            the image's pixels (not oversampled).
         source_model: A RIM, a refined one, or a linear inversion.
         start: A lens at or near the best one, such as `automated_fit(...).lens`: SIE or EPL, and
             external shear. What lies outside of the priors is moved to their edge. An EPL that

@@ -159,8 +159,8 @@ class SemilinearInversion:
             image: (m, m) or (batch, m, m), on `image_grid`, lens light and background subtracted.
             noise: rms in the image's unit: a number, (batch,), a map (m, m) or maps (batch, m, m).
             psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or
-                normalised kernels on the image's pixels, (k, k) or (batch, k, k), of any odd side
-                up to the image's.
+                normalised kernels on the image's pixels (not oversampled), (k, k) or
+                (batch, k, k), of any odd side up to the image's.
             lens: LensParameters, a dictionary of them, 7 or 8 numbers, or (batch, 7 or 8).
             mask: True where a pixel is USED, (m, m) or (batch, m, m). By default all are used.
             pixel_scale: The image's arcsec per pixel, if known, to be compared with `image_grid`.

@@ -35,6 +35,22 @@ def gaussian_on_pixels(sigma, side: int, math=np):
     return profile[:, :, None] * profile[:, None, :]
 
 
+def gaussian_as_sharp(kernel: np.ndarray) -> np.ndarray:
+    """Return the widths (standard deviations) of the Gaussians that are as sharp as kernels.
+
+    Those with the same sum of squares, 1 / (4 pi sigma^2) for a sum of 1: wings hardly matter.
+
+    Args:
+        kernel: (batch, k, k), of any positive sum.
+
+    Returns:
+        (batch,), in pixels.
+    """
+    kernel = np.asarray(kernel, "float64")
+    sharpness = np.sum(kernel**2, axis=(1, 2)) / np.sum(kernel, axis=(1, 2)) ** 2
+    return 1 / np.sqrt(4 * np.pi * sharpness)
+
+
 def convolution_matrix(kernel: np.ndarray, side: int) -> csr_matrix:
     """Return B, the zero-padded convolution of an image with a kernel, as a sparse matrix.
 
@@ -86,7 +102,8 @@ def check_kernel(kernel, image_side: int) -> np.ndarray:
     """Return PSF images as a checked float32 array (batch, k, k).
 
     Args:
-        kernel: (k, k) or (batch, k, k), each summing to 1 within 1%.
+        kernel: (k, k) or (batch, k, k) on the image's pixels (not oversampled: from here no one can
+            tell), each summing to 1 within 1%.
         image_side: Pixels along a side of the image to be blurred.
 
     Raises:

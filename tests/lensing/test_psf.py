@@ -10,6 +10,7 @@ from scipy.signal import convolve
 
 from rim_lensing.backend import gradient
 from rim_lensing.lensing.psf import Blur, check_kernel, gaussian_kernel
+from rim_lensing.lensing.psf_kernels import gaussian_as_sharp
 
 
 def kernels(batch: int, side: int, seed: int = 0) -> np.ndarray:
@@ -146,6 +147,14 @@ def with_value(value: float) -> np.ndarray:
     kernel = kernels(2, 5)
     kernel[1, 2, 3] = value
     return kernel
+
+
+def test_a_gaussian_is_as_sharp_as_itself():
+    """Whatever its sum: PSF files are not always normalised."""
+    widths = np.array([1.2, 1.5, 3.0])
+    gaussians = ops.convert_to_numpy(gaussian_kernel(widths, 31, 1.0))
+    found = gaussian_as_sharp(gaussians * [[[1.0]], [[2.0]], [[5.0]]])
+    np.testing.assert_allclose(found, widths, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
