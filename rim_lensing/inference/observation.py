@@ -225,8 +225,18 @@ def which_systems(bad: np.ndarray) -> str:
     return f" in {len(indices)} of {len(bad)} systems (index {listed})"
 
 
+def _refuse_fits_image(name: str, value) -> None:
+    """Raise ValueError for what `io.read_image` returns: its pixel scale would be lost."""
+    if isinstance(getattr(value, "array", None), np.ndarray):
+        raise ValueError(
+            f"`{name}` must be a plain array: give {name}.array, and the image's pixel_scale= "
+            f"beside it. Received: a {type(value).__name__}"
+        )
+
+
 def _numbers(name: str, value) -> np.ndarray:
     """Return the argument as a float64 array."""
+    _refuse_fits_image(name, value)
     if np.ma.isMaskedArray(value):
         raise ValueError(
             f"`{name}` must be a plain array, because numpy marks the masked pixels: give "
@@ -305,6 +315,7 @@ def _check_mask(mask, shape: tuple) -> np.ndarray:
     """Return the mask as maps, one per system."""
     if mask is None:
         return np.ones(shape, bool)
+    _refuse_fits_image("mask", mask)
     mask = np.asarray(mask)
     if mask.shape not in (shape[1:], (1, *shape[1:]), shape):
         raise ValueError(

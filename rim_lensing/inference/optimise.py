@@ -189,7 +189,8 @@ def check_single(
             '`source_model` must be a RIMReconstructor, such as load_pretrained("rim_euclid64"), '
             f"or a SemilinearInversion. Received: {what(source_model)}"
         )
-    if np.ndim(image) != 2:
+    # What is no array is refused below, by what it is.
+    if np.ndim(image) not in (0, 2):
         raise ValueError(
             "`image` must be one image (y, x): give the systems of a batch one by one. "
             f"Received: shape {np.shape(image)}"

@@ -68,7 +68,8 @@ class RebinnedLensModel:
         Raises:
             ValueError: Bad input (see `check_image`), a batch, or see `rebin`.
         """
-        if np.ndim(image) != 2:
+        # What is no array is refused below, by what it is.
+        if np.ndim(image) not in (0, 2):
             raise ValueError(
                 "`image` must be one image (y, x): give the systems of a batch one by one. "
                 f"Received: shape {np.shape(image)}"

@@ -6,12 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from rim_lensing.inference.observation import (
     Observation,
     check_observation,
 )
 from rim_lensing.inference.training_range import warn_outside_training
+from rim_lensing.io import FitsImage
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
 from rim_lensing.lensing.psf import gaussian_kernel
@@ -262,6 +264,14 @@ def test_quantities_do_not_lose_their_unit():
         check(psf=70 * units.mas)
     with pytest.raises(ValueError, match="`noise` must be a plain array.*mJy"):
         check(noise=0.01 * units.mJy)
+
+
+@pytest.mark.parametrize("name", ["image", "noise", "psf", "mask"])
+def test_what_read_image_returns_is_refused_by_name(name):
+    array = np.full((5, 5), 1 / 25) if name == "psf" else np.ones((16, 16))
+    read = FitsImage(array, 0.3, fits.Header())
+    with pytest.raises(ValueError, match=rf"give {name}\.array, .* pixel_scale=.*a FitsImage"):
+        check(**{name: read})
 
 
 def test_noise_that_single_precision_does_not_know_is_refused():

@@ -10,6 +10,7 @@ from rim_lensing.inference.lens_posterior import lens_posterior
 from rim_lensing.inference.lens_search import METHODS, noise_factors
 from rim_lensing.inference.observation import check_observation
 from rim_lensing.inference.optimise import optimise_lens
+from rim_lensing.io import FitsImage
 from rim_lensing.simulation.priors import Priors
 
 LENS = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])
@@ -172,6 +173,7 @@ def test_says_when_no_start_leads_the_arcs_to_the_source(ridge_model, mock):
     [
         ({"method": "annealing"}, "`method` must be one of"),
         ({"image": np.ones((2, 16, 16))}, "one image"),
+        ({"image": FitsImage(np.ones((16, 16)), 0.3, None)}, r"give image\.array"),
         ({"start": np.zeros(5)}, "`start` must have 7"),
         ({"noise": -1.0}, "`noise` must be positive"),
     ],

@@ -6,6 +6,7 @@ from scipy.special import erf
 
 from rim_lensing.inference.correlated_noise import correlate_noise
 from rim_lensing.inference.rebinned_lens_model import RebinnedLensModel, rebin
+from rim_lensing.io import FitsImage
 from rim_lensing.lensing.grids import PixelGrid
 
 OLD, NEW = PixelGrid(130, 0.0465), PixelGrid(64, 0.1)
@@ -210,6 +211,10 @@ def test_refuses_larger_pixels_and_batches():
             RebinnedLensModel(Recorder(), PixelGrid(32, scale))
     with pytest.raises(ValueError, match="one image"):
         RebinnedLensModel(Recorder(), OLD).predict(np.zeros((2, 130, 130)), 0.1, 0.07)
+    with pytest.raises(ValueError, match=r"give image\.array"):
+        RebinnedLensModel(Recorder(), OLD).predict(
+            FitsImage(np.zeros((130, 130)), 0.04, None), 0.1, 0.07
+        )
 
 
 def test_refuses_to_rebin_to_smaller_pixels():
