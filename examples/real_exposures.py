@@ -240,7 +240,8 @@ def subtract_lens_light(exposure: Exposure) -> tuple[Exposure, np.ndarray, np.nd
     x, y = PixelGrid(len(image), exposure.pixel_scale).coordinates()
     blank = np.isfinite(kept) & (np.hypot(x - point[0], y - point[1]) > exposure.masked_centre)
     blank &= np.abs(normalised) < 4 * scatter(normalised[blank])
-    factor, correlation = np.std(normalised[blank]), noise_correlation(normalised, blank)
+    factor = np.std(normalised[blank])
+    correlation = noise_correlation(normalised / factor, blank)
     beside = correlation[len(correlation) // 2][len(correlation) // 2 + 1]
     print(f"noise map times {factor:.3f}; correlation of neighbours {beside:.2f}")
     return replace(exposure, image=image, noise=exposure.noise * factor), point, correlation

@@ -1,5 +1,7 @@
 """Noise that is correlated from pixel to pixel, as resampling (drizzling, mosaics) leaves it."""
 
+import warnings
+
 import numpy as np
 from scipy.signal import fftconvolve
 
@@ -9,9 +11,14 @@ REACH = 3
 MIN_PAIRS = 50
 """Of pixels at a distance. The coefficient of so many independent pairs has an error of 0.14."""
 
+_PLAUSIBLE_SCATTER = (0.8, 1.25)
+
 
 def noise_correlation(normalised: np.ndarray, blank: np.ndarray, reach: int = REACH) -> np.ndarray:
     """Measure how the noise of pixels hangs together, where there is nothing but noise.
+
+    It tells nothing of how strong the noise is: a noise map that is wrong by a factor has the same
+    coefficients, and is warned of.
 
     Args:
         normalised: Image over noise map, (m, m); may hold anything where it is not blank.
@@ -27,6 +34,10 @@ def noise_correlation(normalised: np.ndarray, blank: np.ndarray, reach: int = RE
         ValueError: The two are not images of one shape; the image over noise is not finite, or
             everywhere the same, where it is blank; less than MIN_PAIRS pairs of blank pixels at
             some distance; a `reach` that is no integer from 0 to m - 1.
+
+    Warns:
+        UserWarning: The blank pixels scatter by less than 0.8 or more than 1.25: the noise map is
+            not their rms, by the factor that is told.
     """
     normalised, blank = np.asarray(normalised, "float64"), np.asarray(blank, bool)
     if normalised.ndim != 2 or normalised.shape != blank.shape:
@@ -64,7 +75,18 @@ def noise_correlation(normalised: np.ndarray, blank: np.ndarray, reach: int = RE
             f"{normalised[blank][0]:g} everywhere"
         )
     covariance = products / pairs
-    return np.clip(covariance / covariance[reach, reach], -1, 1)
+    variance = covariance[reach, reach]
+    low, high = _PLAUSIBLE_SCATTER
+    if not low <= np.sqrt(variance) <= high:
+        warnings.warn(
+            "`normalised` must be the image over its noise map, and scatter by 1 where it is "
+            f"blank: multiply the noise map by {np.sqrt(variance):.3g}, or the residuals are taken "
+            "for more or less than noise. Received: a standard deviation of "
+            f"{np.sqrt(variance):.3g}",
+            UserWarning,
+            stacklevel=2,
+        )
+    return np.clip(covariance / variance, -1, 1)
 
 
 def check_noise_correlation(correlation: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

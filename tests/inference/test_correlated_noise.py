@@ -1,5 +1,7 @@
 """Correlations of noise smoothed by a Gaussian, whose autocorrelation is known in closed form."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -43,11 +45,26 @@ def test_draws_have_the_correlation_and_variance_that_were_asked_for():
     np.testing.assert_allclose(found, expected(3), atol=0.03)
 
 
+@pytest.mark.parametrize("factor", [0.64, 1.3])
+def test_a_noise_map_that_is_wrong_by_a_factor_is_told(factor):
+    """The correlation does not tell; a mean that is not 0 is no scatter."""
+    noise = smooth_noise(np.random.default_rng(5), 200)
+    noise /= noise.std()
+    blank = np.ones(noise.shape, bool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        expected = noise_correlation(noise + 2, blank)
+    with pytest.warns(UserWarning, match=rf"multiply the noise map by {factor:g},"):
+        found = noise_correlation(noise * factor, blank)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
 def test_strong_correlation_measured_in_little_sky_is_one():
     """Chance takes the estimates of single distances beyond 1."""
     generator = np.random.default_rng(4)
     for _ in range(20):
         noise = gaussian_filter(generator.standard_normal((12, 12)), 3, mode="wrap")
+        noise /= noise.std()
         found = noise_correlation(noise, np.ones((12, 12), bool), 3)
         np.testing.assert_array_equal(check_noise_correlation(found, (12, 12)), found)
 
