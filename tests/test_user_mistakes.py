@@ -1,6 +1,7 @@
 """What users of other packages get wrong, and what they bring: masks, slopes, keywords, noise."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,18 @@ def test_lenstronomys_keywords_come_and_go():
         check_observation(
             ring()[0], 0.02, 0.1, {"theta_E": 1, "center_x": 0}, image_grid=GRID, psf_side=5
         )
+
+
+def test_a_lens_seen_in_a_mirror_has_three_other_signs():
+    """Right ascension grows to the left: lenstronomy's own maps of both lenses."""
+    lens = LensParameters(1.2, 0.1, -0.05, 0.02, 0.03, 0.04, -0.01, slope=1.1)
+    other = replace(lens, e2=-lens.e2, gamma2=-lens.gamma2, x=-lens.x)
+    x, y = (axis.ravel() for axis in GRID.coordinates())
+    names, keywords = lens.to_lenstronomy()
+    model, mirrored = LensModel(names), other.to_lenstronomy()[1]
+    np.testing.assert_allclose(model.kappa(-x, y, mirrored), model.kappa(x, y, keywords))
+    alpha_x, alpha_y = model.alpha(x, y, keywords)
+    np.testing.assert_allclose(model.alpha(-x, y, mirrored), (-alpha_x, alpha_y), atol=1e-12)
 
 
 def test_a_lens_of_pyautolens_has_the_same_convergence():

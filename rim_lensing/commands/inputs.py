@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 _FILE = "FITS file, or one of its extensions: 'FILE.fits[NAME]', 'FILE.fits[NAME,VERSION]'"
 _CENTRE = slice(3, 5)
 SIE_NAMES = "theta_E (arcsec), and of e1, e2, x, y (arcsec), gamma1, gamma2 those that are not 0"
-LENS_NAMES = f"{SIE_NAMES}, and the slope if not 1 (isothermal); lenstronomy's conventions"
+LENS_NAMES = (
+    f"{SIE_NAMES}, and the slope if not 1 (isothermal); lenstronomy's conventions, x along the "
+    "columns: from a frame of right ascension, east left, change the signs of e2, gamma2 and x"
+)
 
 NEARLY_THE_MODELS = 0.01
 """Pixels that differ from the model's by no more than this fraction are taken as they are, unasked:

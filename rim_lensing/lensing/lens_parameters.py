@@ -77,8 +77,8 @@ class LensParameters:
         The frame must be the image's own: x along the columns, y along the rows, both growing with
         the pixel's number, from the middle of the image. lenstronomy's `transform_pix2angle` may
         say otherwise. Subtract the position of the middle from center_x and center_y; and where x
-        falls with the column (right ascension, north up), mirror image, noise map, PSF and mask
-        left to right.
+        falls with the column (right ascension, north up, east left), change the signs of e2, gamma2
+        and center_x (or mirror image, noise map, PSF and mask left to right).
 
         Args:
             kwargs_lens: One dictionary for the mass (theta_E, e1, e2, center_x, center_y and, of a
@@ -116,7 +116,11 @@ class LensParameters:
         )
 
     def to_lenstronomy(self) -> tuple[list[str], list[dict]]:
-        """Return lenstronomy's lens_model_list, ["EPL", "SHEAR"], and its kwargs_lens."""
+        """Return lenstronomy's lens_model_list, ["EPL", "SHEAR"], and its kwargs_lens.
+
+        In the image's own frame, x along the columns and y along the rows: in one of right
+        ascension (north up, east left) e2, gamma2 and center_x have the other sign.
+        """
         mass = {name: getattr(self, name) for name in ("theta_E", "e1", "e2")}
         mass |= {"center_x": self.x, "center_y": self.y, "gamma": self.slope + 1}
         shear = {"gamma1": self.gamma1, "gamma2": self.gamma2}
