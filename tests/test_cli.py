@@ -99,6 +99,7 @@ BAD = {
     "missing mask": ({"--mask": "none.fits"}, "There is no file"),
     "lens without equals": ({"--lens": "1.2"}, "--lens must be NAME=VALUE"),
     "unknown parameter": ({"--lens": "theta_E=1,q=0.7"}, "Received: 'q=0.7'"),
+    "lenstronomy's parameter": ({"--lens": "theta_E=1,gamma=2"}, "gamma is slope + 1."),
     "lens twice": ({"--lens": "theta_E=1,theta_E=2"}, "at most once"),
     "lens not a number": ({"--lens": "theta_E=one"}, "--lens theta_E must be a number"),
     "no theta_E": ({"--lens": "e1=0.1"}, "must name theta_E"),

@@ -54,6 +54,12 @@ def test_lenstronomys_keywords_come_and_go():
     lens = LensParameters(1.2, 0.1, -0.05, 0.02, 0.03, 0.04, -0.01, slope=1.1)
     names, keywords = lens.to_lenstronomy()
     assert LensParameters.from_lenstronomy(keywords) == lens
+    assert LensParameters.from_lenstronomy(lens.to_lenstronomy()) == lens
+    with pytest.raises(ValueError, match="SIE or EPL and a SHEAR.*Received: .'SPEP'"):
+        LensParameters.from_lenstronomy((["SPEP", "SHEAR"], keywords))
+    for wrong in (keywords[0], names):
+        with pytest.raises(ValueError, match="`kwargs_lens` must be a list of dictionaries, or"):
+            LensParameters.from_lenstronomy(wrong)
     # kappa = (2 - t) / 2 (theta_E / R)^t, R^2 = q x^2 + y^2 / q along the axes.
     x, y = 0.7 - 0.02, 0.4 - 0.03
     angle = 0.5 * np.arctan2(-0.05, 0.1)

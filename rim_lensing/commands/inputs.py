@@ -304,8 +304,9 @@ def parse_lens(text: str, option: str = "--lens") -> "np.ndarray":
         name, equals, number = (piece.strip() for piece in part.partition("="))
         if not equals or name not in names or name in values:
             raise ValueError(
-                f"{option} must be NAME=VALUE,... with each of {', '.join(names)} at most once. "
-                f"Received: {part!r} in {text!r}"
+                f"{option} must be NAME=VALUE,... with each of {', '.join(names)} at most once; of "
+                "lenstronomy's names center_x and center_y are x and y here, and gamma is slope + "
+                f"1. Received: {part!r} in {text!r}"
             )
         values[name] = _number(number, f"{option} {name}")
     if "theta_E" not in values:

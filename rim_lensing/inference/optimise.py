@@ -93,9 +93,9 @@ def optimise_lens(
         source_model: A RIM (the likelihood of its source is maximised), or a linear inversion (its
             evidence is).
         start: A lens, or (starts, 7 or 8) of them: SIE or EPL, and external shear. What lies
-            outside of the priors is moved to their edge. An EPL that starts isothermal needs the
-            array of 8; with little noise starts at several slopes are worth their time, for one
-            alone may end in a side maximum.
+            outside of the priors is moved to their edge. An EPL that starts isothermal needs a
+            dictionary that names the slope, or the array of 8; with little noise starts at several
+            slopes are worth their time, for one alone may end in a side maximum.
         method: "lbfgs", by the gradient, the default with a RIM; "simplex" (Nelder and Mead
             1965), the paper's, and the default with a linear inversion, whose evidence has no
             cheap gradient. All starts go in lock-step: a batch of sources at every step.

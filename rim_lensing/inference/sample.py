@@ -80,7 +80,8 @@ def sample_lens_posterior(
         source_model: A RIM, a refined one, or a linear inversion.
         start: A lens at or near the best one, such as `automated_fit(...).lens`: SIE or EPL, and
             external shear. What lies outside of the priors is moved to their edge. An EPL that
-            starts isothermal needs the array of 8. A chain that goes on does not look at it.
+            starts isothermal needs a dictionary that names the slope, or the array of 8. A chain
+            that goes on does not look at it.
         mask: True where a pixel is USED, (m, m).
         priors: Their ranges bound the lens; by default those that the RIM was trained on, or
             `Priors()`.

@@ -1,5 +1,6 @@
 """The lens parameters: their names, order, units, and how other conventions map onto them."""
 
+import math
 from dataclasses import astuple, dataclass, fields
 
 import numpy as np
@@ -12,6 +13,7 @@ MAX_ELLIPTICITY = 0.75
 
 OTHER_SLOPES = "lenstronomy's gamma and PyAutoLens's slope are this one plus 1"
 
+_LENSTRONOMY_PROFILES = {"SIE", "EPL", "EPL_NUMBA", "PEMD", "SHEAR"}
 _LENSTRONOMY_MASS = {"theta_E", "e1", "e2", "center_x", "center_y", "gamma"}
 _LENSTRONOMY_SHEAR = {"gamma1", "gamma2", "ra_0", "dec_0"}
 
@@ -22,7 +24,8 @@ class LensParameters:
 
     Args:
         theta_E: Einstein radius (intermediate axis) in arcsec.
-        e1: Ellipticity (1-q)/(1+q) cos 2 phi, phi the position angle of the mass's major axis.
+        e1: Ellipticity (1-q)/(1+q) cos 2 phi, phi the angle of the mass's major axis,
+            counter-clockwise from +x.
         e2: Ellipticity (1-q)/(1+q) sin 2 phi.
         x: Lens centre along x in arcsec.
         y: Lens centre along y in arcsec.
@@ -31,7 +34,7 @@ class LensParameters:
         slope: t of kappa ~ R^-t; 1 is isothermal. lenstronomy's `gamma` is t + 1.
 
     Raises:
-        ValueError: A parameter is outside what the mass profile allows.
+        ValueError: A parameter is no finite number, or outside what the mass profile allows.
     """
 
     theta_E: float
@@ -46,7 +49,7 @@ class LensParameters:
     def __post_init__(self):
         """Check the values once, where they enter, as plain numbers."""
         for field in fields(self):
-            object.__setattr__(self, field.name, float(getattr(self, field.name)))
+            object.__setattr__(self, field.name, _finite(field.name, getattr(self, field.name)))
         check_lens_array(np.array([astuple(self)], dtype="float64"))
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
@@ -71,7 +74,9 @@ class LensParameters:
         return cls(*array.reshape(-1).tolist())
 
     @classmethod
-    def from_lenstronomy(cls, kwargs_lens: list[dict]) -> "LensParameters":
+    def from_lenstronomy(
+        cls, kwargs_lens: list[dict] | tuple[list[str], list[dict]]
+    ) -> "LensParameters":
         """Return the lens of lenstronomy's keywords: an SIE or EPL, and a SHEAR or none.
 
         The frame must be the image's own: x along the columns, y along the rows, both growing with
@@ -84,11 +89,25 @@ class LensParameters:
             kwargs_lens: One dictionary for the mass (theta_E, e1, e2, center_x, center_y and, of a
                 power law, gamma), and at most one for the shear (gamma1, gamma2; its ra_0 and
                 dec_0 only shift the source, and are not looked at). SPEP has the same keywords as
-                EPL and is another profile, which no one can tell from here.
+                EPL and is another profile, which no one can tell from here. Or the pair of
+                lens_model_list and kwargs_lens, as `to_lenstronomy` returns it, which tells.
 
         Raises:
-            ValueError: Other dictionaries, keywords of other profiles, or a value out of range.
+            ValueError: Other dictionaries, other profiles or their keywords, or a value out of
+                range.
         """
+        if isinstance(kwargs_lens, tuple) and [type(part) for part in kwargs_lens] == [list, list]:
+            names, kwargs_lens = kwargs_lens
+            if set(names) - _LENSTRONOMY_PROFILES:
+                raise ValueError(
+                    "`kwargs_lens` must come with a lens_model_list of an SIE or EPL and a SHEAR "
+                    f"({', '.join(sorted(_LENSTRONOMY_PROFILES))}). Received: {names}"
+                )
+        if not all(isinstance(keywords, dict) for keywords in kwargs_lens):
+            raise ValueError(
+                "`kwargs_lens` must be a list of dictionaries, or the pair of lens_model_list and "
+                f"kwargs_lens. Received: {kwargs_lens!r}"
+            )
         masses = [keywords for keywords in kwargs_lens if "theta_E" in keywords]
         shears = [keywords for keywords in kwargs_lens if "gamma1" in keywords]
         if len(masses) != 1 or len(shears) > 1 or len(masses) + len(shears) != len(kwargs_lens):
@@ -117,6 +136,8 @@ class LensParameters:
 
     def to_lenstronomy(self) -> tuple[list[str], list[dict]]:
         """Return lenstronomy's lens_model_list, ["EPL", "SHEAR"], and its kwargs_lens.
+
+        `from_lenstronomy` takes this pair, or the second alone.
 
         In the image's own frame, x along the columns and y along the rows: in one of right
         ascension (north up, east left) e2, gamma2 and center_x have the other sign.
@@ -169,7 +190,7 @@ def as_lens_array(lens, batch: int | None = None, name: str = "lens") -> np.ndar
         float32 array (batch, 7) or (batch, 8).
 
     Raises:
-        ValueError: Unknown name, wrong shape, or a value out of range.
+        ValueError: Unknown name, wrong shape, or a value that is no finite number or out of range.
     """
     rows = list(lens) if isinstance(lens, list | tuple) else [lens]
     if rows and isinstance(rows[0], dict | LensParameters):
@@ -193,7 +214,7 @@ def as_lens_array(lens, batch: int | None = None, name: str = "lens") -> np.ndar
             f"({', '.join(PARAMETER_NAMES)}) or 8 (and the slope). "
             f"Received: shape {np.shape(lens)}"
         )
-    check_lens_array(array)
+    check_lens_array(array, name)
     if batch is not None and array.shape[0] == 1:
         array = np.repeat(array, batch, axis=0)
     if batch is not None and array.shape[0] != batch:
@@ -216,10 +237,26 @@ def _from_names(lens: dict, argument: str) -> LensParameters:
     return LensParameters(**lens)
 
 
-def check_lens_array(array: np.ndarray) -> None:
-    """Raise ValueError for a (batch, 7 or 8) array that no mass profile allows."""
+def _finite(name: str, value) -> float:
+    """Return the value of a parameter as a number, or refuse it."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"`{name}` must be a finite number. Received: {value!r}")
+    return number
+
+
+def check_lens_array(array: np.ndarray, name: str = "lens") -> None:
+    """Raise ValueError for a (batch, 7 or 8) array that no mass profile allows.
+
+    Args:
+        array: Of lenses.
+        name: Of the argument that the user gave, for messages.
+    """
     if not np.all(np.isfinite(array)):
-        raise ValueError(f"`lens` must be finite. Received: {array}")
+        raise ValueError(f"`{name}` must be finite. Received: {array}")
     if np.any(array[:, 0] < 0):
         raise ValueError(f"`theta_E` must not be negative. Received: theta_E={array[:, 0].min()}")
     ellipticity = np.hypot(array[:, 1], array[:, 2])
@@ -236,7 +273,9 @@ def check_lens_array(array: np.ndarray) -> None:
 
 
 def ellipticity_from_axis_ratio(axis_ratio, position_angle):
-    """Return (e1, e2) of an axis ratio q = b/a in (0, 1] and the major axis's angle in radians.
+    """Return (e1, e2) of an axis ratio q = b/a in (0, 1] and the major axis's position angle.
+
+    The angle is in radians, counter-clockwise from +x.
 
     Raises:
         ValueError: `axis_ratio` is outside (0, 1] or NaN.
@@ -249,7 +288,9 @@ def ellipticity_from_axis_ratio(axis_ratio, position_angle):
 
 
 def axis_ratio_from_ellipticity(e1, e2):
-    """Return (axis ratio q, position angle of the major axis in radians) of an ellipticity.
+    """Return (axis ratio q, position angle of the major axis) of an ellipticity.
+
+    The angle is in radians, counter-clockwise from +x.
 
     Raises:
         ValueError: The ellipticity's modulus (1-q)/(1+q) is not below 1.

@@ -86,7 +86,7 @@ def test_a_slope_that_is_named_is_a_parameter():
     assert as_lens_array(LensParameters(1.5, slope=1.0)).shape == (1, 7)
 
 
-@pytest.mark.parametrize("start", [[1.2, 0.1], {"theta_e": 1}, "1.2"])
+@pytest.mark.parametrize("start", [[1.2, 0.1], {"theta_e": 1}, "1.2", [np.nan, *ROW[1:]]])
 def test_an_argument_of_another_name_is_called_by_it(start):
     with pytest.raises(ValueError, match="`start` must"):
         as_lens_array(start, name="start")
@@ -109,6 +109,9 @@ def test_unnamed_parameters_are_zero():
         ([{"theta_E": 1.0}, 1.0], r"`lens` must name theta_E.*Received: 1.0"),
         (ROW[:6], r"`lens` must have 7 numbers.*gamma2.*Received: shape \(6,\)"),
         (np.ones((2, 2, 7)), r"Received: shape \(2, 2, 7\)"),
+        ({"theta_E": None}, "`theta_E` must be a finite number. Received: None"),
+        ({"theta_E": 1.0, "e1": np.nan}, "`e1` must be a finite number. Received: nan"),
+        ({"theta_E": [1.0, 1.2]}, r"`theta_E` must be a finite number. Received: \[1.0, 1.2\]"),
         ([[np.nan, *ROW[1:]]], "`lens` must be finite.*Received: .*nan"),
         ([-1.0, *ROW[1:]], "`theta_E` must not be negative.*Received: theta_E=-1"),
         ([1.0, 0.7, 0.7, 0, 0, 0, 0], f"at most {MAX_ELLIPTICITY}.*Received: .e.=0.9899"),
