@@ -3,6 +3,7 @@
 import os
 import re
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ _SCALE_KEYWORDS = (
     # Of STPSF's (WebbPSF's) kernels.
     "PIXELSCL",
 )
+_AXES = (("PIXSCAL1", "PIXSCAL2"), ("PIXSCAX", "PIXSCAY"))
+"""Of these keywords: those of one pixel's two sides."""
+
 _SQUARE_TOLERANCE = 0.01
 _WCS_SCALES = r"(CD|PC)\d_\d$|CDELT\d$"
 _LENS_CARDS = dict(
@@ -32,6 +36,7 @@ _LENS_CARDS = dict(
     )
 )
 
+_UNIT_COMMENT = "as of the image, not per source pixel"
 _LINEAR_CARDS = {
     "strength": ("STRENGTH", "of the prior, image unit ^ -2"),
     "log_evidence": ("LOGEV", "log evidence, data in the image's unit"),
@@ -342,7 +347,6 @@ def _name(unit) -> str:
 
 def _pixel_scale(header: "Header", wcs, label: str) -> float | None:
     """Return arcsec per pixel, None if neither the celestial WCS nor the header tells."""
-    found = [keyword for keyword in _SCALE_KEYWORDS if keyword in header]
     # Without any of these, astropy's pixels are a degree wide.
     if wcs is not None and any(re.match(_WCS_SCALES, keyword) for keyword in header):
         from astropy.wcs.utils import proj_plane_pixel_scales
@@ -353,25 +357,35 @@ def _pixel_scale(header: "Header", wcs, label: str) -> float | None:
     elif isinstance(header.get("PIXAR_A2"), int | float):
         scales = [np.sqrt(header["PIXAR_A2"])]
     else:
-        scales = [header[keyword] for keyword in found]
-        numbers = [abs(float(scale)) for scale in scales if not isinstance(scale, str)]
-        if numbers and max(numbers) > min(numbers) * (1 + _SQUARE_TOLERANCE):
+        told = {
+            keyword: abs(header[keyword])
+            for keyword in _SCALE_KEYWORDS
+            if isinstance(header.get(keyword), int | float)
+        }
+        sides = [[told[one], told[other]] for one, other in _AXES if {one, other} <= set(told)]
+        oblong = [pair for pair in sides if _differ(pair)]
+        if not oblong and _differ(told.values()):
             raise ValueError(
-                f"The keywords {', '.join(found)} of {label} must agree on square pixels, or "
-                "`pixel_scale` (on the command line --pixel-scale) be given. "
-                f"Received: {numbers} arcsec"
+                f"The keywords {', '.join(told)} of {label} must agree, or `pixel_scale` (on the "
+                f"command line --pixel-scale) be given. Received: {list(told.values())} arcsec"
             )
+        scales = oblong[0] if oblong else list(told.values())
     scales = np.abs([float(scale) for scale in scales if not isinstance(scale, str)])
     if len(scales) == 0:
         return None
     if not np.all(np.isfinite(scales)) or scales.min() <= 0:
         raise ValueError(f"The pixel scale of {label} makes no sense. Received: {scales} arcsec")
-    if scales.max() > scales.min() * (1 + _SQUARE_TOLERANCE):
+    if _differ(scales):
         raise ValueError(
             f"The pixels of {label} must be square: resample the image (for example with the "
             f"reproject package). Received: {scales.min():.6g} x {scales.max():.6g} arcsec"
         )
     return float(scales.mean())
+
+
+def _differ(scales: Collection[float]) -> bool:
+    """Return whether pixel scales, of any number, are not one."""
+    return len(scales) > 0 and max(scales) > min(scales) * (1 + _SQUARE_TOLERANCE)
 
 
 def _celestial(header: "Header", file):
@@ -404,7 +418,11 @@ def _source_header(result: "Reconstruction", image_header: "Header | None") -> "
         header[f"CRVAL{axis}"] = (0.0, "origin of the lens model")
         header[f"CDELT{axis}"] = result.source_pixel_scale
     if image_header is not None and "BUNIT" in image_header:
-        header["BUNIT"] = (image_header["BUNIT"], "surface brightness: per pixel of IMGSCALE")
+        header["BUNIT"] = image_header["BUNIT"]
+        # A card has 80 characters, and a comment begins after the 30th or later.
+        written = max(30, len(str(header.cards["BUNIT"]).rstrip()))
+        if written + len(f" / {_UNIT_COMMENT}") <= 80:
+            header.comments["BUNIT"] = _UNIT_COMMENT
     header["MODEL"] = (result.model, "rim_lensing model or method")
     header["CHI2"] = (float(result.chi2), "chi^2 per used pixel")
     header["IMGSCALE"] = (result.image_pixel_scale, "arcsec per pixel of the image")

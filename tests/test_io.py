@@ -98,7 +98,13 @@ def test_finds_the_pixel_scale(tmp_path, cards):
     "cards, message",
     [
         (sky_header(CDELT1=-SCALE, CDELT2=2 * SCALE), "square.*0.1 x 0.2 arcsec"),
-        (fits.Header({"PIXSCAX": 0.1, "PIXSCAY": 0.2}), "square"),
+        (fits.Header({"PIXSCAX": 0.1, "PIXSCAY": 0.2}), "resample.*0.1 x 0.2 arcsec"),
+        (fits.Header({"PIXSCAL1": 0.1, "PIXSCAL2": 0.2}), "resample.*0.1 x 0.2 arcsec"),
+        (fits.Header({"PIXSCAL1": 0.1, "PIXSCAL2": 0.2, "SECPIX": 0.1}), "resample.*0.1 x 0.2"),
+        (
+            fits.Header({"PIXSCALE": 0.05, "SECPIX": "no number", "D001SCAL": 0.04}),
+            r"PIXSCALE, D001SCAL of .* must agree.*Received: \[0.05, 0.04\]",
+        ),
         (fits.Header({"PIXSCALE": 0.05, "D001SCAL": 0.04}), "PIXSCALE, D001SCAL.*--pixel-scale"),
         (fits.Header({"PIXSCALE": 0.0}), "makes no sense"),
     ],
@@ -155,6 +161,17 @@ def test_a_wcs_that_cannot_be_read_is_left_out_if_the_pixel_scale_is_given(tmp_p
 def test_keeps_the_unit(tmp_path):
     path = write(tmp_path / "a.fits", header=fits.Header({"BUNIT": "MJy/sr"}))
     assert read_image(path).header["BUNIT"] == "MJy/sr"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("length", [28, 29, 32, 70])
+def test_a_comment_on_the_unit_is_whole_or_not_there(tmp_path, length):
+    unit = "x" * length
+    write_reconstruction(result(), tmp_path / "out.fits", header=fits.Header({"BUNIT": unit}))
+    header = fits.getheader(tmp_path / "out.fits")
+    assert header["BUNIT"] == unit
+    comment = "as of the image, not per source pixel" if length == 28 else ""
+    assert header.comments["BUNIT"] == comment
 
 
 def several(path, names, primary=None):
@@ -320,7 +337,7 @@ def test_a_reconstruction_comes_back_from_its_file(tmp_path):
         np.testing.assert_allclose([primary[name] for name in names], expected.lens, rtol=1e-6)
         assert "SLOPE" not in primary
         assert primary["BUNIT"] == file["DATA"].header["BUNIT"] == "electron/s"
-        assert "per pixel of IMGSCALE" in primary.comments["BUNIT"]
+        assert primary.comments["BUNIT"] == "as of the image, not per source pixel"
         x, y = WCS(primary).wcs_pix2world([[2.5, 2.5]], 0)[0]
         np.testing.assert_allclose([x, y], 0, atol=1e-12)
         sky = SkyCoord(150.0002, 2.1999, unit="deg")
