@@ -165,6 +165,23 @@ def test_a_repr_is_a_short_line_with_the_main_numbers(name):
         assert part in said
 
 
+def test_a_model_says_its_name_and_its_grids(tiny_folder, tiny_cnn_folder):
+    model, cnn = map(rim_lensing.load_pretrained, (tiny_folder, tiny_cnn_folder))
+    geometry = get_preset("tiny16")
+    linear = rim_lensing.SemilinearInversion(geometry=geometry, strength=2.5)
+    seen, source = "image 16 x 16 of 0.3 arcsec", "source 16 x 16 of 0.15 arcsec"
+    assert repr(model) == f"RIMReconstructor(untrained, {seen}, {source})"
+    assert repr(model.refined()) == f"RIMReconstructor(untrained, refined, {seen}, {source})"
+    assert repr(cnn) == f"LensPredictor(cnn_untrained, {seen})"
+    assert repr(cnn.with_image_grid(32, 0.15)) == (
+        f"RebinnedLensModel(image 32 x 32 of 0.15 arcsec, averaged for {cnn!r})"
+    )
+    said = f"exact, {seen}, {source})"
+    assert repr(linear) == f"SemilinearInversion(gradient, strength 2.5, {said}"
+    linear = rim_lensing.SemilinearInversion(geometry=geometry)
+    assert repr(linear) == f"SemilinearInversion(gradient, strength of the evidence, {said}"
+
+
 def test_a_prediction_of_a_batch_has_parts():
     batch = prediction(3)
     assert len(batch) == 3 and len(batch[1:]) == 2

@@ -139,6 +139,10 @@ class LensPredictor:
         self.std_factors = tuple(std_factors)
         self.interval_factors = tuple(map(tuple, interval_factors))
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return f"LensPredictor({self.name}, image {self.image_grid})"
+
     @property
     def image_grid(self) -> PixelGrid:
         """The pixels that images must have."""

@@ -55,6 +55,10 @@ class RebinnedLensModel:
         )
         self.noise_correlation = noise_correlation
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return f"RebinnedLensModel(image {self.image_grid}, averaged for {self.model!r})"
+
     def predict(self, image, noise, psf, mask=None):
         """Return what the model predicts of the rebinned image.
 

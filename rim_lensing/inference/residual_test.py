@@ -124,8 +124,7 @@ def check_residuals(
     if not _made_by(source_model, result):
         raise ValueError(
             "`source_model` must be what made `result`: the copies show what it leaves of pure "
-            f"noise. Received: a result of {result.model!r}, and a "
-            f"{type(source_model).__name__} with {source_model.image_grid}"
+            f"noise. Received: a result of {result.model!r}, and {source_model!r}"
         )
     if int(copies) != copies or copies < 3:
         raise ValueError(f"`copies` must be an integer, 3 or more. Received: {copies}")

@@ -56,6 +56,11 @@ class RIMReconstructor:
             )
         )
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        grids = f"image {self.image_grid}, source {self.source_grid}"
+        return f"RIMReconstructor({self.name}, {grids})"
+
     @property
     def name(self) -> str:
         """Of the model, and whether it is refined."""

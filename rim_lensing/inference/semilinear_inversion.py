@@ -123,6 +123,14 @@ class SemilinearInversion:
             engine = "exact" if geometry.source_side <= LARGEST_EXACT_SIDE else "matrix-free"
         self.strength, self.engine, self.geometry = strength, engine, geometry
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        strength = "of the evidence" if self.strength is None else f"{self.strength:.4g}"
+        return (
+            f"SemilinearInversion({self.regularization}, strength {strength}, {self.engine}, "
+            f"image {self.image_grid}, source {self.source_grid})"
+        )
+
     @property
     def image_grid(self) -> PixelGrid:
         """The pixels that images must have."""

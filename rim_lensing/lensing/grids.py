@@ -33,6 +33,10 @@ class PixelGrid:
                 f"Received: pixel_scale={self.pixel_scale}"
             )
 
+    def __str__(self) -> str:
+        """Return the grid in words."""
+        return f"{self.side} x {self.side} of {self.pixel_scale:.4g} arcsec"
+
     @property
     def width(self) -> float:
         """Width of the whole grid in arcsec, from pixel edge to pixel edge."""
