@@ -29,7 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0, 2 after an error (one line on stderr), 130 after ctrl-C. Help and
         malformed arguments raise SystemExit, as argparse does.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # Of a command, whose help lists what it takes; argparse would name that of all.
+        parser.prog = f"{parser.prog} {options.command}"
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     shown, warnings.showwarning = warnings.showwarning, _one_line_each()
     try:
         options.run(options)
@@ -52,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="rim-lensing", description="Reconstruct strongly lensed galaxies with a trained RIM."
     )
     parser.add_argument("--version", action="version", version=f"rim-lensing {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     models = commands.add_parser("models", help="list the trained models")
     models.set_defaults(run=_models)
     for add in (add_demo, add_reconstruct, add_fit, add_sample):

@@ -90,7 +90,11 @@ UNREAD = ["--noise", "1", "--psf", "0", "--output", "no_such_directory"]
 BAD = {
     "no command": ([], "COMMAND"),
     "unknown command": (["reconstrict"], "invalid choice"),
-    "no arguments": (["reconstruct"], "required"),
+    "no arguments": (["reconstruct"], "required: IMAGE, --noise, --psf, --lens, --output (see "),
+    "unknown option": (
+        ["fit", "image.fits", *UNREAD, "--nois-map", "a"],
+        "unrecognized arguments: --nois-map a (see rim-lensing fit --help)",
+    ),
     "missing image": ({"image": "none.fits"}, "There is no file"),
     "not FITS": ({"image": "text.fits"}, "is not a FITS file"),
     "no such extension": ({"image": "wide.fits[DQ]"}, "has no extension 'DQ'"),
@@ -116,6 +120,10 @@ BAD = {
     "unknown model": ({"--model": "rim_euclid65"}, "There is no pretrained model"),
     "no pixel scale": ({"image": "no_scale.fits"}, "give --pixel-scale"),
     "other pixel scale": ({"image": "sharp.fits"}, "`pixel_scale` must be the model's"),
+    "too large, and of another pixel scale": (
+        {"image": "wide.fits[SCI]", "--noise": "0.1", "--pixel-scale": "0.15"},
+        "`pixel_scale` must be the model's",
+    ),
     "too large": ({"image": "wide.fits[SCI]", "--noise": "0.1"}, "--crop-centre X,Y"),
     "too small": ({"image": "small.fits", "--noise": "0.1"}, "on the command line --mask-missing"),
     "centre outside": (

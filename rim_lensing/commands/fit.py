@@ -58,7 +58,7 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
     start.add_argument(
         "--lens-model",
         help="predicts where to start; of the zoo, or a folder (default: that of the zoo with the "
-        "smallest pixels to which the image's can be averaged)",
+        "smallest pixels that are not smaller than the image's)",
     )
     start.add_argument(
         "--start", metavar="NAME=VALUE,...", help=f"an SIE, instead of a prediction: {SIE_NAMES}"
@@ -70,8 +70,9 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         "--min-magnification",
         type=float,
         metavar="FACTOR",
-        help="what magnifies by less than nine tenths of this is not taken for a lens (default: "
-        "that of the model's training, 3); a double may magnify less",
+        help="smallest total magnification of a lens (default: that of the model's training, 3; a "
+        "double may have less). A fit does not converge below 0.9 of it, where the source is but "
+        "the arcs, shrunk",
     )
     command.add_argument(
         "--noise-correlation",

@@ -119,9 +119,9 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
         "--crop-centre",
         metavar="X,Y",
         help="pixel of the lens in the image (and in noise map and mask), counted from 1 as in "
-        "DS9, around which the model's field is cut out. The lens's x and y on the command line "
-        "are relative to it; those in the files are relative to the middle of the field, from "
-        "which it lies `crop_centre_offset` arcsec, half a pixel or less",
+        "DS9, around which the model's field is cut out. On the command line the lens's x and y "
+        "are relative to this point. In the files they are relative to the middle of the field: "
+        "`crop_centre_offset` (arcsec, half a pixel or less) has been added to them",
     )
     command.add_argument(
         "--own-pixels",
@@ -207,7 +207,7 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         ValueError: A file or a number breaks a rule.
         FileNotFoundError: There is no such file.
     """
-    from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
+    from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE, check_pixel_scale
     from rim_lensing.io import offset_in_cutout
     from rim_lensing.lensing.grids import PixelGrid
 
@@ -243,6 +243,8 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         and abs(ratio - 1) > PIXEL_SCALE_TOLERANCE
     ):
         grid = PixelGrid(model_grid.side, image.pixel_scale)
+    # Before the size: who has cropped the image to the model's side has not yet mended its scale.
+    check_pixel_scale(image.pixel_scale, grid)
     shape, side = image.array.shape, grid.side
     if centre is None and max(shape) > side:
         raise ValueError(

@@ -172,7 +172,7 @@ def check_image(
     Warns:
         UserWarning: The mask hides most of what is bright.
     """
-    _check_pixel_scale(pixel_scale, image_grid)
+    check_pixel_scale(pixel_scale, image_grid)
     image = _numbers("image", image)
     single = image.ndim == 2
     image = _check_image_shape(image, image_grid.side)
@@ -253,7 +253,8 @@ def _numbers(name: str, value) -> np.ndarray:
     return array.astype("float64")
 
 
-def _check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
+def check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
+    """Raise ValueError unless a pixel scale, in arcsec, is that of a grid; None is not compared."""
     if pixel_scale is None:
         return
     if not (np.isfinite(pixel_scale) and pixel_scale > 0):
