@@ -68,13 +68,14 @@ def table(measures: dict, methods: dict) -> str:
         head += [f"chi2 more than 3 sigma below that of noise, {title}"]
     head += [f"coherence at k = {k}, {title}" for k in wavenumbers for title in methods.values()]
     head += [f"coherence above one half up to k, {title}" for title in methods.values()]
+    head += [f"k with coherence below the linear one's, {title}" for title in OURS.values()]
     lines = [head, ["---"] * len(head)]
     for label, chosen in _bins(measures):
         rms = {name: measures[f"{name}_rms_error"][chosen] for name in methods}
         inside = {name: measures[f"{name}_galaxy_error"][chosen] for name in methods}
         flux = {name: measures[f"{name}_flux_error"][chosen] for name in methods}
         chi2 = {name: measures[f"{name}_chi2"][chosen] for name in methods}
-        coherence = [measures[f"{name}_coherence"][chosen] for name in methods]
+        coherence = {name: measures[f"{name}_coherence"][chosen] for name in methods}
         sigmas = [measures[f"{name}_chi2_significance"][chosen] for name in OURS]
         lines.append(
             [label, str(chosen.sum())]
@@ -93,9 +94,10 @@ def table(measures: dict, methods: dict) -> str:
             + [
                 with_error(values[:, k - 1], np.mean, "{:.3f}")
                 for k in wavenumbers
-                for values in coherence
+                for values in coherence.values()
             ]
-            + [_reach(values) for values in coherence]
+            + [_reach(values) for values in coherence.values()]
+            + [_below_linear(coherence[name], coherence["linear"]) for name in OURS]
         )
     # A line per measure is read more easily than a line of twenty columns.
     columns = list(zip(*lines, strict=True))
@@ -125,6 +127,17 @@ def _reach(coherence: np.ndarray) -> str:
         return "-"
     reach = metrics.coherence_reach(coherence)
     return f"{reach}, the last" if reach == coherence.shape[1] else str(reach)
+
+
+def _below_linear(coherence: np.ndarray, linear: np.ndarray) -> str:
+    """Return where the mean of spectra (systems, k) is below the linear inversion's, as text."""
+    if not len(coherence):
+        return "-"
+    deficit = np.mean(linear - coherence, axis=0)
+    below = np.flatnonzero(deficit > 0) + 1
+    if not len(below):
+        return "none"
+    return f"{len(below)}, from {below[0]} to {below[-1]}, by {deficit.max():.3f} at most"
 
 
 def _prior_words(measures: dict) -> str:

@@ -80,3 +80,17 @@ def test_the_table_has_the_wavenumbers_that_the_spectra_reach(side, reached):
     text = table(measure(systems(side), METHODS, "gradient"), METHODS)
     for k in (10, 20):
         assert (f"coherence at k = {k}, RIM" in cells(text)) == (k in reached)
+
+
+def test_wavenumbers_at_which_the_linear_inversion_coheres_better():
+    measures = measure(systems(), METHODS, "gradient")
+    linear = np.full((6, 12), 0.5)
+    ours = linear + 0.1
+    ours[:, [6, 8]] -= np.array([0.11, 0.15])
+    # Of one system alone: the mean is what counts.
+    ours[0, 2] -= 0.2
+    measures |= {"linear_coherence": linear, "rim_coherence": ours, "refined_coherence": linear + 1}
+    row = cells(table(measures, METHODS))
+    title = "k with coherence below the linear one's, "
+    assert row[f"{title}RIM"][0] == "2, from 7 to 9, by 0.050 at most"
+    assert row[f"{title}RIM, refined"][0] == "none"
