@@ -28,6 +28,7 @@ _COLUMNS = {
     "coherence_reach": ("coherence one half up to k", "{:.1f}"),
     "median_error": ("median abs. error", "{:.4f}"),
     "rms_error": ("rms error", "{:.4f}"),
+    "scatter_of_truth": ("scatter of the truth", "{:.4f}"),
     "coverage_68": ("68% intervals cover", "{:.1%}"),
     "coverage_95": ("95% intervals cover", "{:.1%}"),
     "median_aleatoric_std": ("aleatoric std", "{:.4f}"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURES = {
-    "predictions": "Predicted against true:",
+    "predictions": "Predicted against true, of the systems of the first table:",
     "calibration": "How often the truth lies inside of a Gaussian's interval, against how often it "
     "should, with the total and with the aleatoric standard deviation alone (`prediction.interval` "
     "mends what is left, at 68% and 95%):",
@@ -70,8 +70,9 @@ does not tell whether it fits the data: reconstruct the source and look at the r
 
 On mock systems whose lens is known exactly, with PSF and noise from the paper's ranges: a Gaussian
 of sigma 0 to 0.1", and noise uniform in 0.1% to 10% of the image's peak. theta_E, x and y are in
-arcsec. Errors are those of the mean; intervals are those of `prediction.interval`; "aleatoric std"
-and "total std" are medians. Behind ±: standard errors, by bootstrap over the galaxies.
+arcsec. Errors are those of the mean; "scatter of the truth" is the rms error of who knows the mean of
+all systems alone; intervals are those of `prediction.interval`; "aleatoric std" and "total std" are
+medians. Behind ±: standard errors, by bootstrap over the galaxies.
 
 {measurement_sections(name, measurements)}
 
@@ -87,6 +88,9 @@ dropout, Perreault Levasseur et al. 2017) and the image in the next of the orien
 {_calibration(metadata, config)}
 
 ## Limits
+
+Where the rms error is near the scatter of the truth, the network knows little more than the ranges
+below (the lens centre, first of all).
 
 Trained for a singular isothermal ellipsoid in external shear, Gaussian PSFs, uncorrelated noise, no
 lens light, and one source, in these ranges. Outside of them it answers, too, with standard

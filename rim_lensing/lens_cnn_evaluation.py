@@ -72,7 +72,8 @@ class LensEvaluation:
 
         The rows are the seven parameters, over all systems, by noise and by magnification. In each:
         what `measure_predictions` gives with the prediction's intervals; rms_error, of the mean;
-        median_aleatoric_std and median_std, the medians of the predicted standard deviations.
+        median_aleatoric_std and median_std, the medians of the predicted standard deviations; and
+        scatter_of_truth, the standard deviation of the true values: the rms error of their mean.
         """
         return measured(self.systems, self._summary)
 
@@ -110,6 +111,7 @@ class LensEvaluation:
             | values
             | {
                 "rms_error": float(rms[i]),
+                "scatter_of_truth": float(np.std(true[:, i])),
                 "median_aleatoric_std": float(np.median(aleatoric[:, i])),
                 "median_std": float(np.median(std[:, i])),
             }

@@ -21,11 +21,12 @@ SCALE = np.arange(1, 8)
 def gaussian(systems: int) -> LensEvaluation:
     """Errors of SCALE; the total standard deviation is right, the aleatoric half of it."""
     generator = np.random.default_rng(0)
-    lens = SCALE * generator.standard_normal((systems, 7))
+    true = 3 + 10 * SCALE * generator.standard_normal((systems, 7))
+    lens = true + SCALE * generator.standard_normal((systems, 7))
     std = np.broadcast_to(SCALE, lens.shape)
     return LensEvaluation(
         systems=validation_set(get_preset("euclid64"), systems=systems),
-        true=np.zeros_like(lens),
+        true=true,
         prediction=LensPrediction(lens, std, std / 2, np.sqrt(0.75) * std, lens[:, None]),
         noise_level=np.where(np.arange(systems) < 100, 0.005, 0.05),
         magnification=np.where(np.arange(systems) < 300, 4.0, 15.0),
@@ -53,6 +54,7 @@ def test_metrics_of_known_errors():
         row, errors = content["summary"][name], content["standard_errors"][name]
         assert row["systems"] == 1000
         assert row["rms_error"] == pytest.approx(scale, rel=0.08)
+        assert row["scatter_of_truth"] == pytest.approx(10 * scale, rel=0.08)
         assert row["median_std"] == scale and row["median_aleatoric_std"] == scale / 2
         # Of a fraction: binomial. Of an rms: sigma / sqrt(2 n).
         assert errors["coverage_68"] == pytest.approx(np.sqrt(0.68 * 0.32 / 1000), rel=0.25)
@@ -64,7 +66,7 @@ def test_metrics_of_known_errors():
     assert "theta_E noise 1-3%" not in content["summary"]
     table = markdown_table(content).splitlines()
     assert len(table) == 2 + 7 * 5
-    assert table[0].count("|") == table[5].count("|") == 9
+    assert table[0].count("|") == table[5].count("|") == 10
     assert f"| theta_E | 1000 | {content['summary']['theta_E']['median_error']:.4f} ±" in table[2]
 
 
