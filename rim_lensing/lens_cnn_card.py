@@ -70,9 +70,9 @@ does not tell whether it fits the data: reconstruct the source and look at the r
 
 On mock systems whose lens is known exactly, with PSF and noise from the paper's ranges: a Gaussian
 of sigma 0 to 0.1", and noise uniform in 0.1% to 10% of the image's peak. theta_E, x and y are in
-arcsec. Errors are those of the mean; "scatter of the truth" is the rms error of who knows the mean of
-all systems alone; intervals are those of `prediction.interval`; "aleatoric std" and "total std" are
-medians. Behind ±: standard errors, by bootstrap over the galaxies.
+arcsec. Errors are those of the mean; "scatter of the truth" is the rms error of who knows the mean
+of all systems alone; intervals are those of `prediction.interval`; "aleatoric std" and "total std"
+are medians. Behind ±: standard errors, by bootstrap over the galaxies.
 
 {measurement_sections(name, measurements)}
 
