@@ -280,6 +280,20 @@ def test_reconstruct_is_what_the_package_gives(files, tiny_folder, tiny_mocks, t
     assert cli.main([*arguments, "--overwrite"]) == 0
 
 
+def test_tells_that_the_source_could_not_be_refined(
+    files, tiny_folder, tmp_path, capsys, monkeypatch
+):
+    def fail(*arguments):
+        raise RuntimeError("do not converge")
+
+    monkeypatch.setattr("rim_lensing.inference.refinement._best_strength", fail)
+    assert cli.main([*command(files, tiny_folder, tmp_path / "out"), "--refine"]) == 0
+    answer = capsys.readouterr()
+    assert "the source could not be refined" in answer.out
+    assert "found nothing to change" not in answer.out
+    assert "stays the network's: do not converge" in answer.err
+
+
 def test_refine_is_what_the_package_gives(files, tiny_folder, tmp_path):
     assert cli.main([*command(files, tiny_folder, tmp_path / "out"), "--refine"]) == 0
     assert cli.main(command(files, tiny_folder, tmp_path / "plain")) == 0

@@ -149,11 +149,14 @@ def made_by(model: "PretrainedModel | None") -> dict[str, str]:
 
 
 def tell_refinement(result: "Reconstruction") -> None:
-    """Print by how much the last step, of a refined model, changed the source.
+    """Print by how much a refined model's last step changed the source, or that it failed.
 
     Args:
         result: Of one system.
     """
+    if not result.refined:
+        print("the source could not be refined")
+        return
     before, after = result.history[-2:]
     change = ((after - before) ** 2).mean() ** 0.5 / abs(after).max()
     found = f"changed it by {change:.2%} of its peak (rms)" if change else "found nothing to change"

@@ -117,7 +117,8 @@ class AutomatedFit:
 
     Args:
         lens: Of the last round if it converged, else of the most probable round, (7,).
-        reconstruction: Behind this lens; by a refined RIM, if that is what was asked for.
+        reconstruction: Behind this lens; by a refined RIM, if that is what was asked for and if it
+            could (`Reconstruction.refined`).
         rounds: All of them, in order.
         converged: The residuals are consistent with noise: of a RIM, before they are refined, for
             that takes up what a wrong lens leaves, too.
@@ -284,13 +285,19 @@ def automated_fit(
     found = replace(found, reconstruction=result)
     if refined:
         result = reconstruct(posterior, refined, found.lens)
-        test = check_residuals(
+        said = _judge_refined(
             result, refined, false_alarm, seed=seed, noise_correlation=noise_correlation
         )
-        verdict = f"{found.verdict}; of the refined source, {test}"
-        found = replace(found, reconstruction=result, verdict=verdict)
+        found = replace(found, reconstruction=result, verdict=f"{found.verdict}; {said}")
     warn_of_optimum(posterior, source_model, found.reconstruction)
     return found
+
+
+def _judge_refined(result: Reconstruction, refined: SourceModel, *options, **more) -> str:
+    """Say whether a refined source leaves noise, or that it is not refined."""
+    if not result.refined:
+        return "the source could not be refined"
+    return f"of the refined source, {check_residuals(result, refined, *options, **more)}"
 
 
 def _one_isothermal(start) -> np.ndarray:

@@ -8,8 +8,6 @@ residuals, with f w for f and the prior "zeroth" at the strength e^-2, which the
 Where the residuals are noise its maximum is at or near e = 0, and the source stays.
 """
 
-import warnings
-
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.sparse import diags
@@ -51,20 +49,21 @@ def error_scale(source: np.ndarray) -> np.ndarray:
     return np.maximum(brightness / brightness.max(), FLOOR)
 
 
-def refine(observation: Observation, sources: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Return sources with what the residuals say of their errors, (batch, n, n).
-
-    A source whose conjugate gradients do not converge stays as it is.
+def refine(
+    observation: Observation, sources: np.ndarray, geometry: Geometry
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Return sources with what the residuals say of their errors, and where that failed.
 
     Args:
         observation: The systems.
         sources: Of a RIM, (batch, n, n), in the observation's units.
         geometry: Grids and supersampling.
 
-    Warns:
-        UserWarning: Conjugate gradients do not converge.
+    Returns:
+        Sources (batch, n, n); and, by the number of the system, why a source stays as it is: its
+        conjugate gradients do not converge.
     """
-    refined = np.array(sources)
+    refined, failures = np.array(sources), {}
     numbers = range(len(refined))
     for i in tqdm(numbers, "refining", unit="system", disable=len(numbers) == 1):
         lensing = lensing_matrices(observation.lens[i : i + 1], geometry)[0]
@@ -78,16 +77,11 @@ def refine(observation: Observation, sources: np.ndarray, geometry: Geometry) ->
         except RuntimeError as error:
             if is_crash(error):
                 raise
-            which = "" if len(refined) == 1 else f" of system {i} (of {len(refined)})"
-            warnings.warn(
-                f"The source{which} could not be refined, and stays the network's: {error}",
-                UserWarning,
-                stacklevel=4,
-            )
+            failures[i] = str(error)
             continue
         if change is not None:
             refined[i] += error_scale(refined[i]) * change.reshape(refined[i].shape)
-    return refined
+    return refined, failures
 
 
 def residual_system(system: LinearSystem, source: np.ndarray) -> LinearSystem:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
     from matplotlib.figure import Figure
 
+REFINED = ", refined"
+"""How the name of a refined RIM ends."""
+
 _CHUNK = 16
 _PLAUSIBLE = (0.7, 1.5)
 
@@ -175,6 +178,14 @@ class Reconstruction:
                 part = value[index]
                 parts[field.name] = float(part) if np.ndim(part) == 0 else part
         return replace(self, **parts)
+
+    @property
+    def refined(self) -> bool:
+        """Whether the last step is that of `RIMReconstructor.refined`; of a batch, of any system.
+
+        Not where it failed: what the network found is the last step then.
+        """
+        return self.model.endswith(REFINED)
 
     @property
     def residuals(self) -> np.ndarray:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from rim_lensing.backend import compiled, value_and_gradient
 from rim_lensing.inference.observation import Observation, check_observation, which_systems
 from rim_lensing.inference.refinement import refine
-from rim_lensing.inference.result import Reconstruction, warn_of_chi2
+from rim_lensing.inference.result import REFINED, Reconstruction, warn_of_chi2
 from rim_lensing.inference.source_coverage import check_source_coverage
 from rim_lensing.inference.training_range import warn_outside_training
 from rim_lensing.lensing.forward_model import ForwardModel
@@ -64,7 +64,7 @@ class RIMReconstructor:
     @property
     def name(self) -> str:
         """Of the model, and whether it is refined."""
-        return f"{self._name}, refined" if self.refines else self._name
+        return self._name + REFINED if self.refines else self._name
 
     @property
     def image_grid(self) -> PixelGrid:
@@ -139,7 +139,8 @@ class RIMReconstructor:
                 and shows a progress bar.
 
         Returns:
-            A Reconstruction; without batch axis if the image had none.
+            A Reconstruction; without batch axis if the image had none. `Reconstruction.refined`
+            says whether a refined model could refine it.
 
         Raises:
             ValueError: Bad input (see `check_observation`), a `batch_size` below 1, or a source
@@ -171,14 +172,39 @@ class RIMReconstructor:
         return result
 
     def reconstruct_checked(self, observation: Observation, batch_size: int = 16) -> Reconstruction:
-        """Do what `reconstruct` does after its checks."""
-        history = self._run_in_chunks(observation, batch_size)
+        """Do what `reconstruct` does after its checks; warns of sources that cannot be refined."""
+        result, failures = self.reconstruct_silently(observation, batch_size)
+        for i, error in failures.items():
+            which = f" of system {i} (of {len(observation)})" if len(observation) > 1 else ""
+            warnings.warn(
+                f"The source{which} could not be refined, and stays the network's: {error}",
+                UserWarning,
+                stacklevel=3,
+            )
+        return result
+
+    def reconstruct_silently(
+        self, observation: Observation, batch_size: int = 16
+    ) -> tuple[Reconstruction, dict[int, str]]:
+        """Do what `reconstruct` does between its checks and its warnings.
+
+        Where none of the systems can be refined the result is that of the model that does not
+        refine, in its name and its steps, too.
+
+        Args:
+            observation: The systems.
+            batch_size: Of them, at a time.
+
+        Returns:
+            The reconstruction; and why systems could not be refined, see `refine`.
+        """
+        history, name, failures = self._run_in_chunks(observation, batch_size), self._name, {}
         if self.refines:
-            last = refine(observation, history[:, -1], self.network.config)
-            history = np.concatenate([history, last[:, None]], axis=1)
-        return Reconstruction.from_history(
-            observation, history, self.network.config, model=self.name
-        )
+            last, failures = refine(observation, history[:, -1], self.network.config)
+            if len(failures) < len(last):
+                history, name = np.concatenate([history, last[:, None]], axis=1), self.name
+        result = Reconstruction.from_history(observation, history, self.network.config, model=name)
+        return result, failures
 
     def _warn_of_cut_off(self, observation: Observation, result: Reconstruction) -> None:
         """Warn of sources as bright as the network can make them; the refined may be brighter."""

@@ -103,7 +103,7 @@ def a_corner_is_masked() -> np.ndarray:
 def test_is_the_posterior_mean_of_dense_algebra():
     observation = observed(mask=a_corner_is_masked())
     start = in_its_units(observation, smooth(galaxy()))
-    refined = refine(observation, start, CONFIG)
+    refined, _ = refine(observation, start, CONFIG)
     left, response, scale = dense_problem(observation, start[0])
     scaled = response * scale
     e, _ = dense_maximum(left, scaled)
@@ -145,7 +145,7 @@ def test_of_a_source_that_leaves_noise_no_error_is_found():
 def test_takes_up_what_is_missing():
     observation = observed()
     start, truth = (in_its_units(observation, one) for one in (smooth(galaxy()), galaxy()))
-    refined = refine(observation, start, CONFIG)
+    refined, _ = refine(observation, start, CONFIG)
     assert np.linalg.norm(refined - truth) < 0.5 * np.linalg.norm(start - truth)
 
 
@@ -154,7 +154,7 @@ def test_leaves_a_source_whose_residuals_are_noise(seed):
     """The largest likelihood of a fraction that is 0 lies at 0 in half of the cases only."""
     observation = observed(seed)
     truth = in_its_units(observation, galaxy())
-    refined = refine(observation, truth, CONFIG)
+    refined, _ = refine(observation, truth, CONFIG)
     assert np.abs(refined - truth).max() < 0.05 * truth.max()
     if seed == 0:
         np.testing.assert_array_equal(refined, truth)
@@ -242,10 +242,32 @@ def test_a_system_that_does_not_converge_keeps_its_source(monkeypatch):
 
     monkeypatch.setattr(MatrixFreeEngine, "mean", fails_at_first)
     start = np.repeat(0.5 * galaxy(), 2, axis=0)
-    with pytest.warns(UserWarning, match=r"of system 0 \(of 2\) could not.*not near enough"):
-        found = refine(both, start, CONFIG)
+    found, failures = refine(both, start, CONFIG)
+    assert failures == {0: "not near enough"}
     np.testing.assert_array_equal(found[0], start[0])
     assert np.abs(found[1] - start[1]).max() > 0.1
+
+
+def test_what_could_not_be_refined_is_told(untrained, monkeypatch):
+    """By a warning that names the system; a result that is not refined is called so."""
+    model, data = untrained.refined(), arguments()
+    solve, calls = MatrixFreeEngine.mean, []
+
+    def fails_at_first(self, strength):
+        calls.append(strength)
+        if len(calls) in (1, 3):
+            raise RuntimeError("not near enough")
+        return solve(self, strength)
+
+    monkeypatch.setattr(MatrixFreeEngine, "mean", fails_at_first)
+    images = np.repeat(data["image"][None], 2, axis=0)
+    with pytest.warns(UserWarning, match=r"of system 0 \(of 2\) could not.*not near enough"):
+        both = model.reconstruct(**data | {"image": images})
+    assert both.refined and both.model == "rim_tiny, refined"
+    with pytest.warns(UserWarning, match="The source could not be refined.*not near enough"):
+        alone = model.reconstruct(**data)
+    assert not alone.refined and alone.model == "rim_tiny"
+    assert alone.history.shape == untrained.reconstruct(**data).history.shape
 
 
 def test_a_crash_is_not_taken_for_that(monkeypatch):
@@ -268,7 +290,9 @@ def test_stays_refined_on_other_pixels(untrained):
 def test_a_black_source_has_no_error_to_find():
     observation = observed()
     black = np.zeros((1, 16, 16), "float32")
-    np.testing.assert_array_equal(refine(observation, black, CONFIG), black)
+    refined, failures = refine(observation, black, CONFIG)
+    np.testing.assert_array_equal(refined, black)
+    assert not failures
 
 
 def test_a_search_takes_the_rims_own_likelihood_and_a_chain_the_marginal_one(untrained):
