@@ -26,6 +26,7 @@ from rim_lensing.inference.residual_test import FALSE_ALARM, ResidualTest, check
 from rim_lensing.inference.result import Reconstruction, named_lens
 from rim_lensing.inference.semilinear_inversion import LinearReconstruction
 from rim_lensing.lensing.lens_parameters import as_lens_array
+from rim_lensing.program import is_crash
 from rim_lensing.simulation.priors import Priors
 
 START_STD = (0.05, 0.06, 0.06, 0.03, 0.03, 0.03, 0.03)
@@ -294,10 +295,16 @@ def automated_fit(
 
 
 def _judge_refined(result: Reconstruction, refined: SourceModel, *options, **more) -> str:
-    """Say whether a refined source leaves noise, or that it is not refined."""
+    """Say whether a refined source leaves noise, or why that is not known."""
     if not result.refined:
         return "the source could not be refined"
-    return f"of the refined source, {check_residuals(result, refined, *options, **more)}"
+    try:
+        return f"of the refined source, {check_residuals(result, refined, *options, **more)}"
+    except RuntimeError as error:
+        # The search has taken minutes: what it found is not to be lost.
+        if is_crash(error):
+            raise
+        return f"the refined source could not be tested: {error}"
 
 
 def _one_isothermal(start) -> np.ndarray:

@@ -35,6 +35,7 @@ in 0% and 1% at 3% and more).
 
 STATISTICS = ("arcs", "smoothed")
 _SMOOTHING = 1.0
+_FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ def check_residuals(
     """Test whether the residuals of a reconstruction are consistent with noise.
 
     The logarithms of the statistics are nearly Gaussian; that of the data is compared with the
-    simulated ones by Student's t, which knows that mean and spread come from a few copies.
+    simulated ones by Student's t, which knows that mean and spread come from a few copies. Of a
+    refined result all copies are refined: those that cannot be are left out, and not warned of.
 
     Args:
         result: Of one system.
@@ -110,6 +112,7 @@ def check_residuals(
     Raises:
         ValueError: A batch, a result without lens or of another source model, an argument out of
             range, or no correlation (see `check_noise_correlation`).
+        RuntimeError: Less than 3 copies of a refined result can be refined.
     """
     if result.is_batch:
         raise ValueError(
@@ -126,8 +129,8 @@ def check_residuals(
             "`source_model` must be what made `result`: the copies show what it leaves of pure "
             f"noise. Received: a result of {result.model!r}, and {source_model!r}"
         )
-    if int(copies) != copies or copies < 3:
-        raise ValueError(f"`copies` must be an integer, 3 or more. Received: {copies}")
+    if int(copies) != copies or copies < _FEWEST:
+        raise ValueError(f"`copies` must be an integer, {_FEWEST} or more. Received: {copies}")
     if not 0 < false_alarm < 1:
         raise ValueError(f"`false_alarm` must lie between 0 and 1. Received: {false_alarm}")
     used, noise = result.mask, result.noise
@@ -136,18 +139,25 @@ def check_residuals(
     if noise_correlation is not None:
         draws = correlate_noise(draws, noise_correlation)
     images = np.where(used, result.model_image + np.where(used, noise, 0) * draws, 0)
-    again = _reconstruct(images, result, source_model)
+    models, failures = _reconstruct(images, result, source_model)
+    kept = np.delete(np.arange(len(images)), list(failures))
+    if len(kept) < _FEWEST:
+        raise RuntimeError(
+            f"{_FEWEST} of {copies} simulated copies must be refined like the source. Received: "
+            f"{len(kept)}, and {next(iter(failures.values()))}"
+        )
+    images, models = images[kept], models[kept]
 
     def logarithms(images, models):
         residuals = np.where(used, images - models, 0) / noise
         return np.log(np.maximum(residual_statistics(residuals, models, noise), 1e-300))
 
     data = logarithms(np.where(used, result.image, 0)[None], result.model_image[None])[0]
-    null = logarithms(images, again.model_image)
+    null = logarithms(images, models)
     mean, spread = null.mean(axis=0), null.std(axis=0, ddof=1)
-    significance = (data - mean) / (spread * np.sqrt(1 + 1 / copies))
+    significance = (data - mean) / (spread * np.sqrt(1 + 1 / len(null)))
     # NaN stays NaN, which is not consistent with anything.
-    p_value = float(np.minimum(1.0, 2 * student.sf(significance.max(), copies - 1)))
+    p_value = float(np.minimum(1.0, 2 * student.sf(significance.max(), len(null) - 1)))
     return ResidualTest(
         consistent=p_value >= false_alarm,
         p_value=p_value,
@@ -170,10 +180,13 @@ def _made_by(source_model: SourceModel, result: Reconstruction) -> bool:
     return result.model == name and grids == [source_model.image_grid, source_model.source_grid]
 
 
-def _reconstruct(images, result: Reconstruction, source_model: SourceModel) -> Reconstruction:
-    """Reconstruct simulated images as the result was.
+def _reconstruct(
+    images, result: Reconstruction, source_model: SourceModel
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the model images (copies, m, m) of simulated images, reconstructed as the result was.
 
-    Not by `reconstruct`: it would refuse copies of a faint image whose noise hides the arcs.
+    And which of them could not be refined, see `refine`. Not by `reconstruct`: it would refuse
+    copies of a faint image whose noise hides the arcs.
     """
     unit, copies = float(np.nanmax(result.image)), len(images)
 
@@ -196,5 +209,7 @@ def _reconstruct(images, result: Reconstruction, source_model: SourceModel) -> R
             engine=source_model.engine,
             geometry=source_model.geometry,
         )
-        return at_its_strength.reconstruct_checked(observation, uncertainties=False)
-    return source_model.reconstruct_checked(observation)
+        again = at_its_strength.reconstruct_checked(observation, uncertainties=False)
+        return again.model_image, {}
+    again, failures = source_model.reconstruct_silently(observation)
+    return again.model_image, failures

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rim_lensing.inference import rim_reconstructor
 from rim_lensing.inference.automated_fit import _starts, automated_fit
 from rim_lensing.inference.lens_posterior import lens_posterior
 from rim_lensing.inference.observation import check_observation
@@ -150,6 +151,20 @@ def test_what_was_found_is_kept_where_the_source_cannot_be_refined(ridge_model, 
     assert fit.verdict.endswith("; the source could not be refined")
     assert fit.reconstruction.model == "ridge" and not fit.reconstruction.refined
     np.testing.assert_array_equal(fit.reconstruction.history, fit.rounds[0].reconstruction.history)
+
+
+def test_what_was_found_is_kept_where_no_copy_can_be_refined(ridge_model, mock, monkeypatch):
+    refine = rim_reconstructor.refine
+
+    def fails_at_many(observation, sources, geometry):
+        refined, failures = refine(observation, sources, geometry)
+        return refined, {i: "do not converge" for i in range(len(sources) - 1)} | failures
+
+    monkeypatch.setattr(rim_reconstructor, "refine", fails_at_many)
+    data = mock(LENS) | {"source_model": ridge_model.refined(), "max_rounds": 0}
+    fit = automated_fit(**data, start=LENS)
+    assert fit.reconstruction.refined
+    assert "; the refined source could not be tested: 3 of 16 simulated copies" in fit.verdict
 
 
 def test_the_linear_inversion_ends_with_standard_deviations(linear_model, mock):

@@ -1,14 +1,14 @@
 """The bootstrap of the residuals: rate of false alarms, power, masks."""
 
+import warnings
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import binom, kstest, t
 
-from rim_lensing.inference import residual_test
+from rim_lensing.inference import residual_test, rim_reconstructor
 from rim_lensing.inference.residual_test import check_residuals, residual_statistics
 from rim_lensing.inference.semilinear_inversion import SemilinearInversion
 
@@ -52,9 +52,7 @@ def test_significance_is_students_t(ridge_model, mock, monkeypatch):
     monkeypatch.setattr(
         residual_test,
         "_reconstruct",
-        lambda images, one, _: SimpleNamespace(
-            model_image=np.broadcast_to(one.model_image, images.shape)
-        ),
+        lambda images, one, _: (np.broadcast_to(one.model_image, images.shape), {}),
     )
     generator, values = np.random.default_rng(0), []
     for seed in range(5000):
@@ -64,6 +62,32 @@ def test_significance_is_students_t(ridge_model, mock, monkeypatch):
         expected = min(1, 2 * t.sf(test.significance.max(), copies - 1))
         assert test.p_value == pytest.approx(expected)
     assert kstest(values, t(copies - 1).cdf).pvalue > 1e-3
+
+
+def test_copies_that_cannot_be_refined_are_left_out(ridge_model, mock, monkeypatch):
+    """And are not warned of: the user has no such systems."""
+    model = ridge_model.refined()
+    result = model.reconstruct(lens=LENS, **mock(LENS))
+    refine, failing = rim_reconstructor.refine, 0
+
+    def fails_at_some(observation, sources, geometry):
+        refined, failures = refine(observation, sources, geometry)
+        refined[:failing] = 1e3
+        return refined, failures | {i: "not near enough" for i in range(failing)}
+
+    monkeypatch.setattr(rim_reconstructor, "refine", fails_at_some)
+    seen = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for failing in (0, 3):
+            seen[failing] = check_residuals(result, model, copies=6)
+    # As good as if there had been the last three of six copies alone.
+    assert np.all(np.abs(np.log(seen[3].excess / seen[0].excess)) < 0.2)
+    expected = min(1, 2 * t.sf(seen[3].significance.max(), 2))
+    assert seen[3].p_value == pytest.approx(expected)
+    failing = 4
+    with pytest.raises(RuntimeError, match="3 of 6 simulated copies must.*: 2, and not near"):
+        check_residuals(result, model, copies=6)
 
 
 def test_no_number_is_not_consistent_with_noise(ridge_model, mock, monkeypatch):
