@@ -190,9 +190,9 @@ def automated_fit(
     Warns:
         UserWarning: The predicted lens lies far outside of the priors, or `start` outside; the mask
             hides the arcs; the system is unlike those that a network was trained on; part of the
-            arcs' flux comes from outside of the source grid; the source cannot be refined; the
-            evidence is that of a matrix-free engine, too rough to be optimised; or chi^2 is not
-            that of noise.
+            arcs' flux comes from outside of the source grid; the source cannot be refined, or is
+            cut off; the evidence is that of a matrix-free engine, too rough to be optimised; or
+            chi^2 is not that of noise.
     """
     if int(max_rounds) != max_rounds or max_rounds < 0:
         raise ValueError(f"`max_rounds` must be an integer, 0 or more. Received: {max_rounds}")
@@ -290,7 +290,7 @@ def automated_fit(
             result, refined, false_alarm, seed=seed, noise_correlation=noise_correlation
         )
         found = replace(found, reconstruction=result, verdict=f"{found.verdict}; {said}")
-    warn_of_optimum(posterior, source_model, found.reconstruction)
+    warn_of_optimum(posterior, refined or source_model, found.reconstruction)
     return found
 
 

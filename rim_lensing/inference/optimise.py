@@ -113,8 +113,8 @@ def optimise_lens(
         UserWarning: A start lies outside of the priors; every start ends at a lens that does not
             magnify; the mask hides the arcs; the system is unlike those that the RIM was trained
             on; part of the arcs' flux comes from outside of the source grid; a source cannot be
-            refined; the evidence is that of a matrix-free engine, too rough to be optimised; or
-            chi^2 is not that of noise.
+            refined, or is cut off; the evidence is that of a matrix-free engine, too rough to be
+            optimised; or chi^2 is not that of noise.
     """
     began = time.perf_counter()
     starts = as_lens_array(start, name="start")
@@ -288,12 +288,13 @@ def warn_of_optimum(
 
     Args:
         posterior: Of the lens.
-        source_model: Which reconstructed.
+        source_model: Which reconstructed, refined or not as the result was to be.
         result: Behind a lens that `misses_arcs` does not speak against.
     """
     observation = posterior.at(result.lens)
     if isinstance(source_model, RIMReconstructor):
         warn_outside_training(observation, source_model.priors)
+        source_model.warn_of_cut_off(observation, result)
     check_source_coverage(observation, source_model.image_grid, source_model.source_grid)
     warn_of_chi2(result.chi2, fits_noise=isinstance(source_model, SemilinearInversion))
 

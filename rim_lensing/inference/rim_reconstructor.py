@@ -166,8 +166,7 @@ class RIMReconstructor:
         warn_outside_training(observation, self.priors)
         check_source_coverage(observation, self.image_grid, self.source_grid)
         result = self.reconstruct_checked(observation, int(batch_size))
-        if self.network.config.flux_scale == "image":
-            self._warn_of_cut_off(observation, result)
+        self.warn_of_cut_off(observation, result)
         warn_of_chi2(result.chi2)
         return result
 
@@ -206,18 +205,27 @@ class RIMReconstructor:
         result = Reconstruction.from_history(observation, history, self.network.config, model=name)
         return result, failures
 
-    def _warn_of_cut_off(self, observation: Observation, result: Reconstruction) -> None:
-        """Warn of sources as bright as the network can make them; the refined may be brighter."""
+    def warn_of_cut_off(self, observation: Observation, result: Reconstruction) -> None:
+        """Warn (UserWarning) of sources as bright as a network with flux_scale="image" can do.
+
+        Args:
+            observation: The systems.
+            result: Of this model, refined or not: the network's own sources count.
+        """
+        if self.network.config.flux_scale != "image":
+            return
         limit = ops.convert_to_numpy(estimate_flux_scale(observation.image, observation.noise))
-        history = result.history[None] if observation.single else result.history
-        networks_own = history[:, -2 if self.refines else -1]
-        found = networks_own.max(axis=(1, 2)) / observation.flux_unit
+        networks_own = result.history[..., -2 if result.refined else -1, :, :]
+        found = np.atleast_1d(networks_own.max(axis=(-2, -1))) / observation.flux_unit
         cut_off = found > _NEARLY * limit[:, 0, 0]
         if cut_off.any():
+            others = "model.refined() (on the command line --refine), or a linear inversion, is"
+            if self.refines:
+                others = "The refinement starts from there; a linear inversion is"
             warnings.warn(
                 f"The source is as bright as the network can make it{which_systems(cut_off)}, four "
                 "times the image's brightest 3x3 pixels: a point-like source is cut off there. "
-                "model.refined() (on the command line --refine), or a linear inversion, is not.",
+                f"{others} not.",
                 UserWarning,
                 stacklevel=3,
             )

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from rim_lensing.inference.automated_fit import automated_fit
 from rim_lensing.inference.observation import check_observation
 from rim_lensing.inference.rim_reconstructor import RIMReconstructor
 from rim_lensing.inference.source_coverage import flux_outside
@@ -174,10 +175,9 @@ def test_warns_outside_of_the_training_and_is_silent_inside(reconstructor):
 
 
 def test_warns_of_chi2_that_noise_does_not_leave(reconstructor):
-    data = systems(3)
-    data["noise"] = data["noise"] * np.array([0.01, 100.0, 1.0])[:, None, None]
-    data["image"] = data["image"] * 100
-    with pytest.warns(UserWarning, match=r"chi\^2 per pixel is .* systems \(index 0"):
+    data = one()
+    data["noise"] = data["noise"] / 100
+    with pytest.warns(UserWarning, match=r"chi\^2 per pixel is \d.*an rms, not a variance"):
         reconstructor.reconstruct(**data)
 
 
@@ -191,6 +191,17 @@ def test_warns_of_a_source_that_is_cut_off(monkeypatch):
         result = model.reconstruct(**one())
     scale = estimate_flux_scale(*(np.float32([one()[name]]) for name in ("image", "noise")))
     np.testing.assert_allclose(result.source, float(scale[0, 0, 0]), rtol=1e-3)
+    data = one()
+    start = data.pop("lens")
+    with pytest.warns(UserWarning, match=r"cut off there. model.refined\(\)"):
+        automated_fit(**data, source_model=model, start=start, max_rounds=0)
+    # What is there already is no advice.
+    for task in (
+        lambda: model.refined().reconstruct(**one()),
+        lambda: automated_fit(**data, source_model=model.refined(), start=start, max_rounds=0),
+    ):
+        with pytest.warns(UserWarning, match="cut off there. The refinement starts from there; a"):
+            task()
 
 
 def test_refuses_a_source_grid_that_the_arcs_miss(reconstructor):
