@@ -236,9 +236,16 @@ class SemilinearInversion:
             try:
                 rows.append(self._invert(observation[i : i + 1], matrix, uncertainties))
             except (ValueError, RuntimeError, np.linalg.LinAlgError) as error:
-                if len(matrices) == 1 or is_crash(error):
+                stuck, alone = type(error) is RuntimeError, len(matrices) == 1
+                if is_crash(error) or (alone and not stuck):
                     raise
-                raise type(error)(f"System {i} (of {len(matrices)}): {error}") from error
+                which = "" if alone else f"System {i} (of {len(matrices)}): "
+                advice = (
+                    ": choose a larger `strength` (the data determine less), or engine='exact'"
+                    if stuck
+                    else ""
+                )
+                raise type(error)(f"{which}{error}{advice}") from error
         return self._result(observation, rows)
 
     def _check_matrices(self, given, batch: int) -> list:

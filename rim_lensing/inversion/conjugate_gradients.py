@@ -56,7 +56,7 @@ def conjugate_gradients(
     raise RuntimeError(
         f"Conjugate gradients are {np.sqrt(_squared_distance(steps)):.3g} from the solution after "
         f"{max_iterations} iterations (|x - x_k|_A, in standard deviations), and should be "
-        f"{tolerance:.3g}. A larger strength (the data determine less), or the exact engine, does."
+        f"{tolerance:.3g}"
     )
 
 

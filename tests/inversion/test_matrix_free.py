@@ -180,7 +180,7 @@ def test_without_data_on_the_source_the_prior_is_left():
 
 def test_warns_of_runs_that_are_too_short():
     system = make_system(32, noise=1e-4)
-    with pytest.warns(UserWarning, match="more `max_iterations`"):
+    with pytest.warns(UserWarning, match="At a larger strength they are better known"):
         terms = MatrixFreeEngine(system, "gradient", max_iterations=20).terms(1.0)
     exact = Dense(system, "gradient").terms(1.0)
     # The error that is stated grows with the bracket.
