@@ -1,5 +1,6 @@
 """What a reconstruction gives back: units, masks, parts of a batch, figures, files."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from keras import ops
 from matplotlib.figure import Figure
 
 from rim_lensing.inference.observation import check_observation
-from rim_lensing.inference.result import Reconstruction
+from rim_lensing.inference.result import Reconstruction, warn_of_chi2
 from rim_lensing.io import read_image
 from rim_lensing.lensing.forward_model import ForwardModel, total_magnification
 from rim_lensing.lensing.geometry import Geometry
@@ -150,3 +151,16 @@ def test_one_system_goes_into_a_file(tmp_path):
         result.to_fits(tmp_path / "a.fits")
     result[1].to_fits(tmp_path / "a.fits")
     np.testing.assert_allclose(read_image(tmp_path / "a.fits").array, truth[1], rtol=1e-6)
+
+
+def test_systems_whose_chi2_noise_does_not_leave_are_named():
+    with pytest.warns(UserWarning, match=r"is 0\.3 in 2 of 3 systems \(index 1, 2\), where"):
+        warn_of_chi2(np.array([1.0, 0.3, 5.0]))
+    with pytest.warns(UserWarning, match=r"is 5 in 2 of 4 systems \(index 2, 3\), where"):
+        warn_of_chi2(np.array([1.0, 0.3, 5.0, 0.1]), fits_noise=True)
+    with pytest.warns(UserWarning, match="is 0.6, where noise leaves 1"):
+        warn_of_chi2(0.6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_chi2(np.array([0.75, 1.4]))
+        warn_of_chi2(0.3, fits_noise=True)

@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 
 import rim_lensing
 from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.inversion.regularization import (
     REGULARIZATIONS,
     difference_matrix,
@@ -161,6 +162,16 @@ def test_the_system_that_cannot_be_inverted_is_named():
         LINEAR.reconstruct(**data)
 
 
+def test_says_what_to_do_where_conjugate_gradients_do_not_converge(monkeypatch):
+    def stuck(*arguments):
+        raise RuntimeError("far from the solution")
+
+    monkeypatch.setattr(MatrixFreeEngine, "mean", stuck)
+    model = SemilinearInversion(strength=1.0, engine="matrix-free", geometry=GEOMETRY)
+    with pytest.raises(RuntimeError, match="^far from the solution: choose a larger `strength`"):
+        model.reconstruct(**one() | {"psf": 0.2}, uncertainties=False)
+
+
 def test_warns_of_what_noise_does_not_leave_and_not_of_less():
     data = one() | {"psf": 0.2}
     with pytest.warns(UserWarning, match=r"chi\^2 per pixel is \d.*an rms, not a variance"):
@@ -168,7 +179,9 @@ def test_warns_of_what_noise_does_not_leave_and_not_of_less():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fitted = SemilinearInversion(strength=1e-3, geometry=GEOMETRY).reconstruct(**data)
-    assert fitted.chi2 < 0.7
+    assert 0.2 < fitted.chi2 < 0.7
+    with pytest.warns(UserWarning, match=r"chi\^2 per pixel is 0\.0\d*, where noise leaves 1"):
+        LINEAR.reconstruct(**data | {"noise": 10 * data["noise"]})
 
 
 def test_warns_of_a_slope_of_another_package():
