@@ -104,12 +104,25 @@ class Round:
         if self.demagnified:
             magnified = self.reconstruction.metrics()["total_magnification"]
             said.append(
-                f"the lens hardly magnifies, {magnified:.2f} times: the source is the arcs, "
-                "shrunk, unless `min_magnification` allows it"
+                "the lens hardly magnifies: the source is the arcs themselves, shrunk "
+                f"{magnified:.2f} times; where that is the truth, allow it: "
+                "priors=Priors(min_magnification=...), on the command line --min-magnification"
             )
         if self.edges:
-            said.append(f"on the edge of the priors: {', '.join(self.edges)}")
+            said.append(f"on the edge of the priors: {', '.join(self.edges)} ({self._way_out})")
         return "; ".join(said)
+
+    @property
+    def _way_out(self) -> str:
+        """What leads beyond the edges."""
+        centre = "x" in self.edges or "y" in self.edges
+        options = ["--centre-range ARCSEC"] if centre else []
+        names = [name for name in self.edges if name not in ("x", "y")]
+        # As `Priors` and the command line call it.
+        names = ["axis_ratio" if name == "ellipticity" else name for name in names]
+        options += [f"--range {name}=LOW,HIGH" for name in names]
+        widen = f"widen `priors`, on the command line {' '.join(options)}"
+        return f"crop around the lens, or {widen}" if centre else widen
 
 
 @dataclass(frozen=True, repr=False)
@@ -172,7 +185,8 @@ def automated_fit(
         source_model: A RIM, or a linear inversion. A refined RIM is a RIM until the lens is found.
         lens_model: Predicts where to start, such as a lens CNN; or None, and `start`.
         mask: True where a pixel is USED, (m, m).
-        priors: Ranges of the search; by default those that the RIM was trained on, or `Priors()`.
+        priors: Their ranges bound the search, and their smallest magnification tells a lens
+            from none; by default those that the RIM was trained on, or `Priors()`.
         max_rounds: Largest number of optimisations; 0 takes the predicted lens and tests it.
         false_alarm: Of the test of the residuals, see `check_residuals`.
         seed: Of the test's noise and of the starts.

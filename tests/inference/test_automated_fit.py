@@ -241,7 +241,22 @@ def test_a_prediction_beyond_the_priors_starts_at_their_edge(ridge_model, mock):
     fit = automated_fit(
         **mock(LENS), source_model=ridge_model, lens_model=Guess(beyond), max_rounds=0
     )
-    assert fit.rounds[0].lens[3] == 0.05 and "x" in fit.rounds[0].edges
+    assert fit.rounds[0].lens[3] == 0.05 and fit.rounds[0].edges == ("x",)
+    assert (
+        "on the edge of the priors: x (crop around the lens, or widen `priors`, on the command "
+        "line --centre-range ARCSEC)" in fit.verdict
+    )
+    both = replace(fit.rounds[0], edges=("y", "ellipticity"))
+    assert "line --centre-range ARCSEC --range axis_ratio=LOW,HIGH)" in both.findings
+    large = replace(fit.rounds[0], edges=("theta_E",))
+    said = "theta_E (widen `priors`, on the command line --range theta_E=LOW,HIGH)"
+    assert large.findings.endswith(said)
+
+
+def test_a_lens_that_hardly_magnifies_may_be_allowed(ridge_model, mock):
+    data = mock(LENS) | {"source_model": ridge_model, "max_rounds": 0, "start": LENS}
+    strict = automated_fit(**data, priors=replace(ridge_model.priors, min_magnification=1e3))
+    assert "where that is the truth, allow it: priors=Priors(min_" in strict.verdict
 
 
 @pytest.mark.filterwarnings("ignore")
