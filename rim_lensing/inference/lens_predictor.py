@@ -9,7 +9,7 @@ from tqdm import tqdm
 from rim_lensing.inference.intervals import GAUSSIAN_FACTORS, LEVELS
 from rim_lensing.inference.observation import check_image
 from rim_lensing.inference.rebinned_lens_model import RebinnedLensModel
-from rim_lensing.inference.training_range import warn_outside_training
+from rim_lensing.inference.training_range import warn_of_prediction, warn_outside_training
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.lensing.symmetries import SYMMETRIES
@@ -202,8 +202,8 @@ class LensPredictor:
             ValueError: Bad input (see `check_image`), or less than 2 `passes`.
 
         Warns:
-            UserWarning: Noise or PSF lie outside of the training set's range; or the mask hides the
-                arcs.
+            UserWarning: Noise or PSF, or the predicted lens by more than its error, lie outside of
+                the training set's range; or the mask hides the arcs.
         """
         if int(passes) != passes or passes < 2:
             raise ValueError(f"`passes` must be an integer, at least 2. Received: {passes}")
@@ -226,6 +226,7 @@ class LensPredictor:
                 progress.update(len(chosen["image"]))
         means, variances = (np.concatenate(values, axis=1) for values in zip(*parts, strict=True))
         combined = combine(means, variances, self.std_factors, observation.single)
+        warn_of_prediction(*map(np.atleast_2d, combined), self.priors)
         return replace(combined, interval_factors=self.interval_factors)
 
 

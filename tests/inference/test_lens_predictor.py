@@ -1,12 +1,14 @@
 """The lens CNN's public face, on an untrained network: uncertainties, units, batches, masks."""
 
 import warnings
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
 from rim_lensing.inference.lens_predictor import LensPredictor, combine
+from rim_lensing.inference.training_range import warn_of_prediction
 from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
 from rim_lensing.simulation.priors import Priors
@@ -194,3 +196,36 @@ def test_takes_finer_pixels_as_if_they_had_been_binned(predictor, systems):
     np.testing.assert_allclose(
         found.lens, predictor.predict(one["image"], one["noise"], 0.0).lens, atol=1e-5
     )
+
+
+def test_a_prediction_beyond_the_training_is_told(predictor, systems):
+    """An untrained network answers anywhere: here, where its training is said to have ended."""
+    lens, std = predictor.predict(**of(systems, 0))
+    centre = tuple(float(lens[3] - side * std[3]) for side in (2, 1))
+    beside = LensPredictor(predictor.network, "cnn", replace(PRIORS, centre=centre))
+    with pytest.warns(UserWarning, match="predicted x of the lens.*crop the image around the lens"):
+        beside.predict(**of(systems, 0))
+
+
+LENS, STD = [1.1, 0.1, 0.1, 0, 0, 0.02, 0.03], np.full((1, 7), 0.02)
+
+
+@pytest.mark.parametrize(
+    ("index", "value", "beyond", "name"),
+    [
+        (0, 0.49, 0.47, "theta_E"),
+        (0, 2.21, 2.23, "theta_E"),
+        (1, 0.54, 0.57, r"\|e\| of the lens"),
+        (3, -0.053, -0.071, "x of the lens"),
+        (4, 0.053, 0.057, "y of the lens"),
+        (6, -0.16, -0.18, "external shear"),
+    ],
+)
+def test_predictions_scatter_about_the_edges(index, value, beyond, name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_prediction(np.array([LENS]), STD, Priors())
+        warn_of_prediction(np.array([LENS[:index] + [value] + LENS[index + 1 :]]), STD, Priors())
+    lenses = np.array([LENS, LENS[:index] + [beyond] + LENS[index + 1 :]])
+    with pytest.warns(UserWarning, match=rf"predicted {name}.* in 1 of 2 systems \(index 1\)"):
+        warn_of_prediction(lenses, np.repeat(STD, 2, axis=0), Priors())
