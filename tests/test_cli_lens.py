@@ -62,7 +62,7 @@ def weights_hash(folder):
     return zoo.sha256(zoo.find_pretrained(folder).weights)
 
 
-def test_fit_is_algorithm_1(start, tiny_folder, tiny_cnn_folder, tmp_path, capsys):
+def test_fit_is_algorithm_1(start, files, tiny_folder, tiny_cnn_folder, tmp_path, capsys):
     code = start("fit", "--rounds", "0", lens_model=tiny_cnn_folder)
     assert code == 0, capsys.readouterr().err
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -78,6 +78,19 @@ def test_fit_is_algorithm_1(start, tiny_folder, tiny_cnn_folder, tmp_path, capsy
         "weights_sha256": weights_hash(tiny_cnn_folder),
     }
     assert facts["crop_centre_offset"] == [0, 0] and f"--lens theta_E={facts['lens'][0]:.6g}" in out
+    assert out.count("round 0, predicted lens: ") == 1
+    # The prediction of an untrained network lies anywhere, the first round within the priors.
+    predictor = zoo.load_pretrained(tiny_cnn_folder)
+    image = fits.getdata(tmp_path / "out" / "result.fits", "DATA")
+    folder, noise = files
+    predicted = predictor.predict(image, noise, fits.getdata(folder / "psf.fits"))
+    assert list(facts["prediction"]) == list(PARAMETER_NAMES)
+    for i, numbers in enumerate(facts["prediction"].values()):
+        assert numbers["mean"] == pytest.approx(predicted.lens[i], rel=1e-4, abs=1e-6)
+        assert numbers["std"] == pytest.approx(predicted.std[i], rel=1e-4)
+        for level in (0.68, 0.95):
+            expected = predicted.interval(level)[:, i]
+            assert numbers[f"interval_{level:.0%}"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
 def test_a_fit_ends_with_a_refined_source(start, tiny_folder, tiny_cnn_folder, tmp_path, capsys):
@@ -185,7 +198,9 @@ def test_the_lens_is_looked_for_around_the_crop_centre(start, tiny_mocks, tmp_pa
     assert facts["crop_centre_offset"] == pytest.approx([0.15, 0.15])
     assert facts["lens"][3:5] == pytest.approx([0.19, 0.19], abs=1e-6)
     assert "edge" not in facts["verdict"]
-    assert "x=0.04,y=0.04" in capsys.readouterr().out
+    assert facts["prediction"] is None and facts["lens_model"] is None
+    out = capsys.readouterr().out
+    assert "x=0.04,y=0.04" in out and "round 0, given lens: " in out
     lens[3:5] = 0.3
     arguments = ("fit", "--rounds", "0", "--start", lens_text(lens), "--overwrite")
     assert start(*arguments) == 0

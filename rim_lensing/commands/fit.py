@@ -51,7 +51,8 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "fit",
         help="find the lens in a FITS image, and reconstruct the source behind it",
-        epilog=f"Writes {SUMMARY}, {RESULT}, {METRICS} and {ROUNDS} into the output directory.",
+        epilog=f"Writes {SUMMARY}, {RESULT}, {METRICS} and {ROUNDS} into the output directory; "
+        f"{METRICS} has what the lens model predicted, with its intervals, too.",
     )
     add_image_options(command)
     start = command.add_mutually_exclusive_group()
@@ -150,6 +151,7 @@ def fit(options: argparse.Namespace) -> None:
         "lens_model": None
         if predictor is None
         else {"name": predictor.name, "weights_sha256": made_by(predictor)["weights_sha256"]},
+        "prediction": None if predictor is None else found.prediction.summary(),
         "seed": options.seed,
         "seconds": seconds,
         "converged": found.converged,

@@ -9,6 +9,7 @@ import numpy as np
 
 from rim_lensing.inference.correlated_noise import check_noise_correlation
 from rim_lensing.inference.lens_posterior import LensPosterior, SourceModel, lens_posterior
+from rim_lensing.inference.lens_predictor import LensPrediction
 from rim_lensing.inference.lens_search import default_method, maximise
 from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE
 from rim_lensing.inference.optimise import (
@@ -104,25 +105,34 @@ class Round:
         if self.demagnified:
             magnified = self.reconstruction.metrics()["total_magnification"]
             said.append(
-                "the lens hardly magnifies: the source is the arcs themselves, shrunk "
-                f"{magnified:.2f} times; where that is the truth, allow it: "
-                "priors=Priors(min_magnification=...), on the command line --min-magnification"
+                f"the lens hardly magnifies, {magnified:.2f} times: the source is the arcs, shrunk"
             )
         if self.edges:
-            said.append(f"on the edge of the priors: {', '.join(self.edges)} ({self._way_out})")
+            said.append(f"on the edge of the priors: {', '.join(self.edges)}")
         return "; ".join(said)
 
     @property
-    def _way_out(self) -> str:
-        """What leads beyond the edges."""
-        centre = "x" in self.edges or "y" in self.edges
-        options = ["--centre-range ARCSEC"] if centre else []
-        names = [name for name in self.edges if name not in ("x", "y")]
-        # As `Priors` and the command line call it.
-        names = ["axis_ratio" if name == "ellipticity" else name for name in names]
-        options += [f"--range {name}=LOW,HIGH" for name in names]
-        widen = f"widen `priors`, on the command line {' '.join(options)}"
-        return f"crop around the lens, or {widen}" if centre else widen
+    def advice(self) -> str:
+        """What to do about the findings; empty where nothing is known."""
+        said = []
+        if self.demagnified:
+            said.append(
+                "where so little magnification is the truth, allow it: "
+                "priors=Priors(min_magnification=...), on the command line --min-magnification"
+            )
+        if self.edges:
+            centre = "x" in self.edges or "y" in self.edges
+            options = ["--centre-range ARCSEC"] if centre else []
+            names = [name for name in self.edges if name not in ("x", "y")]
+            # As `Priors` and the command line call it.
+            names = ["axis_ratio" if name == "ellipticity" else name for name in names]
+            options += [f"--range {name}=LOW,HIGH" for name in names]
+            crop = "crop around the lens, or " if centre else ""
+            said.append(
+                f"to look beyond the edge, {crop}widen `priors`, on the command line "
+                f"{' '.join(options)}"
+            )
+        return "; ".join(said)
 
 
 @dataclass(frozen=True, repr=False)
@@ -137,6 +147,9 @@ class AutomatedFit:
         converged: The residuals are consistent with noise: of a RIM, before they are refined, for
             that takes up what a wrong lens leaves, too.
         verdict: Converged, or not and why, in words.
+        prediction: What the lens model answered, before it was moved into the priors (the first
+            round has it moved): a LensPrediction, or lens and standard deviation; None if the
+            start was given.
     """
 
     lens: np.ndarray
@@ -144,6 +157,7 @@ class AutomatedFit:
     rounds: tuple[Round, ...]
     converged: bool
     verdict: str
+    prediction: LensPrediction | tuple[np.ndarray, np.ndarray] | None = None
 
     def __repr__(self) -> str:
         """Return one line; why it ended so is in the verdict."""
@@ -233,10 +247,10 @@ def automated_fit(
     if refined:
         source_model = source_model.refined(False)
     posterior = lens_posterior(source_model, observation, priors)
+    prediction, first, begun = None, "given", (start, START_STD)
     if start is None:
-        begun = lens_model.predict(image, noise=noise, psf=psf, mask=mask)
-    else:
-        begun = start, START_STD
+        prediction = lens_model.predict(image, noise=noise, psf=psf, mask=mask)
+        first, begun = "predicted", prediction
     predicted, spread = (np.asarray(value, "float64").reshape(-1) for value in begun)
     if not (predicted.shape == spread.shape == (7,) and np.all(np.isfinite([predicted, spread]))):
         raise ValueError(
@@ -290,14 +304,13 @@ def automated_fit(
                 edges=posterior.support.edges(lens),
             )
         )
-        _logger.info(
-            "round %d, %d sources: %s", number, rounds[-1].evaluations, rounds[-1].findings
-        )
+        how = f"{rounds[-1].evaluations} sources" if number else f"{first} lens"
+        _logger.info("round %d, %s: %s", number, how, rounds[-1].findings)
         if rounds[-1].succeeded or _nothing_better(rounds):
             break
-    found = _conclude(rounds, "predicted" if start is None else "given")
+    found = _conclude(rounds, first)
     result = with_uncertainties(found.reconstruction, posterior, source_model)
-    found = replace(found, reconstruction=result)
+    found = replace(found, reconstruction=result, prediction=prediction)
     if refined:
         result = reconstruct(posterior, refined, found.lens)
         said = _judge_refined(
@@ -397,11 +410,12 @@ def _conclude(rounds: list[Round], first: str) -> AutomatedFit:
     outcome = "converged" if converged else "not converged"
     how = f"with the {first} lens" if optimisations == 0 else f"after {optimisations} optimisation"
     plural = "s" if optimisations > 1 else ""
+    found = "; ".join(filter(None, [best.findings, best.advice]))
     stopped = "" if converged or not _nothing_better(rounds) else "; no start finds a better lens"
     return AutomatedFit(
         lens=best.lens,
         reconstruction=best.reconstruction,
         rounds=tuple(rounds),
         converged=converged,
-        verdict=f"{outcome} {how}{plural}: {best.findings}{stopped}",
+        verdict=f"{outcome} {how}{plural}: {found}{stopped}",
     )

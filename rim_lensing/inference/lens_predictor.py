@@ -108,6 +108,22 @@ class LensPrediction:
         half_width = np.asarray(self.interval_factors)[LEVELS.index(level)] * self.std
         return np.stack([self.lens - half_width, self.lens + half_width])
 
+    def summary(self) -> dict[str, dict]:
+        """Return the numbers of one image by parameter, as `LensChain.summary` has them, for JSON.
+
+        Returns:
+            mean, std, interval_68% and interval_95% of each.
+        """
+        columns = {
+            "mean": self.lens,
+            "std": self.std,
+            **{f"interval_{level:.0%}": self.interval(level).T for level in LEVELS},
+        }
+        return {
+            name: {key: np.round(value[i], 8).tolist() for key, value in columns.items()}
+            for i, name in enumerate(PARAMETER_NAMES)
+        }
+
 
 class LensPredictor:
     """Predicts lens parameters with a trained CNN (Hezaveh et al. 2017; paper section 2.4).

@@ -39,12 +39,13 @@ def test_a_good_prediction_is_left_alone(ridge_model, mock):
     assert fit.converged and len(fit.rounds) == 1 and fit.rounds[0].evaluations == 0
     np.testing.assert_allclose(fit.lens, LENS)
     assert "converged with the predicted lens" in fit.verdict
+    np.testing.assert_array_equal(fit.prediction, ([LENS], [STD]))
 
 
 def test_a_lens_that_is_given_is_where_it_starts(ridge_model, mock):
     data = mock(LENS) | {"source_model": ridge_model, "max_rounds": 0}
     fit = automated_fit(**data, start=LensParameters(*LENS))
-    assert fit.converged and fit.rounds[0].starts == 0
+    assert fit.converged and fit.rounds[0].starts == 0 and fit.prediction is None
     np.testing.assert_allclose(fit.lens, LENS, rtol=1e-6)
     for x in (0.06, 0.3):
         with pytest.warns(UserWarning, match="`start` lies outside of the priors, and is moved"):
@@ -242,21 +243,22 @@ def test_a_prediction_beyond_the_priors_starts_at_their_edge(ridge_model, mock):
         **mock(LENS), source_model=ridge_model, lens_model=Guess(beyond), max_rounds=0
     )
     assert fit.rounds[0].lens[3] == 0.05 and fit.rounds[0].edges == ("x",)
+    assert fit.prediction[0][0, 3] == 0.2
     assert (
-        "on the edge of the priors: x (crop around the lens, or widen `priors`, on the command "
-        "line --centre-range ARCSEC)" in fit.verdict
+        "on the edge of the priors: x; to look beyond the edge, crop around the lens, or widen "
+        "`priors`, on the command line --centre-range ARCSEC" in fit.verdict
     )
     both = replace(fit.rounds[0], edges=("y", "ellipticity"))
-    assert "line --centre-range ARCSEC --range axis_ratio=LOW,HIGH)" in both.findings
+    assert both.advice.endswith("line --centre-range ARCSEC --range axis_ratio=LOW,HIGH")
     large = replace(fit.rounds[0], edges=("theta_E",))
-    said = "theta_E (widen `priors`, on the command line --range theta_E=LOW,HIGH)"
-    assert large.findings.endswith(said)
+    said = "to look beyond the edge, widen `priors`, on the command line --range theta_E=LOW,HIGH"
+    assert large.advice == said and replace(large, edges=()).advice == ""
 
 
 def test_a_lens_that_hardly_magnifies_may_be_allowed(ridge_model, mock):
     data = mock(LENS) | {"source_model": ridge_model, "max_rounds": 0, "start": LENS}
     strict = automated_fit(**data, priors=replace(ridge_model.priors, min_magnification=1e3))
-    assert "where that is the truth, allow it: priors=Priors(min_" in strict.verdict
+    assert "magnification is the truth, allow it: priors=Priors(min_" in strict.verdict
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -198,6 +198,15 @@ def test_takes_finer_pixels_as_if_they_had_been_binned(predictor, systems):
     )
 
 
+def test_the_summary_is_by_parameter(predictor, systems):
+    prediction = predictor.predict(**of(systems, 1))
+    numbers = prediction.summary()["gamma1"]
+    assert (numbers["mean"], numbers["std"]) == pytest.approx(
+        (prediction.lens[5], prediction.std[5])
+    )
+    assert numbers["interval_95%"] == pytest.approx(prediction.interval(0.95)[:, 5])
+
+
 def test_a_prediction_beyond_the_training_is_told(predictor, systems):
     """An untrained network answers anywhere: here, where its training is said to have ended."""
     lens, std = predictor.predict(**of(systems, 0))
