@@ -42,7 +42,10 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     """Add the command `sample`."""
     command = commands.add_parser(
         "sample",
-        help="draw lenses from their posterior, a source reconstructed for every one",
+        help="draw lenses from their posterior",
+        description="Draw lenses from their posterior: a source is reconstructed behind each, to "
+        "judge it, and not kept. The prior is flat in e1, e2, gamma1 and gamma2, and in the rest: "
+        "flat neither in the axis ratio nor in the modulus of the shear.",
         epilog=f"Writes {CHAIN}, {CORNER} and {POSTERIOR} into the output directory. After "
         "ctrl-C, or with more --steps, the same command goes on with the chain that is there.",
     )

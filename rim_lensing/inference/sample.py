@@ -60,12 +60,16 @@ def sample_lens_posterior(
 ) -> LensChain:
     """Draw lenses from their posterior, until the draws can be trusted.
 
-    The prior is flat within the ranges of `priors`. The likelihood is that of the RIM's source, or
-    the evidence of the linear inversion, see `lens_posterior`. Both are too sure of themselves: a
-    RIM's source is one estimate, whose own error the intervals do not know, and galaxies are no
-    draw from the linear inversion's prior. That of a refined RIM (`RIMReconstructor.refined`)
-    integrates over the error of its source, at five to ten times the cost; for both others there is
-    `temperature`. benchmarks/README.md, Posterior of the lens, says what they are worth.
+    The prior is flat in the parameters, (e1, e2) and (gamma1, gamma2) among them, within the ranges
+    of `priors`: that of the axis ratio goes as (1 - q) / (1 + q)^3 and that of the shear's modulus
+    as the modulus, where `Priors.draw` has both uniform.
+
+    The likelihood is that of the RIM's source, or the evidence of the linear inversion, see
+    `lens_posterior`. Both are too sure of themselves: a RIM's source is one estimate, whose own
+    error the intervals do not know, and galaxies are no draw from the linear inversion's prior.
+    That of a refined RIM (`RIMReconstructor.refined`) integrates over the error of its source, at
+    five to ten times the cost; for both others there is `temperature`. benchmarks/README.md,
+    Posterior of the lens, says what they are worth.
 
     The chain ends when it is longer than 50 autocorrelation times, emcee's own rule, in every
     parameter, and R-hat is at most 1.05; the first fifth is burn-in and does not count. With

@@ -14,6 +14,9 @@ NOISE_BINS = ((0.001, 0.01), (0.01, 0.03), (0.03, 0.1))
 class Priors:
     """Paper section 2.3, with the ranges that it leaves open. Pairs are the ends of a range.
 
+    Mocks are drawn from the distributions named here. Searches and samplers of the lens use the
+    ranges alone: there the prior is flat in theta_E, (e1, e2), x, y and (gamma1, gamma2).
+
     Args:
         theta_E: Einstein radius in arcsec, uniform.
         axis_ratio: q of the mass, uniform; its position angle is uniform.
