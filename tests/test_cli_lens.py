@@ -278,6 +278,14 @@ def test_what_sample_refuses_is_matrix_free():
     assert sample.LARGEST_LINEAR_SIDE == LARGEST_EXACT_SIDE
 
 
+def test_sample_says_what_its_prior_is(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["sample", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "flat neither in the axis ratio nor in the modulus of the shear" in said
+    assert "held 49% and 77% of mocks' truths with a RIM, 54% and 85% with --linear" in said
+
+
 def test_sample_takes_a_temperature(start, tiny_mocks, tmp_path, capsys):
     arguments = ["sample", "--lens", lens_text(tiny_mocks.lens[0]), "--walkers", "14"]
     arguments += ["--steps", "10", "--temperature"]
@@ -285,7 +293,9 @@ def test_sample_takes_a_temperature(start, tiny_mocks, tmp_path, capsys):
     assert "`temperature` must be" in capsys.readouterr().err
     assert start(*arguments, "2.5") == 0
     facts = json.loads((tmp_path / "out" / "posterior.json").read_text())
-    assert facts["temperature"] == 2.5
+    assert facts["temperature"] == 2.5 and facts["note"] == ""
+    out = capsys.readouterr().out
+    assert "too narrow: at temperature 1" not in out and "relative to the crop centre" not in out
 
 
 @pytest.mark.parametrize("likelihood", [[], ["--linear"], ["--refine"]])
@@ -304,6 +314,9 @@ def test_sample_keeps_a_chain_and_goes_on(start, tiny_mocks, tmp_path, capsys, l
     }
     facts = json.loads((tmp_path / "out" / "posterior.json").read_text())
     assert facts["crop_centre_offset"] == pytest.approx([0.15, 0.15])
+    held = {"": "49% and 77%", "--linear": "54% and 85%"}.get("".join(likelihood))
+    assert (facts["note"] in answer.out and held in facts["note"]) if held else not facts["note"]
+    assert "x and y relative to the crop centre; in the files, to the middle" in answer.out
     # Printed as --lens takes it; in the file, off the middle of the field.
     x = facts["parameters"]["x"]["mean"]
     assert x == pytest.approx(0.17, abs=0.05)
