@@ -364,8 +364,8 @@ def test_lens_is_relative_to_the_crop_centre(files, tiny_folder, tmp_path):
         ]
         assert cli.main(arguments) == 0
         lenses.append(json.loads((tmp_path / name / "metrics.json").read_text())["lens"])
-    np.testing.assert_allclose(lenses[1], lenses[0], atol=1e-5)
-    assert lenses[0][3] == pytest.approx(0.15)
+    assert lenses[1] == pytest.approx(lenses[0], abs=1e-5)
+    assert lenses[0]["x"] == pytest.approx(0.15)
 
 
 def test_the_mask_is_cut_out_with_the_image(files, tiny_folder, tiny_mocks, tmp_path):

@@ -30,6 +30,7 @@ from rim_lensing.commands.results import (
     add_model_option,
     add_output_options,
     add_refine_option,
+    by_name,
     check_output,
     load,
     made_by,
@@ -160,7 +161,7 @@ def fit(options: argparse.Namespace) -> None:
         "lens_option": image.as_option(found.lens),
         "rounds": [
             {
-                "lens": one.lens.tolist(),
+                "lens": by_name(one.lens),
                 "sources": one.evaluations,
                 "p_value": None if one.test is None else float(one.test.p_value),
                 "findings": one.findings,

@@ -13,6 +13,7 @@ from rim_lensing import __version__
 from rim_lensing.whole_files import whole_file
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
     from rim_lensing.inference.lens_predictor import LensPredictor
@@ -163,6 +164,13 @@ def tell_refinement(result: "Reconstruction") -> None:
     print(f"refinement of the source {found}")
 
 
+def by_name(lens: "np.ndarray") -> dict[str, float]:
+    """Return the parameters of a lens (7,) or (8,) by their names, as the files have them."""
+    from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+
+    return dict(zip((*PARAMETER_NAMES, "slope"), lens.tolist(), strict=False))
+
+
 def write_picture(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG."""
     with whole_file(path) as temporary:
@@ -205,7 +213,7 @@ def write_reconstruction(
     facts = {
         "model": result.model,
         **made_by(model),
-        "lens": [float(value) for value in result.lens],
+        "lens": by_name(result.lens),
         **result.metrics(),
         **numbers,
     }
