@@ -69,3 +69,14 @@ def test_other_files_are_refused(tmp_path):
     for name in ("image.fits", "text.fits"):
         with pytest.raises(ValueError, match="must be a FITS file that `Reconstruction.to_fits`"):
             rl.read_reconstruction(tmp_path / name)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_another(linear, tmp_path, monkeypatch):
+    linear.to_fits(tmp_path / "linear.fits")
+
+    def closed(*arguments, **options):
+        raise PermissionError("not for you")
+
+    monkeypatch.setattr(fits, "open", closed)
+    with pytest.raises(PermissionError, match="not for you"):
+        rl.read_reconstruction(tmp_path / "linear.fits")

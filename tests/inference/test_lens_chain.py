@@ -84,7 +84,10 @@ def test_a_chain_that_runs_against_an_edge_says_so():
     chain = chain_of(autoregressive(0.5, 4000, 16, 7), cut_off=("x", "shear"))
     assert chain.converged and chain.verdict.startswith("converged")
     assert "cut off by an edge of the priors in x, shear: widen them" in chain.verdict
+    assert "slope" not in chain.verdict
     assert chain.summary()["cut_off"] == ["x", "shear"]
+    steep = chain_of(autoregressive(0.5, 4000, 16, 8), cut_off=("slope",))
+    assert "in slope: widen them (that of the slope, 0.5 to 1.5, is fixed)" in steep.verdict
     assert "cut off" not in chain_of(autoregressive(0.5, 4000, 16, 7)).verdict
 
 

@@ -9,7 +9,7 @@ from rim_lensing.inference import lens_search
 from rim_lensing.inference.lens_posterior import lens_posterior
 from rim_lensing.inference.lens_search import METHODS, noise_factors
 from rim_lensing.inference.observation import check_observation
-from rim_lensing.inference.optimise import optimise_lens
+from rim_lensing.inference.optimise import nearest_starts, optimise_lens
 from rim_lensing.io import FitsImage
 from rim_lensing.simulation.priors import Priors
 
@@ -102,6 +102,16 @@ def test_an_epl_is_found_too(ridge_model, mock, start):
     assert abs(found.lens[7] - 0.8) < 0.03
     # It exceeds any isothermal lens by some 110.
     assert found.log_posterior > isothermal.log_posterior + 50
+
+
+def test_a_slope_outside_of_its_range_is_moved_and_told(ridge_model, mock):
+    """No priors widen that range."""
+    start = np.append(LENS, 1.8)[None]
+    seen = check_observation(lens=start, image_grid=ridge_model.image_grid, **mock(LENS))
+    posterior = lens_posterior(ridge_model, seen)
+    with pytest.warns(UserWarning, match=r"range of the slope, 0\.5 to 1\.5, is fixed.*1\.5\]$"):
+        moved = nearest_starts(posterior, start)
+    np.testing.assert_allclose(moved, [[*LENS, 1.5]])
 
 
 def test_an_edge_of_the_priors_is_named(ridge_model, mock):
