@@ -1,5 +1,6 @@
 """The bootstrap of the residuals: rate of false alarms, power, masks."""
 
+import re
 import warnings
 from dataclasses import replace
 
@@ -184,8 +185,10 @@ def test_refuses_the_result_of_another_source_model(ridge_model, linear_model, m
         (results[0], linear_model),
         (results[1], ridge_model),
         (results[1], curvature),
+        (results[0], ridge_model.refined()),
     ):
-        with pytest.raises(ValueError, match="`source_model` must be what made `result`"):
+        received = re.escape(f"a result of {result.model!r}, and {model!r}")
+        with pytest.raises(ValueError, match=f"`source_model` must be what made .*{received}"):
             check_residuals(result, model)
 
 
