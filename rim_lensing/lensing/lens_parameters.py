@@ -219,7 +219,8 @@ def as_lens_array(lens, batch: int | None = None, name: str = "lens") -> np.ndar
         array = np.repeat(array, batch, axis=0)
     if batch is not None and array.shape[0] != batch:
         raise ValueError(
-            f"`{name}` must describe one system or all {batch} of the batch. "
+            f"`{name}` must describe one system or all {batch} of the batch (one image behind many "
+            "lenses: repeat it, np.repeat(image[None], len(lens), axis=0), and maps likewise). "
             f"Received: {array.shape[0]} systems"
         )
     return array.astype("float32")
