@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing import __version__
 from rim_lensing.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -28,13 +28,17 @@ _AXES = (("PIXSCAL1", "PIXSCAL2"), ("PIXSCAX", "PIXSCAY"))
 
 _SQUARE_TOLERANCE = 0.01
 _WCS_SCALES = r"(CD|PC)\d_\d$|CDELT\d$"
-_LENS_CARDS = dict(
-    zip(
-        (*PARAMETER_NAMES, "slope"),
-        ("THETA_E", "E1", "E2", "LENS_X", "LENS_Y", "GAMMA1", "GAMMA2", "SLOPE"),
-        strict=True,
-    )
-)
+_LENS_CARDS = {
+    "THETA_E": "arcsec, Einstein radius, intermediate axis",
+    "E1": "(1-q)/(1+q) cos 2 phi, phi from +x to +y",
+    "E2": "(1-q)/(1+q) sin 2 phi",
+    "LENS_X": "arcsec from the image's middle, with columns",
+    "LENS_Y": "arcsec from the image's middle, with rows",
+    "GAMMA1": "external shear, modulus times cos 2 phi",
+    "GAMMA2": "external shear, modulus times sin 2 phi",
+    "SLOPE": "t of convergence ~ R^-t, 1 is isothermal",
+}
+"""Of the lens parameters, in their order, and what they are."""
 
 _UNIT_COMMENT = "as of the image, not per source pixel"
 _LINEAR_CARDS = {
@@ -273,7 +277,7 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             )
             std = file["SOURCE_STD"].data if "SOURCE_STD" in file else None
         # Of a reconstruction by a lensing matrix there are no cards.
-        lens = [header[card] for card in _LENS_CARDS.values() if card in header] or [np.nan] * 7
+        lens = [header[card] for card in _LENS_CARDS if card in header] or [np.nan] * 7
         parts = {
             "source": source.astype("float64"),
             "history": history,
@@ -423,6 +427,7 @@ def _source_header(result: "Reconstruction", image_header: "Header | None") -> "
         written = max(30, len(str(header.cards["BUNIT"]).rstrip()))
         if written + len(f" / {_UNIT_COMMENT}") <= 80:
             header.comments["BUNIT"] = _UNIT_COMMENT
+    header["CREATOR"] = f"rim_lensing {__version__}"
     header["MODEL"] = (result.model, "rim_lensing model or method")
     header["CHI2"] = (float(result.chi2), "chi^2 per used pixel")
     header["IMGSCALE"] = (result.image_pixel_scale, "arcsec per pixel of the image")
@@ -432,10 +437,10 @@ def _source_header(result: "Reconstruction", image_header: "Header | None") -> "
         # No RIM has one, the exact engine's evidence has no error, and FITS has no NaN.
         if value != 0 and np.isfinite(value):
             header[card] = (float(value), comment)
-    for name, value in zip(_LENS_CARDS, result.lens, strict=False):
+    for (card, comment), value in zip(_LENS_CARDS.items(), result.lens, strict=False):
         if np.isnan(value):  # A lensing matrix was given instead.
             continue
-        header[_LENS_CARDS[name]] = (float(value), f"lens parameter {name}")
+        header[card] = (float(value), comment)
     return header
 
 

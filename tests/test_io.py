@@ -9,6 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
+import rim_lensing
 from rim_lensing.inference.result import Reconstruction
 from rim_lensing.io import cutout, read_image, read_reconstruction, write_reconstruction
 
@@ -336,6 +337,8 @@ def test_a_reconstruction_comes_back_from_its_file(tmp_path):
         names = ("THETA_E", "E1", "E2", "LENS_X", "LENS_Y", "GAMMA1", "GAMMA2")
         np.testing.assert_allclose([primary[name] for name in names], expected.lens, rtol=1e-6)
         assert "SLOPE" not in primary
+        assert primary.comments["LENS_X"] == "arcsec from the image's middle, with columns"
+        assert primary["CREATOR"] == f"rim_lensing {rim_lensing.__version__}"
         assert primary["BUNIT"] == file["DATA"].header["BUNIT"] == "electron/s"
         assert primary.comments["BUNIT"] == "as of the image, not per source pixel"
         x, y = WCS(primary).wcs_pix2world([[2.5, 2.5]], 0)[0]
