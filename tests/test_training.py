@@ -175,7 +175,7 @@ def test_unknown_preset_and_missing_galaxies(tmp_path):
     code, text = finished(start(tmp_path / "d", "--development-systems", "0"))
     assert code != 0 and "--development-systems must be positive" in text
     code, text = finished(start(tmp_path / "e", "--precision", "float16"))
-    assert code != 0 and "`precision` must be one of" in text and "Traceback" not in text
+    assert code != 0 and "argument --precision: invalid choice: 'float16'" in text
     code, text = finished(start(tmp_path / "b", "--galaxies", str(tmp_path / "none.h5")))
     assert code != 0 and "none.h5" in text and "Traceback" not in text
 
