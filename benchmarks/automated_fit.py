@@ -50,7 +50,7 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
 def main(arguments=None) -> int:
     """Fit what is missing, and write the table."""
     options = parse_arguments(arguments)
-    from rim_lensing.zoo import find_pretrained, sha256
+    from rim_lensing.zoo.zoo import find_pretrained, sha256
 
     scattered = options.lens_model == "scatter"
     if options.scatter is not None and not scattered:
@@ -114,7 +114,7 @@ _loaded: dict = {}
 def _system(number: int, options: argparse.Namespace) -> tuple:
     """Return the RIM, the mock system, and what an observer has of it."""
     from rim_lensing.simulation.validation_set import validation_set
-    from rim_lensing.zoo import load_pretrained
+    from rim_lensing.zoo.zoo import load_pretrained
 
     if "model" not in _loaded:
         _loaded["model"] = load_pretrained(options.model)
@@ -130,9 +130,9 @@ def _fit(job: tuple) -> None:
     import warnings
 
     from rim_lensing import metrics
-    from rim_lensing.inference.automated_fit import automated_fit
-    from rim_lensing.inference.residual_test import check_residuals
-    from rim_lensing.zoo import load_pretrained
+    from rim_lensing.lens_fit.automated_fit import automated_fit
+    from rim_lensing.lens_fit.residual_test import check_residuals
+    from rim_lensing.zoo.zoo import load_pretrained
 
     number, path, options = job
     model, mock, data = _system(number, options)
@@ -223,7 +223,7 @@ def joined(curves: Sequence[np.ndarray]) -> np.ndarray:
 
 def table(arrays: dict) -> str:
     """Return what was found, as Markdown."""
-    from rim_lensing.inference.residual_test import FALSE_ALARM
+    from rim_lensing.lens_fit.residual_test import FALSE_ALARM
 
     converged, optimised = arrays["converged"], arrays["optimisations"] > 0
     false_alarms = arrays["true_p_value"] < FALSE_ALARM

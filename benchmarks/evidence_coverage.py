@@ -55,9 +55,9 @@ def main(arguments=None) -> int:
 
 def _integrate(job: tuple) -> None:
     """Write the fraction of every parameter's posterior below the truth, of one system."""
-    from rim_lensing.inference.lens_posterior import lens_posterior
-    from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+    from rim_lensing.lens_fit.lens_posterior import lens_posterior
     from rim_lensing.networks.presets import get_preset
+    from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 
     number, path = job
     geometry, priors = get_preset(PRESET), flat_lens_priors()

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from rim_lensing.inference.residual_test import check_residuals
+from rim_lensing.lens_fit.residual_test import check_residuals
 from rim_lensing.program import run
 from rim_lensing.simulation.galaxy_pool import development_galaxies
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import NOISE_BINS, Priors
-from rim_lensing.zoo import load_pretrained
+from rim_lensing.zoo.zoo import load_pretrained
 
 LEVELS = (0.05, 0.01, 0.001, 0.0001)
 SEED, BATCH = 11, 8

@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from fidelity_methods import METHODS
 from resumable import (
     claim_run,
     in_processes,
@@ -26,10 +27,6 @@ from resumable import (
 from rim_lensing.program import run
 
 CHUNK = 10
-OURS = {"rim": "RIM", "refined": "RIM, refined"}
-"""What is compared with the linear inversion."""
-
-METHODS = OURS | {"linear": "linear, evidence", "oracle": "linear, oracle"}
 
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
@@ -75,9 +72,9 @@ _loaded: dict = {}
 
 def _reconstruct(job: tuple) -> None:
     """Reconstruct systems start to stop, and write their chunk."""
-    from rim_lensing.evaluation import reconstruct
+    from rim_lensing.publishing.rim_evaluation import reconstruct
     from rim_lensing.simulation.validation_set import validation_set
-    from rim_lensing.zoo import load_pretrained
+    from rim_lensing.zoo.zoo import load_pretrained
 
     start, stop, options = job
     if not _loaded:
@@ -118,10 +115,10 @@ def _linear_sources(mocks, geometry, options: argparse.Namespace) -> dict:
     """Invert every system at both strengths."""
     from scipy.optimize import minimize_scalar
 
-    from rim_lensing.inference.semilinear_inversion import ENGINES
     from rim_lensing.inversion.evidence import maximise_evidence
     from rim_lensing.inversion.linear_system import LinearSystem
     from rim_lensing.lensing.ray_tracing import RayTracer
+    from rim_lensing.reconstruction.semilinear_inversion import ENGINES
 
     tracer = RayTracer(
         mocks.lens, geometry.image_grid, geometry.source_grid, geometry.supersampling

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 from bootstrap import resamples, with_error
-from fidelity import OURS
+from fidelity_methods import OURS
 from matplotlib.figure import Figure
 from resumable import write_figure
 
 from rim_lensing import metrics
-from rim_lensing.evaluation import MAGNIFICATION_BINS
+from rim_lensing.publishing.rim_evaluation import MAGNIFICATION_BINS
 from rim_lensing.simulation.priors import NOISE_BINS
 
 _WAVENUMBERS = (10, 20)

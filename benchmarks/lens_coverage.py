@@ -136,11 +136,11 @@ _loaded: dict = {}
 
 def _posterior(kind: Kind, name: str, number: int, options: argparse.Namespace) -> tuple:
     """Return the posterior of a system, its true lens and its noise over the peak."""
-    from rim_lensing.inference.lens_posterior import lens_posterior
-    from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+    from rim_lensing.lens_fit.lens_posterior import lens_posterior
+    from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
     from rim_lensing.simulation.galaxy_pool import unseen_galaxies
     from rim_lensing.simulation.mock_observations import MockSimulator
-    from rim_lensing.zoo import load_pretrained
+    from rim_lensing.zoo.zoo import load_pretrained
 
     if not _loaded:
         model = load_pretrained(options.model)
@@ -171,7 +171,7 @@ def _sample(job: tuple) -> None:
     """Sample the posterior of one system, and write what is measured."""
     import warnings
 
-    from rim_lensing.inference.sample import sample_posterior
+    from rim_lensing.sampling.sample import sample_posterior
 
     name, number, options = job
     kind = KINDS[name]
@@ -212,8 +212,8 @@ def _sample(job: tuple) -> None:
 
 def _misfit(posterior, start: np.ndarray) -> float:
     """Return chi^2 per pixel of the best lens near the start, 1 if it is less or no RIM's."""
-    from rim_lensing.inference.lens_posterior import RIMLensPosterior
-    from rim_lensing.inference.lens_search import maximise
+    from rim_lensing.lens_fit.lens_posterior import RIMLensPosterior
+    from rim_lensing.lens_fit.lens_search import maximise
 
     if not isinstance(posterior, RIMLensPosterior):
         return 1.0
@@ -272,7 +272,7 @@ def importance_draws(
 
 def _best_strength(observation, geometry) -> float:
     """Return the strength of the largest evidence at the observation's lens."""
-    from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+    from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 
     unit = observation.flux_unit[0]
     result = SemilinearInversion(geometry=geometry).reconstruct(
@@ -287,7 +287,7 @@ def _best_strength(observation, geometry) -> float:
 
 def flat_lens_priors():
     """Return `Priors` whose lenses are drawn from the sampler's prior, flat on `LensSupport`."""
-    from rim_lensing.inference.lens_support import LensSupport
+    from rim_lensing.lens_fit.lens_support import LensSupport
     from rim_lensing.simulation.priors import Priors
 
     class FlatLensPriors(Priors):
@@ -351,7 +351,7 @@ def own_prior_system(generator, priors, geometry):
 
 
 def _observation(image, noise, psf, lens, geometry):
-    from rim_lensing.inference.observation import check_observation
+    from rim_lensing.observation.observation import check_observation
 
     return check_observation(
         image, noise, psf, lens, image_grid=geometry.image_grid, psf_side=geometry.psf_side

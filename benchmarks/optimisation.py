@@ -35,7 +35,7 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
 def main(arguments=None) -> int:
     """Search where it has not been done, and print the table."""
     options = parse_arguments(arguments)
-    from rim_lensing.inference.lens_search import METHODS
+    from rim_lensing.lens_fit.lens_search import METHODS
 
     claim_run(options)
     cases = [(method, profile) for method in METHODS for profile in PROFILES]
@@ -60,10 +60,10 @@ _loaded: dict = {}
 
 def _search(job: tuple) -> None:
     """Optimise one system, and write where it ended."""
-    from rim_lensing.inference.lens_posterior import lens_posterior
-    from rim_lensing.inference.optimise import check_single, optimise_lens
+    from rim_lensing.lens_fit.lens_posterior import lens_posterior
+    from rim_lensing.lens_fit.optimise import check_single, optimise_lens
     from rim_lensing.simulation.validation_set import validation_set
-    from rim_lensing.zoo import load_pretrained
+    from rim_lensing.zoo.zoo import load_pretrained
 
     method, profile, number, path, options = job
     if not _loaded:

@@ -104,7 +104,7 @@ def _reconstruct(job: tuple) -> None:
     """Reconstruct one chunk of systems, or the pages, and write the file."""
     from rim_lensing.simulation.mock_observations import SystemRenderer
     from rim_lensing.simulation.priors import Priors
-    from rim_lensing.zoo import load_pretrained
+    from rim_lensing.zoo.zoo import load_pretrained
 
     path, systems, options = job
     if not _loaded:
@@ -217,8 +217,8 @@ def reconstruct_all(model, mocks) -> dict[str, np.ndarray]:
     Returns:
         What the report needs, arrays (batch, ...): truths, images, noise, sources and model images.
     """
-    from rim_lensing.evaluation import reconstruct
-    from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+    from rim_lensing.publishing.rim_evaluation import reconstruct
+    from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 
     rims = reconstruct(model, mocks), reconstruct(model.refined(), mocks)
     inversion = SemilinearInversion("gradient", engine="matrix-free", geometry=model.network.config)

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rim_lensing.whole_files import whole_file
-from rim_lensing.zoo import PretrainedModel, find_pretrained, sha256
+from rim_lensing.zoo.zoo import PretrainedModel, find_pretrained, sha256
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

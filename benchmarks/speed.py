@@ -23,7 +23,7 @@ from pathlib import Path
 from resumable import write_text
 
 from rim_lensing.program import run
-from rim_lensing.zoo import find_pretrained, read_config, sha256
+from rim_lensing.zoo.zoo import find_pretrained, read_config, sha256
 
 SIZES = (32, 64, 96, 128, 192, 256)
 RIM_BATCHES = (1, 16)
@@ -170,7 +170,7 @@ def _rim_runner(batch: int, mocks, geometry, model_name: str):
 
     from rim_lensing.backend import compiled
     from rim_lensing.networks.rim import RIM
-    from rim_lensing.zoo import load_pretrained
+    from rim_lensing.zoo.zoo import load_pretrained
 
     trained = load_pretrained(model_name).network
     network = RIM(replace(trained.config, **asdict(geometry)))

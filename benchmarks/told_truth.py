@@ -30,7 +30,7 @@ from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.program import run
 from rim_lensing.simulation.galaxy_pool import development_galaxies
 from rim_lensing.simulation.priors import NOISE_BINS
-from rim_lensing.zoo import load_pretrained
+from rim_lensing.zoo.zoo import load_pretrained
 
 BEAMS = (0.075, 0.1, 0.15, 0.2, 0.4)
 _TOLERANCE = 0.01  # Of the whole source, in standard deviations of the detail's prior.

@@ -49,7 +49,7 @@ def main(arguments=None) -> int:
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.procedural import draw_procedural_galaxies
-    from rim_lensing.training import recipe_of
+    from rim_lensing.training.rim_training import recipe_of
 
     recipe = replace(recipe_of(options.preset), precision=options.precision)
     batch = options.batch or recipe.batch

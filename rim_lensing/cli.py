@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _models(options: argparse.Namespace) -> None:
     """Print the zoo."""
-    from rim_lensing.zoo import list_pretrained, zoo_directory
+    from rim_lensing.zoo.zoo import list_pretrained, zoo_directory
 
     found = list_pretrained()
     if not found:

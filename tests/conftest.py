@@ -1,6 +1,9 @@
-"""Quiet TensorFlow, and a small untrained model in a folder as the zoo has them."""
+"""Quiet TensorFlow, small untrained models in folders as the zoo has them, mocks, and source models
+that need no training."""
 
+import importlib.util
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # What NUTS asks for; on one core it is not the default.
@@ -14,10 +17,10 @@ def model_folder(tmp_path_factory):
     """Return a function that writes an untrained model of a preset, and returns its folder."""
     import keras
 
-    from rim_lensing import zoo
     from rim_lensing.networks.presets import get_preset
     from rim_lensing.networks.rim import RIM
     from rim_lensing.simulation.priors import Priors
+    from rim_lensing.zoo import zoo
 
     def write(preset: str, name: str = "untrained"):
         folder = tmp_path_factory.mktemp("zoo") / name
@@ -46,10 +49,10 @@ def tiny_cnn_folder(tmp_path_factory):
     """An untrained lens CNN of tiny16, with factors for its standard deviations."""
     import keras
 
-    from rim_lensing import zoo
     from rim_lensing.networks.lens_cnn import LensCNN
     from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
     from rim_lensing.simulation.priors import Priors
+    from rim_lensing.zoo import zoo
 
     folder = tmp_path_factory.mktemp("zoo") / "cnn_untrained"
     folder.mkdir()
@@ -68,7 +71,7 @@ def tiny_cnn_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def few_development_galaxies():
     """Calibrate on three galaxies: drawing 250 takes most of a minute."""
-    from rim_lensing import lens_cnn_calibration
+    from rim_lensing.publishing import lens_cnn_calibration
     from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
     stamps = draw_procedural_galaxies(3, 9)
@@ -103,3 +106,38 @@ def galaxy_file(tmp_path_factory):
     validation = Galaxies(stamps[5:], names[5:], ("cosmos",))
     path = tmp_path_factory.mktemp("galaxies") / "galaxies.h5"
     return write_galaxy_file(path, train, validation, 0, "test")
+
+
+_SPEC = importlib.util.spec_from_file_location(
+    "ridge_network", Path(__file__).with_name("ridge_network.py")
+)
+
+
+@pytest.fixture(scope="session")
+def ridge():
+    """The module `ridge_network`."""
+    module = importlib.util.module_from_spec(_SPEC)
+    _SPEC.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def mock(ridge):
+    """Return image, noise and psf of a lens."""
+    return ridge.mock
+
+
+@pytest.fixture(scope="session")
+def ridge_model(ridge):
+    from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
+    from rim_lensing.simulation.priors import Priors
+
+    priors = Priors(theta_E=(0.3, 2.2), psf_sigma=(0.0, 0.5), min_magnification=2.0)
+    return RIMReconstructor(ridge.RidgeNetwork(), "ridge", priors)
+
+
+@pytest.fixture(scope="session")
+def linear_model(ridge):
+    from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
+
+    return SemilinearInversion(geometry=ridge.CONFIG)

@@ -107,9 +107,9 @@ def main(arguments=None) -> int:
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData
-    from rim_lensing.training import evaluate, recipe_of, train_rim, training_priors
-    from rim_lensing.training_run import other_settings
-    from rim_lensing.zoo import sha256
+    from rim_lensing.training.rim_training import evaluate, recipe_of, train_rim, training_priors
+    from rim_lensing.training.training_run import other_settings
+    from rim_lensing.zoo.zoo import sha256
 
     ablation = ABLATIONS[options.preset]
     baseline, part = replace(get_preset(options.preset), **ablation.baseline), 1.0

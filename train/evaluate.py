@@ -48,10 +48,10 @@ def main(arguments=None) -> int:
     options = parse_arguments(arguments)
     import json
 
-    from rim_lensing.zoo import find_pretrained, load_pretrained, zoo_directory
+    from rim_lensing.zoo.zoo import find_pretrained, load_pretrained, zoo_directory
 
     if options.update_card:
-        from rim_lensing.publishing import clear_up
+        from rim_lensing.publishing.publishing import clear_up
 
         for folder in (zoo_directory() / options.name, Path(options.name)):
             clear_up(folder)
@@ -61,15 +61,15 @@ def main(arguments=None) -> int:
         raise FileNotFoundError(f"There is no {options.galaxies}")
 
     if options.update_card:
-        from rim_lensing.publishing import update_card
+        from rim_lensing.publishing.publishing import update_card
 
         update_card(found.directory, options.galaxies, options.systems)
         print((found.directory / "README.md").read_text())
         return 0
 
-    from rim_lensing.evaluation import evaluate_model, markdown_table
-    from rim_lensing.lens_cnn_evaluation import evaluate_lens_predictor
-    from rim_lensing.publishing import METRICS, warn_of_other_galaxies
+    from rim_lensing.publishing.lens_cnn_evaluation import evaluate_lens_predictor
+    from rim_lensing.publishing.publishing import METRICS, warn_of_other_galaxies
+    from rim_lensing.publishing.rim_evaluation import evaluate_model, markdown_table
 
     if options.galaxies:
         warn_of_other_galaxies(found.directory, options.galaxies)

@@ -30,12 +30,12 @@ def main(arguments=None) -> int:
     import keras
     import numpy as np
 
-    from rim_lensing.lens_cnn_training import BETA, LENS_CNN_RECIPE, train_lens_cnn
     from rim_lensing.networks.lens_cnn import LensCNN
     from rim_lensing.simulation.galaxy_pool import development_galaxies, training_galaxies
     from rim_lensing.simulation.lens_training_data import LensTrainingData
     from rim_lensing.simulation.mock_observations import MockSimulator, concatenate
     from rim_lensing.simulation.priors import Priors
+    from rim_lensing.training.lens_cnn_training import BETA, LENS_CNN_RECIPE, train_lens_cnn
 
     recipe = chosen_recipe(options, LENS_CNN_RECIPE)
     paper_priors = Priors()

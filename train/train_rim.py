@@ -40,7 +40,7 @@ def main(arguments=None) -> int:
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData
-    from rim_lensing.training import recipe_of, train_rim, training_priors
+    from rim_lensing.training.rim_training import recipe_of, train_rim, training_priors
 
     recipe = chosen_recipe(options, recipe_of(options.preset))
     priors = training_priors(options.preset).on_field(field)

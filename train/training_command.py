@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rim_lensing.zoo import KINDS, METADATA
+from rim_lensing.zoo.zoo import KINDS, METADATA
 
 if TYPE_CHECKING:
     import keras
 
     from rim_lensing.simulation.priors import Priors
-    from rim_lensing.training_run import Recipe
+    from rim_lensing.training.training_run import Recipe
 
 
 def training_parser(
@@ -127,7 +127,7 @@ def describe_run(
         priors: What the training systems are drawn from.
     """
     from rim_lensing.simulation.galaxy_pool import DEVELOPMENT_SPLIT
-    from rim_lensing.zoo import sha256
+    from rim_lensing.zoo.zoo import sha256
 
     before = options.initial_weights and {
         "initial_galaxies_sha256": galaxies_behind(options.initial_weights)

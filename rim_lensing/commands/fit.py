@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rim_lensing.lensing.grids import PixelGrid
-    from rim_lensing.zoo import PretrainedModel
+    from rim_lensing.zoo.zoo import PretrainedModel
 
 
 def add_fit(commands: argparse._SubParsersAction) -> None:
@@ -93,7 +93,7 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
 
 def fit(options: argparse.Namespace) -> None:
     """Fit a user's lens."""
-    from rim_lensing.zoo import find_pretrained
+    from rim_lensing.zoo.zoo import find_pretrained
 
     start = None if options.start is None else parse_lens(options.start, "--start")
     if start is not None and len(start) == 8:
@@ -130,7 +130,7 @@ def fit(options: argparse.Namespace) -> None:
         priors = replace(priors, min_magnification=magnification)
 
     from rim_lensing.figures import lens_fit
-    from rim_lensing.inference.automated_fit import automated_fit
+    from rim_lensing.lens_fit.automated_fit import automated_fit
 
     arguments = {name: image.arguments[name] for name in ("image", "noise", "psf", "mask")}
     began = time.perf_counter()
@@ -190,8 +190,8 @@ def lens_model_for(grid: "PixelGrid", named: "PretrainedModel | None" = None) ->
     Raises:
         ValueError: The image's pixels are larger: averaging cannot sharpen.
     """
-    from rim_lensing.inference.rebinned_lens_model import SAME_PIXELS
-    from rim_lensing.zoo import list_pretrained
+    from rim_lensing.lens_fit.rebinned_lens_model import SAME_PIXELS
+    from rim_lensing.zoo.zoo import list_pretrained
 
     known = [named] if named else [one for one in list_pretrained() if one.kind == "lens_cnn"]
     fitting = [
@@ -211,7 +211,7 @@ def _read_noise_correlation(text: str | None, image: UserImage) -> "np.ndarray |
     """Return the correlation in a file, (k, k), checked before anything loads."""
     if text is None:
         return None
-    from rim_lensing.inference.correlated_noise import check_noise_correlation
+    from rim_lensing.observation.correlated_noise import check_noise_correlation
 
     array = read_fits(text, image.arguments["pixel_scale"]).array
     return check_noise_correlation(array, image.arguments["image"].shape)
@@ -220,7 +220,7 @@ def _read_noise_correlation(text: str | None, image: UserImage) -> "np.ndarray |
 @contextlib.contextmanager
 def _rounds_printed() -> Iterator[None]:
     """Print what the fit logs, a line for every round when it is done: the next takes minutes."""
-    logger = logging.getLogger("rim_lensing.inference.automated_fit")
+    logger = logging.getLogger("rim_lensing.lens_fit.automated_fit")
     handler = logging.StreamHandler(sys.stdout)
     level = logger.level
     logger.addHandler(handler)

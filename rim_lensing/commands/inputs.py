@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from astropy.io.fits import Header
 
-    from rim_lensing.io import FitsImage
     from rim_lensing.lensing.grids import PixelGrid
+    from rim_lensing.observation.fits_files import FitsImage
     from rim_lensing.simulation.priors import Priors
 
 _FILE = "FITS file, or one of its extensions: 'FILE.fits[NAME]', 'FILE.fits[NAME,VERSION]'"
@@ -85,7 +85,7 @@ class UserImage:
 
     def check(self) -> None:
         """Raise the errors that a model would raise; loads no Keras."""
-        from rim_lensing.inference.observation import check_image
+        from rim_lensing.observation.observation import check_image
 
         check_image(**self.arguments, image_grid=self.grid)
 
@@ -207,9 +207,9 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         ValueError: A file or a number breaks a rule.
         FileNotFoundError: There is no such file.
     """
-    from rim_lensing.inference.observation import PIXEL_SCALE_TOLERANCE, check_pixel_scale
-    from rim_lensing.io import offset_in_cutout
     from rim_lensing.lensing.grids import PixelGrid
+    from rim_lensing.observation.cutouts import offset_in_cutout
+    from rim_lensing.observation.observation import PIXEL_SCALE_TOLERANCE, check_pixel_scale
 
     if options.pixel_scale is not None and not 0 < options.pixel_scale < math.inf:
         raise ValueError(f"--pixel-scale must be positive. Received: {options.pixel_scale}")
@@ -342,7 +342,7 @@ def read_fits(text: str, pixel_scale: float | None = None) -> "FitsImage":
 
     Errors are those of `io.read_image`.
     """
-    from rim_lensing.io import read_image
+    from rim_lensing.observation.fits_files import read_image
 
     named = re.fullmatch(r"(.+)\[([^\[\]]+)\]", text)
     path, extension = named.groups() if named and not Path(text).exists() else (text, None)
@@ -425,7 +425,7 @@ def _cut(
     image: "FitsImage", maps: dict, side: int, centre: tuple[float, float], beyond: bool
 ) -> tuple["FitsImage", dict]:
     """Cut the model's field out of image and maps, with or without pixels beyond the image."""
-    from rim_lensing.io import cutout
+    from rim_lensing.observation.cutouts import cutout
 
     fills = {"noise": math.inf, "mask": 0} if beyond else {}
     try:

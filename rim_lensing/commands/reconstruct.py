@@ -28,9 +28,9 @@ from rim_lensing.commands.results import (
 )
 
 if TYPE_CHECKING:
-    from rim_lensing.inference.result import Reconstruction
     from rim_lensing.lensing.grids import PixelGrid
-    from rim_lensing.zoo import PretrainedModel
+    from rim_lensing.reconstruction.result import Reconstruction
+    from rim_lensing.zoo.zoo import PretrainedModel
 
 _FILES = (SUMMARY, RESULT, METRICS, ROUNDS)
 """What --overwrite replaces; the last, of an earlier fit, would not belong to the new result."""
@@ -80,7 +80,7 @@ def demo(options: argparse.Namespace) -> None:
     from rim_lensing import metrics
     from rim_lensing.demo import read_demo_lens
     from rim_lensing.lensing.grids import PixelGrid
-    from rim_lensing.zoo import find_pretrained
+    from rim_lensing.zoo.zoo import find_pretrained
 
     check_output(options, _FILES)
     model, mock = find_pretrained(options.model, "rim"), read_demo_lens()
@@ -110,7 +110,7 @@ def demo(options: argparse.Namespace) -> None:
 
 def reconstruct(options: argparse.Namespace) -> None:
     """Reconstruct a user's lens."""
-    from rim_lensing.zoo import find_pretrained
+    from rim_lensing.zoo.zoo import find_pretrained
 
     lens = parse_lens(options.lens)
     check_output(options, _FILES)
@@ -131,7 +131,7 @@ def _run(
     model: "PretrainedModel", arguments: dict, grid: "PixelGrid", options: argparse.Namespace
 ) -> tuple["Reconstruction", float]:
     """Return the reconstruction and the seconds that it took, without the loading."""
-    from rim_lensing.inference.observation import check_observation
+    from rim_lensing.observation.observation import check_observation
 
     # Whatever is wrong is said before TensorFlow loads.
     check_observation(**arguments, image_grid=grid)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from rim_lensing.inference.lens_predictor import LensPredictor
-    from rim_lensing.inference.rebinned_lens_model import RebinnedLensModel
-    from rim_lensing.inference.result import Reconstruction
-    from rim_lensing.inference.rim_reconstructor import RIMReconstructor
-    from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+    from rim_lensing.lens_fit.lens_predictor import LensPredictor
+    from rim_lensing.lens_fit.rebinned_lens_model import RebinnedLensModel
     from rim_lensing.lensing.grids import PixelGrid
-    from rim_lensing.zoo import PretrainedModel
+    from rim_lensing.reconstruction.result import Reconstruction
+    from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
+    from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
+    from rim_lensing.zoo.zoo import PretrainedModel
 
 SUMMARY, RESULT, METRICS = "summary.png", "result.fits", "metrics.json"
 """Of a reconstruction."""
@@ -103,7 +103,7 @@ def load(
 
     print(f"loading {model.name} ...", flush=True)
     with without_remarks():
-        from rim_lensing.zoo import load_pretrained
+        from rim_lensing.zoo.zoo import load_pretrained
 
         loaded = load_pretrained(model.directory)
     if grid == model.image_grid:
@@ -113,7 +113,7 @@ def load(
 
 def verify_files(model: "PretrainedModel") -> None:
     """Raise the errors that `load` would raise."""
-    from rim_lensing.zoo import CONFIG, verify
+    from rim_lensing.zoo.zoo import CONFIG, verify
 
     verify(model.directory, (CONFIG, model.weights.name))
 
@@ -127,12 +127,12 @@ def linear_inversion(
     with without_remarks():
         from keras import ops
 
-        from rim_lensing.inference.semilinear_inversion import SemilinearInversion
+        from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 
         # The first operation looks for devices, and remarks on them.
         ops.zeros(1)
 
-    from rim_lensing.zoo import read_config
+    from rim_lensing.zoo.zoo import read_config
 
     network = read_config(model.directory).network
     return SemilinearInversion(strength=strength, geometry=network.on_image_grid(*astuple(grid)))
@@ -140,7 +140,7 @@ def linear_inversion(
 
 def made_by(model: "PretrainedModel | None") -> dict[str, str]:
     """Return what says what made a result: version of the package, sha256 of a model's weights."""
-    from rim_lensing.zoo import read_metadata
+    from rim_lensing.zoo.zoo import read_metadata
 
     facts = {"rim_lensing_version": __version__}
     if model is not None:

@@ -29,7 +29,7 @@ from rim_lensing.commands.results import (
 )
 
 if TYPE_CHECKING:
-    from rim_lensing.inference.lens_chain import LensChain
+    from rim_lensing.sampling.lens_chain import LensChain
 
 CHAIN, CORNER, POSTERIOR = "chain.h5", "corner.png", "posterior.json"
 
@@ -103,18 +103,18 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
 
 def sample(options: argparse.Namespace) -> None:
     """Sample the posterior of a user's lens."""
-    from rim_lensing.inference.sampling_settings import (
+    from rim_lensing.lens_fit.temperature import check_temperature
+    from rim_lensing.sampling.sampling_settings import (
         INTER_OP_THREADS,
         check_settings,
-        check_temperature,
     )
 
     if options.method == "nuts":
         # What `nuts_sampler.check_threads` asks for; TensorFlow is not imported yet.
         os.environ.setdefault(INTER_OP_THREADS, "2")
-    from rim_lensing.inference.lens_chain import LensChain
-    from rim_lensing.inference.observation import check_observation
-    from rim_lensing.zoo import find_pretrained, read_config
+    from rim_lensing.observation.observation import check_observation
+    from rim_lensing.sampling.lens_chain import LensChain
+    from rim_lensing.zoo.zoo import find_pretrained, read_config
 
     lens = parse_lens(options.lens)
     check_search_ranges(options)
@@ -158,7 +158,7 @@ def sample(options: argparse.Namespace) -> None:
         source_model = source_model.refined() if options.refine else source_model
         priors = source_model.priors
 
-    from rim_lensing.inference.sample import sample_lens_posterior
+    from rim_lensing.sampling.sample import sample_lens_posterior
 
     start, _ = arguments.pop("lens"), arguments.pop("pixel_scale")
     options.output.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ def _strength_of(path: Path) -> float | None:
 
     Found once more, behind a lens that differs in its last digit, it would be another.
     """
-    from rim_lensing.inference.chain_file import ChainFile
+    from rim_lensing.sampling.chain_file import ChainFile
 
     if not path.exists():
         return None

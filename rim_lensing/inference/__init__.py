@@ -1,1 +1,0 @@
-"""From an observation to what is behind the lens: checks, reconstruction, result."""

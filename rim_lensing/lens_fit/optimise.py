@@ -1,0 +1,305 @@
+"""The most probable lens of an image, the source reconstructed anew at every step (section 3)."""
+
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from rim_lensing.inversion.evidence import NoMaximumError
+from rim_lensing.lens_fit.lens_posterior import LensPosterior, SourceModel, lens_posterior
+from rim_lensing.lens_fit.lens_search import METHODS, default_method, maximise
+from rim_lensing.lens_fit.lens_support import SLOPE
+from rim_lensing.lensing.lens_parameters import as_lens_array
+from rim_lensing.observation.observation import Observation, check_observation
+from rim_lensing.reconstruction.result import Reconstruction, named_lens, warn_of_chi2
+from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
+from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
+from rim_lensing.reconstruction.source_coverage import (
+    MAX_OUTSIDE,
+    check_source_coverage,
+    flux_outside,
+)
+from rim_lensing.reconstruction.training_range import warn_outside_training
+from rim_lensing.simulation.priors import Priors
+
+DEMAGNIFIED = 0.9
+"""A magnification below this fraction of the priors' smallest is no lens: RIM sources of the true
+lens have it right to 2.5%."""
+
+
+@dataclass(frozen=True, repr=False)
+class LensOptimum:
+    """The most probable lens, and what it cost.
+
+    Args:
+        lens: (7,) or (8,), see `lens_parameters`.
+        log_posterior: There, up to a constant; see `lens_posterior`.
+        reconstruction: Of the source behind this lens.
+        converged: The search ended because no step helped, and not for lack of time.
+        demagnified: The total magnification is less than the priors allow: the search has shrunk
+            the source onto the arcs, or switched the lens off, and this is not the answer.
+        edges: Parameters on an edge of the priors: the best lens may lie beyond.
+        evaluations: Sources that were reconstructed on the way.
+        seconds: Of wall-clock time.
+        start_lenses: Where every start has come to, (starts, 7 or 8), the best first.
+        start_log_posteriors: There, (starts,).
+    """
+
+    lens: np.ndarray
+    log_posterior: float
+    reconstruction: Reconstruction
+    converged: bool
+    demagnified: bool
+    edges: tuple[str, ...]
+    evaluations: int
+    seconds: float
+    start_lenses: np.ndarray
+    start_log_posteriors: np.ndarray
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        facts = [
+            "converged" if self.converged else "NOT converged",
+            f"lens {named_lens(self.lens)}",
+            f"log-posterior {self.log_posterior:.6g}",
+            f"chi^2 per pixel {self.reconstruction.chi2:.4g}",
+            f"{len(self.start_lenses)} start(s)",
+            f"{self.evaluations} sources in {self.seconds:.3g} s",
+        ]
+        facts += ["demagnified"] if self.demagnified else []
+        facts += [f"on the edge of the priors: {', '.join(self.edges)}"] if self.edges else []
+        return f"LensOptimum({', '.join(facts)})"
+
+
+def optimise_lens(
+    image,
+    noise,
+    psf,
+    source_model: SourceModel,
+    start,
+    method: str | None = None,
+    mask=None,
+    priors: Priors | None = None,
+    pixel_scale: float | None = None,
+) -> LensOptimum:
+    """Find the most probable lens from one or more starts.
+
+    Args:
+        image: (m, m), lens light and background subtracted, in any unit.
+        noise: rms in the image's unit: a number or a map (m, m).
+        psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
+            the image's pixels (not oversampled).
+        source_model: A RIM (the likelihood of its source is maximised), or a linear inversion (its
+            evidence is).
+        start: A lens, or (starts, 7 or 8) of them: SIE or EPL, and external shear. What lies
+            outside of the priors is moved to their edge. An EPL that starts isothermal needs a
+            dictionary that names the slope, or the array of 8; with little noise starts at several
+            slopes are worth their time, for one alone may end in a side maximum.
+        method: "lbfgs", by the gradient, the default with a RIM; "simplex" (Nelder and Mead
+            1965), the paper's, and the default with a linear inversion, whose evidence has no
+            cheap gradient. All starts go in lock-step: a batch of sources at every step.
+        mask: True where a pixel is USED, (m, m).
+        priors: Their ranges bound the search, and their smallest magnification tells a lens
+            from none; by default those that the RIM was trained on, or `Priors()`.
+        pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
+
+    Raises:
+        ValueError: Bad input (see `check_observation`), an unknown method, or no start whose arcs
+            fall on the source grid in the end.
+        TypeError: `source_model` is neither of the two.
+
+    Warns:
+        UserWarning: A start lies outside of the priors; every start ends at a lens that does not
+            magnify; the mask hides the arcs; the system is unlike those that the RIM was trained
+            on; part of the arcs' flux comes from outside of the source grid; a source cannot be
+            refined, or is cut off; the evidence is that of a matrix-free engine, too rough to be
+            optimised; or chi^2 is not that of noise.
+    """
+    began = time.perf_counter()
+    starts = as_lens_array(start, name="start")
+    observation = check_single(image, noise, psf, starts[0], mask, source_model, pixel_scale)
+    posterior = lens_posterior(source_model, observation, priors)
+    method = method or default_method(posterior)
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {METHODS}. Received: {method!r}")
+    starts = nearest_starts(posterior, starts)
+    lenses, values, converged = maximise(posterior, starts, method)
+    best, result = choose(posterior, source_model, lenses)
+    if result is None:
+        raise ValueError(
+            "`start` has led to no lens that brings the arcs onto the source grid: start closer "
+            f"to the lens, or from more places. Received: {len(starts)} start(s), ending at "
+            f"{lenses.round(3).tolist()}"
+        )
+    demagnified = is_demagnified(result, posterior)
+    if demagnified:
+        warnings.warn(
+            "No start has led to a lens that magnifies as the priors want, "
+            f"{posterior.priors.min_magnification:g} times: the source is the arcs themselves, "
+            f"shrunk {result.metrics()['total_magnification']:.2f} times. Start closer to the "
+            "lens, or from more places; or, where that is the truth, allow it: "
+            "priors=Priors(min_magnification=...), on the command line --min-magnification.",
+            UserWarning,
+            stacklevel=2,
+        )
+    warn_of_optimum(posterior, source_model, result)
+    return LensOptimum(
+        lens=lenses[best],
+        log_posterior=float(values[best]),
+        reconstruction=with_uncertainties(result, posterior, source_model),
+        converged=bool(converged[best]),
+        demagnified=demagnified,
+        edges=posterior.support.edges(lenses[best]),
+        evaluations=posterior.evaluations,
+        seconds=time.perf_counter() - began,
+        start_lenses=lenses,
+        start_log_posteriors=values,
+    )
+
+
+def nearest_starts(posterior: LensPosterior, starts: np.ndarray) -> np.ndarray:
+    """Return the allowed lenses next to what a user gave, (k, 7 or 8); warn if one is moved."""
+    nearest = posterior.support.nearest(starts)
+    # To the rounding of float32, in which an edge may lie outside of itself.
+    moved = np.abs(nearest - starts).max(axis=1) > 1e-6
+    if moved.any():
+        warnings.warn(
+            "`start` lies outside of the priors, and is moved to their edge: widen `priors` (on "
+            "the command line --range, --centre-range) if the lens may lie there "
+            f"(the range of the slope, {SLOPE[0]:g} to {SLOPE[1]:g}, is fixed). "
+            f"Received: {starts[moved][0].round(4).tolist()}, moved to "
+            f"{nearest[moved][0].round(4).tolist()}",
+            UserWarning,
+            stacklevel=3,
+        )
+    return nearest
+
+
+def check_single(
+    image, noise, psf, lens, mask, source_model: SourceModel, pixel_scale: float | None = None
+) -> Observation:
+    """Check the observation of one system; raises as `check_observation`, and for a batch.
+
+    Raises:
+        TypeError: `source_model` is none, such as the name of one.
+    """
+    if not isinstance(source_model, SourceModel):
+        raise TypeError(
+            '`source_model` must be a RIMReconstructor, such as load_pretrained("rim_euclid64"), '
+            f"or a SemilinearInversion. Received: {what(source_model)}"
+        )
+    # What is no array is refused below, by what it is.
+    if np.ndim(image) not in (0, 2):
+        raise ValueError(
+            "`image` must be one image (y, x): give the systems of a batch one by one. "
+            f"Received: shape {np.shape(image)}"
+        )
+    return check_observation(
+        image,
+        noise,
+        psf,
+        lens,
+        mask,
+        image_grid=source_model.image_grid,
+        psf_side=source_model.psf_side,
+        pixel_scale=pixel_scale,
+    )
+
+
+def what(value) -> str:
+    """Return what a user gave in the place of a model: a name as it is, or else the type."""
+    return repr(value) if isinstance(value, str) else type(value).__name__
+
+
+def choose(
+    posterior: LensPosterior, source_model: SourceModel, lenses: np.ndarray
+) -> tuple[int, Reconstruction | None]:
+    """Return the first lens that magnifies, and its reconstruction.
+
+    A source shrunk onto the arcs can fit as well as the truth, so that no likelihood refuses it.
+    If no lens magnifies it is the first that leads the arcs to the source grid and explains
+    something of the data; if none does that either, the first, and None.
+
+    Args:
+        posterior: Of the lens.
+        source_model: Which reconstructs.
+        lenses: (k, 7 or 8), the best first.
+    """
+    second_best = 0, None
+    for index, lens in enumerate(lenses):
+        if misses_arcs(posterior, source_model, lens):
+            continue
+        result = reconstruct(posterior, source_model, lens)
+        if result is None:
+            continue
+        if not is_demagnified(result, posterior):
+            return index, result
+        if second_best[1] is None:
+            second_best = index, result
+    return second_best
+
+
+def misses_arcs(posterior: LensPosterior, source_model: SourceModel, lens: np.ndarray) -> bool:
+    """Return whether a lens leads the arcs to outside of the source grid."""
+    observation = posterior.at(lens)
+    outside = flux_outside(observation, source_model.image_grid, source_model.source_grid)
+    return bool(outside[0] > MAX_OUTSIDE)
+
+
+def reconstruct(
+    posterior: LensPosterior,
+    source_model: SourceModel,
+    lens: np.ndarray,
+    uncertainties: bool = False,
+) -> Reconstruction | None:
+    """Reconstruct the source of the posterior's observation behind a lens (7 or 8,).
+
+    None if the evidence of a linear inversion has no maximum: the lens explains nothing. Its
+    `uncertainties` cost more than the rest, and are for the lens that is found.
+    """
+    linear = isinstance(source_model, SemilinearInversion)
+    options = {"uncertainties": uncertainties} if linear else {}
+    try:
+        return source_model.reconstruct_checked(posterior.at(lens), **options)
+    except NoMaximumError:
+        return None
+
+
+def with_uncertainties(
+    result: Reconstruction, posterior: LensPosterior, source_model: SourceModel
+) -> Reconstruction:
+    """Return a result of `reconstruct` with the standard deviations of its source, if it has any.
+
+    Args:
+        result: Behind the lens that is found.
+        posterior: Of the lens.
+        source_model: That made it.
+    """
+    if not isinstance(source_model, SemilinearInversion):
+        return result
+    return reconstruct(posterior, source_model, result.lens, uncertainties=True)
+
+
+def warn_of_optimum(
+    posterior: LensPosterior, source_model: SourceModel, result: Reconstruction
+) -> None:
+    """Warn of what `reconstruct` warns of, once and of the lens that is found.
+
+    Args:
+        posterior: Of the lens.
+        source_model: Which reconstructed, refined or not as the result was to be.
+        result: Behind a lens that `misses_arcs` does not speak against.
+    """
+    observation = posterior.at(result.lens)
+    if isinstance(source_model, RIMReconstructor):
+        warn_outside_training(observation, source_model.priors)
+        source_model.warn_of_cut_off(observation, result)
+    check_source_coverage(observation, source_model.image_grid, source_model.source_grid)
+    warn_of_chi2(result.chi2, fits_noise=isinstance(source_model, SemilinearInversion))
+
+
+def is_demagnified(result: Reconstruction, posterior: LensPosterior) -> bool:
+    """Return whether a source is hardly smaller than its image."""
+    magnification = result.metrics()["total_magnification"]
+    return bool(magnification < DEMAGNIFIED * posterior.priors.min_magnification)

@@ -1,0 +1,1 @@
+"""What a user hands in: files, images, noise and its correlation, PSF, masks."""

@@ -1,0 +1,467 @@
+"""What a user hands in, checked once and brought to one form. No Keras: errors come fast."""
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.lens_parameters import OTHER_SLOPES, as_lens_array
+from rim_lensing.lensing.psf_kernels import (
+    check_kernel,
+    gaussian_as_sharp,
+    gaussian_on_pixels,
+    largest_side,
+)
+
+PIXEL_SCALE_TOLERANCE = 1e-3
+"""An image's pixel scale may differ from the model's by this fraction. Lengths then come out wrong
+by as much: less than any network knows them."""
+
+SMALLEST_NOISE = 1e-6
+"""Of the brightest pixel. Single precision, in which the networks work, knows no less."""
+
+MIN_SIGNIFICANCE = 5.0
+"""In sigma: the brightest 3x3 block of pixels must reach it, or there is nothing to reconstruct."""
+
+HUGE_NOISE, DROWNED = 1e4, 10.0
+"""A pixel is as good as masked if its noise is so many times that of the quietest of its system,
+and so many times what the brightest of the quiet ones has of flux."""
+
+_GAUSSIAN_REACH = 4
+_MOST = 0.5
+_STEEP = 1.5
+_STANDS_OUT = 5.0
+_MASK_CONVENTION = (
+    "`mask` is True where a pixel is USED (lenstronomy's convention; PyAutoLens marks the masked "
+    "pixels instead: give ~mask)"
+)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A batch of images with all that is needed to explain them; made by `check_observation`.
+
+    `check_image` makes one whose lens is not known.
+
+    Args:
+        image: (batch, m, m) float32, in units of `flux_unit`; 0 where masked.
+        noise: rms, (batch, m, m) float32, in the same units; infinite where masked.
+        psf: Kernels, (batch, k, k) float32, each with the sum 1.
+        lens: (batch, 7) or (batch, 8) float32, see `lens_parameters`; None if it is not known.
+        flux_unit: (batch,) float64: each system's brightest pixel, in the user's unit.
+        psf_sigma: (batch,): width in arcsec of the Gaussian that is as sharp as the kernel.
+        single: The user gave one image (m, m), and gets one source (n, n).
+    """
+
+    image: np.ndarray
+    noise: np.ndarray
+    psf: np.ndarray
+    lens: np.ndarray | None
+    flux_unit: np.ndarray
+    psf_sigma: np.ndarray
+    single: bool
+
+    def __len__(self) -> int:
+        """Number of systems."""
+        return len(self.image)
+
+    def __getitem__(self, systems: slice | np.ndarray) -> "Observation":
+        """Return some of the systems."""
+        arrays = ["image", "noise", "psf", "flux_unit", "psf_sigma"]
+        arrays += [] if self.lens is None else ["lens"]
+        return replace(self, **{name: getattr(self, name)[systems] for name in arrays})
+
+    @property
+    def mask(self) -> np.ndarray:
+        """True where a pixel is used, (batch, m, m)."""
+        return np.isfinite(self.noise)
+
+    @property
+    def noise_level(self) -> np.ndarray:
+        """Median rms of the used pixels over the brightest pixel, (batch,)."""
+        return np.nanmedian(np.where(self.mask, self.noise, np.nan), axis=(1, 2))
+
+    def network_inputs(self) -> dict[str, np.ndarray]:
+        """Return what a RIM takes, or, if the lens is not known, what a lens CNN takes."""
+        inputs = {"image": self.image, "noise": self.noise, "psf": self.psf}
+        return inputs if self.lens is None else inputs | {"lens": self.lens}
+
+
+def check_observation(
+    image,
+    noise,
+    psf,
+    lens,
+    mask=None,
+    *,
+    image_grid: PixelGrid,
+    psf_side: int = 1,
+    pixel_scale: float | None = None,
+) -> Observation:
+    """Check an observation and bring it to the form that networks and inversions take.
+
+    Args:
+        image: As `check_image` takes it, and so are noise, psf, mask and the rest.
+        noise: rms.
+        psf: Widths or kernels.
+        lens: What `as_lens_array` takes: one lens for all systems, or one for each.
+        mask: True where a pixel is USED.
+        image_grid: The pixels that the image must have.
+        psf_side: Smallest side of Gaussian kernels.
+        pixel_scale: The image's arcsec per pixel where it is known.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names the argument and the rule, what
+            was received and what would be right.
+
+    Warns:
+        UserWarning: As `check_image`; or the slope looks like another package's.
+    """
+    observation = check_image(
+        image,
+        noise,
+        psf,
+        mask,
+        image_grid=image_grid,
+        psf_side=psf_side,
+        pixel_scale=pixel_scale,
+    )
+    lens = as_lens_array(lens, len(observation))
+    _warn_of_another_slope(lens)
+    return replace(observation, lens=lens)
+
+
+def check_image(
+    image,
+    noise,
+    psf,
+    mask=None,
+    *,
+    image_grid: PixelGrid,
+    psf_side: int = 1,
+    pixel_scale: float | None = None,
+) -> Observation:
+    """Check an observation whose lens is not known, and bring it to the form of an `Observation`.
+
+    The flux is divided by the brightest pixel in double precision, so that 1 / noise^2 neither
+    under- nor overflows in float32, whatever the unit.
+
+    Args:
+        image: (m, m) or (batch, m, m), lens light and background subtracted, any unit. May hold
+            anything, NaN too, where `mask` is False.
+        noise: rms of the noise in the image's unit: a number, one per system (batch,), a map
+            (m, m) or maps (batch, m, m). A pixel of infinite noise is masked, and so is one of
+            HUGE_NOISE that drowns all flux: so PyAutoLens marks pixels that are not to be used.
+        psf: Width (standard deviation) of a Gaussian in arcsec, a number or (batch,); or kernels
+            (k, k) or (batch, k, k) on the image's pixels (not oversampled), k odd, normalised to a
+            sum of 1.
+        mask: True (or 1) where a pixel is USED, (m, m) or (batch, m, m). This is lenstronomy's
+            convention. PyAutoLens marks the masked pixels: give `~mask`.
+        image_grid: The pixels that the image must have.
+        psf_side: Gaussian kernels have at least this many pixels a side (odd), and as many more
+            as four sigma need.
+        pixel_scale: The image's arcsec per pixel where it is known (a FITS header), to be compared
+            with `image_grid`; None skips the comparison.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names the argument and the rule, what
+            was received and what would be right.
+
+    Warns:
+        UserWarning: The mask hides most of what is bright.
+    """
+    check_pixel_scale(pixel_scale, image_grid)
+    image = _numbers("image", image)
+    single = image.ndim == 2
+    image = _check_image_shape(image, image_grid.side)
+    noise = _check_noise_shape(_numbers("noise", noise), image.shape)
+    used = _check_mask(mask, image.shape) & ~np.isposinf(noise)
+    batch = len(image)
+    empty = ~used.any(axis=(1, 2))
+    if empty.any():
+        raise ValueError(
+            f"All pixels are masked{which_systems(empty)}: at least one pixel must be used and "
+            f"have finite noise. {_MASK_CONVENTION}."
+        )
+    _check_finite("image", image, used)
+    _check_finite("noise", noise, used)
+    if mask is not None:
+        _warn_of_hidden_arcs(image, noise, used)
+    if np.any(noise[used] <= 0):
+        raise ValueError(
+            "`noise` must be positive in every used pixel: give the rms of the noise, and mask "
+            f"pixels that have none. Received: {np.sum(noise[used] <= 0)} pixels that are not, the "
+            f"smallest {noise[used].min():.6g}"
+        )
+    used = used & ~_marked(image, noise, used)
+    # A small number squared underflows even in double precision: bring the image to 1 first.
+    unit = np.max(np.where(used, np.abs(image), 0), axis=(1, 2))
+    unit = np.where(unit > 0, unit, 1.0)[:, None, None]
+    image = np.where(used, image, 0) / unit
+    noise = np.where(used, noise / unit, np.inf)
+    _check_signal(image, noise)
+    peak = image.max(axis=(1, 2), keepdims=True)
+    _check_precision(noise / peak)
+    kernel, sigma = _check_psf(psf, batch, image_grid, psf_side)
+    return Observation(
+        image=(image / peak).astype("float32"),
+        noise=(noise / peak).astype("float32"),
+        psf=kernel,
+        lens=None,
+        flux_unit=(unit * peak)[:, 0, 0],
+        psf_sigma=sigma,
+        single=single,
+    )
+
+
+def which_systems(bad: np.ndarray) -> str:
+    """Name the systems of a batch that an error or a warning is about."""
+    if len(bad) == 1:
+        return ""
+    indices = np.flatnonzero(bad)
+    listed = ", ".join(str(i) for i in indices[:10]) + (", ..." if len(indices) > 10 else "")
+    return f" in {len(indices)} of {len(bad)} systems (index {listed})"
+
+
+def _refuse_fits_image(name: str, value) -> None:
+    """Raise ValueError for what `io.read_image` returns: its pixel scale would be lost."""
+    if isinstance(getattr(value, "array", None), np.ndarray):
+        raise ValueError(
+            f"`{name}` must be a plain array: give {name}.array, and the image's pixel_scale= "
+            f"beside it. Received: a {type(value).__name__}"
+        )
+
+
+def _numbers(name: str, value) -> np.ndarray:
+    """Return the argument as a float64 array."""
+    _refuse_fits_image(name, value)
+    if np.ma.isMaskedArray(value):
+        raise ValueError(
+            f"`{name}` must be a plain array, because numpy marks the masked pixels: give "
+            f"{name}.data, and mask=~{name}.mask. Received: a numpy masked array"
+        )
+    if hasattr(value, "unit"):
+        raise ValueError(
+            f"`{name}` must be a plain array: give {name}.to_value(unit), image and noise in one "
+            f"unit, lengths in arcsec. Received: a quantity in {value.unit}"
+        )
+    array = np.asarray(value)
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"`{name}` must hold real numbers. Received: dtype {array.dtype}")
+    return array.astype("float64")
+
+
+def check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
+    """Raise ValueError unless a pixel scale, in arcsec, is that of a grid; None is not compared."""
+    if pixel_scale is None:
+        return
+    if not (np.isfinite(pixel_scale) and pixel_scale > 0):
+        raise ValueError(
+            f"`pixel_scale` must be a positive number of arcsec. Received: {pixel_scale}"
+        )
+    ratio = pixel_scale / grid.pixel_scale
+    if not abs(ratio - 1) <= PIXEL_SCALE_TOLERANCE:
+        raise ValueError(
+            f"`pixel_scale` must be the model's, {grid.pixel_scale:g}\", to within 0.1%. Received: "
+            f'{pixel_scale:g}". Choose a model with that scale (rim_lensing.list_pretrained()), or '
+            f"have one take these pixels: model.with_image_grid(side, {pixel_scale:g}), on the "
+            "command line --own-pixels; the linear inversion takes its geometry, "
+            "SemilinearInversion(geometry=model.network.config)"
+        )
+
+
+def _check_image_shape(image: np.ndarray, side: int) -> np.ndarray:
+    shape = image.shape
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"`image` must be (y, x) or (batch, y, x). Received: shape {shape}")
+    if image.ndim == 2:
+        image = image[None]
+    rows, columns = image.shape[1:]
+    if rows == columns == side:
+        return image
+    advice = []
+    if max(rows, columns) > side:
+        advice.append(
+            f"crop it around the lens: rim_lensing.observation.cutouts's "
+            f"cutout(image, {side}, centre)"
+        )
+    if min(rows, columns) < side:
+        advice.append(
+            "pad it around the lens, and set the mask to False there: cutout with `fill`, on the "
+            "command line --mask-missing"
+        )
+    raise ValueError(
+        f"`image` must have the model's size, {side} x {side} pixels, with the lens near the "
+        f"centre: {'; '.join(advice)} (and noise map and mask likewise); or have the model take "
+        "other pixels, model.with_image_grid(side, pixel_scale), on the command line --own-pixels; "
+        "the linear inversion takes its geometry, SemilinearInversion(geometry="
+        "model.network.config). "
+        f"Received: shape {shape}"
+    )
+
+
+def _check_noise_shape(noise: np.ndarray, shape: tuple) -> np.ndarray:
+    """Return the noise as maps, one per system."""
+    batch, rows, columns = shape
+    if noise.ndim == 1 and len(noise) == batch:
+        noise = noise[:, None, None]
+    elif noise.ndim and noise.shape not in ((rows, columns), (1, rows, columns), shape):
+        raise ValueError(
+            f"`noise` must be a number, one per system ({batch},), a map ({rows}, {columns}), or "
+            f"maps {shape}. Received: shape {noise.shape}"
+        )
+    return np.broadcast_to(noise, shape)
+
+
+def _check_mask(mask, shape: tuple) -> np.ndarray:
+    """Return the mask as maps, one per system."""
+    if mask is None:
+        return np.ones(shape, bool)
+    _refuse_fits_image("mask", mask)
+    mask = np.asarray(mask)
+    if mask.shape not in (shape[1:], (1, *shape[1:]), shape):
+        raise ValueError(
+            f"`mask` must have the image's shape, {shape[1:]} or {shape}. "
+            f"Received: shape {mask.shape}"
+        )
+    if mask.dtype.kind not in "buif" or not np.all((mask == 0) | (mask == 1)):
+        raise ValueError(
+            f"`mask` must hold True and False, or 1 and 0, and nothing else: {_MASK_CONVENTION}. "
+            f"Received: dtype {mask.dtype}"
+        )
+    return np.broadcast_to(mask.astype(bool), shape)
+
+
+def _warn_of_hidden_arcs(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> None:
+    """Warn if most of what stands out by five sigma is masked: the mask may be inverted."""
+    told = np.isfinite(image) & np.isfinite(noise) & (noise > 0)
+    bright = told & (np.where(told, image, 0) > _STANDS_OUT * np.where(told, noise, 1))
+    flux = np.sum(np.where(bright, image, 0), axis=(1, 2))
+    hidden = np.sum(np.where(bright & ~used, image, 0), axis=(1, 2))
+    most = hidden > _MOST * flux
+    if most.any():
+        share = np.max(hidden[most] / flux[most])
+        warnings.warn(
+            f"The mask hides {share:.0%} of the flux that stands out by 5 sigma"
+            f"{which_systems(most)}: {_MASK_CONVENTION}. Is it inverted?",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _marked(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Return which used pixels a huge noise marks as masked; refuse noise that is an rms nowhere.
+
+    A few quiet pixels, of a mosaic's edge or dead ones, would make all others look marked: these do
+    not drown the flux, or they are most of the image and show signal in spite of their noise.
+    """
+    axes = {"axis": (1, 2), "keepdims": True}
+    loud = used & (noise > HUGE_NOISE * np.min(noise, where=used, initial=np.inf, **axes))
+    brightest = np.max(np.abs(image), where=used & ~loud, initial=0.0, **axes)
+    marked = loud & (noise > DROWNED * brightest)
+    most = loud.sum(axis=(1, 2)) > 0.5 * used.sum(axis=(1, 2))
+    unit = np.max(noise, where=loud, initial=0.0, **axes)
+    unit[unit == 0] = 1.0
+    signal = _brightest_block(np.where(loud, image, 0) / unit, np.where(loud, noise / unit, np.inf))
+    strange = (loud & ~marked).any(axis=(1, 2)) | (most & (signal >= MIN_SIGNIFICANCE))
+    if strange.any():
+        quiet = (used & ~loud)[strange]
+        raise ValueError(
+            f"`noise` must be an rms in every used pixel{which_systems(strange)}: mask those that "
+            f"have less than {1 / HUGE_NOISE:g} of the others' noise, such as the edges of a "
+            f"mosaic. Received: {quiet.sum()} such pixels, the smallest {noise[used].min():.6g}"
+        )
+    return marked
+
+
+def _warn_of_another_slope(lens: np.ndarray) -> None:
+    """Warn of slopes that galaxies do not have, and other packages' numbers for theirs are."""
+    steep = lens[:, 7] > _STEEP if lens.shape[1] == 8 else np.zeros(len(lens), bool)
+    if steep.any():
+        warnings.warn(
+            f"The slope of the lens is steeper than galaxies' are{which_systems(steep)}: 1 is "
+            f"isothermal, and {OTHER_SLOPES}. Received: {lens[steep, 7][0]:.4g}",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _check_finite(name: str, array: np.ndarray, used: np.ndarray) -> None:
+    bad = np.sum(~np.isfinite(array) & used)
+    if bad:
+        raise ValueError(
+            f"`{name}` must be finite in every used pixel: mask the others, "
+            f"mask=np.isfinite({name}), on the command line --mask-missing. "
+            f"Received: {bad} NaN or infinite pixels of {used.sum()}"
+        )
+
+
+def _check_signal(image: np.ndarray, noise: np.ndarray) -> None:
+    """Refuse images whose brightest 3x3 block of used pixels could be noise."""
+    brightest = _brightest_block(image, noise)
+    faint = brightest < MIN_SIGNIFICANCE
+    if faint.any():
+        raise ValueError(
+            f"`image` shows no signal{which_systems(faint)}: the brightest 3x3 "
+            f"pixels must stand out by {MIN_SIGNIFICANCE:g} sigma. Received: {brightest.min():.2g} "
+            "sigma. Is the noise in the image's unit, and an rms, not a variance or a weight? "
+            f"{_MASK_CONVENTION}."
+        )
+
+
+def _brightest_block(image: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return by how many sigma the brightest 3x3 block of used pixels stands out, (batch,).
+
+    Args:
+        image: (batch, m, m); 0 where masked.
+        noise: (batch, m, m); infinite where masked.
+    """
+    used = np.isfinite(noise)
+    window = (0, 3, 3)
+    flux = uniform_filter(image, window, mode="constant")
+    variance = uniform_filter(np.where(used, noise, 0) ** 2, window, mode="constant")
+    # Running sums leave round-off where a block has no used pixel.
+    some = uniform_filter(used.astype("float64"), window, mode="constant") > 0.1
+    significance = 3 * np.where(some, flux, 0) / np.sqrt(np.where(some, variance, 1))
+    return significance.max(axis=(1, 2))
+
+
+def _check_precision(noise: np.ndarray) -> None:
+    """Refuse noise, in units of the brightest pixel, of which single precision knows nothing."""
+    smallest = noise.min(axis=(1, 2))
+    if smallest.min() < SMALLEST_NOISE:
+        raise ValueError(
+            f"`noise` must be at least {SMALLEST_NOISE:g} of the brightest pixel"
+            f"{which_systems(smallest < SMALLEST_NOISE)}, an rms and not a weight; give a mock "
+            "without noise 1e-3 or so, what the networks were trained on. "
+            f"Received: {smallest.min():.3g} of it"
+        )
+
+
+def _check_psf(psf, batch: int, grid: PixelGrid, psf_side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return kernels (batch, k, k) and the widths (batch,) of Gaussians that are as sharp."""
+    psf = _numbers("psf", psf)
+    if psf.ndim < 2:
+        sigma = np.atleast_1d(psf)
+        if not np.all(np.isfinite(sigma)) or np.any(sigma < 0):
+            raise ValueError(
+                "`psf` must be a width in arcsec, 0 or positive (or a kernel image). "
+                f"Received: {psf.tolist()}"
+            )
+        pixels = sigma / grid.pixel_scale
+        needed = 2 * int(np.ceil(_GAUSSIAN_REACH * pixels.max(initial=0))) + 1
+        kernel = gaussian_on_pixels(
+            pixels, min(max(psf_side, needed), largest_side(grid.side))
+        ).astype("float32")
+    else:
+        kernel = check_kernel(psf, grid.side)
+        sigma = grid.pixel_scale * gaussian_as_sharp(kernel)
+    if len(kernel) not in (1, batch):
+        raise ValueError(
+            f"`psf` must be one for all or one for each of the {batch} systems. "
+            f"Received: {len(kernel)}"
+        )
+    kernel = np.broadcast_to(kernel, (batch, *kernel.shape[1:]))
+    return kernel, np.broadcast_to(sigma, (batch,))

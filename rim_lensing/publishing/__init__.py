@@ -1,0 +1,1 @@
+"""A run becomes a model of the zoo: evaluation, calibration, cards."""

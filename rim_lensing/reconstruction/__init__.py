@@ -1,0 +1,1 @@
+"""The source behind a given lens: the RIM, the linear inversion, refinement, and their results."""

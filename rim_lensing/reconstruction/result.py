@@ -1,0 +1,331 @@
+"""What a reconstruction gives back, whichever method made it."""
+
+import warnings
+from dataclasses import dataclass, fields, replace
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+from keras import ops
+
+from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing.observation.observation import Observation, which_systems
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+    from matplotlib.figure import Figure
+
+REFINED = ", refined"
+"""How the name of a refined RIM ends."""
+
+_CHUNK = 16
+_PLAUSIBLE = (0.7, 1.5)
+_LEAST_OF_A_FIT = 0.2
+"""chi^2 per pixel of a linear inversion that noise does leave: the smallest median of benchmarks is
+0.53, and fewer arcs or smaller source pixels fit more of the noise."""
+
+
+def warn_of_chi2(chi2: float | np.ndarray, fits_noise: bool = False) -> None:
+    """Warn (UserWarning) of chi^2 per pixel, a number or (batch,), that noise does not leave.
+
+    Args:
+        chi2: Of the sources.
+        fits_noise: Whether the method fits part of the noise, too, so that less is no fault: a
+            linear inversion at the largest evidence has some 0.5 where the noise is small.
+    """
+    chi2 = np.atleast_1d(chi2)
+    low, high = _PLAUSIBLE
+    low = _LEAST_OF_A_FIT if fits_noise else low
+    bad = (chi2 > high) | (chi2 < low)
+    if bad.any():
+        warnings.warn(
+            f"chi^2 per pixel is {chi2[bad][0]:.3g}{which_systems(bad)}, where noise leaves 1. Is "
+            "the noise an rms, not a variance or a weight, is the light of the lens and the sky "
+            "subtracted, and are lens and PSF right?",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Reconstruction:
+    """A source, or a batch of them, and how well it explains the data.
+
+    Shapes are those of one system; for a batch every array has a leading batch axis, and
+    `result[3]` is the Reconstruction of its fourth system, `result[:2]` of the first two. Arrays of
+    flux are float64, in the unit of the image that was given: surface brightness in flux per image
+    pixel, in the source too.
+
+    Args:
+        source: (n, n).
+        history: Source after every step of the method, (T, n, n); the last is `source`.
+        model_image: The source lensed and blurred, (m, m).
+        image: The data, (m, m); NaN where masked.
+        noise: rms, (m, m); infinite where masked.
+        mask: True where a pixel is used, (m, m).
+        lens: 7 or 8 numbers, see `lens_parameters`; NaN if a lensing matrix was given instead.
+        psf: Kernel, (k, k).
+        chi2: chi^2 per used pixel, a number.
+        chi2_history: That of every step, (T,).
+        image_pixel_scale: arcsec.
+        source_pixel_scale: arcsec.
+        model: Name of the model or method.
+    """
+
+    source: np.ndarray
+    history: np.ndarray
+    model_image: np.ndarray
+    image: np.ndarray
+    noise: np.ndarray
+    mask: np.ndarray
+    lens: np.ndarray
+    psf: np.ndarray
+    chi2: float | np.ndarray
+    chi2_history: np.ndarray
+    image_pixel_scale: float
+    source_pixel_scale: float
+    model: str
+
+    @classmethod
+    def from_history(
+        cls, observation: Observation, history: np.ndarray, geometry: Geometry, model: str
+    ) -> "Reconstruction":
+        """Lens, blur and compare with the data what a method found.
+
+        Args:
+            observation: What was reconstructed.
+            history: (batch, T, n, n), in units of the observation's `flux_unit`.
+            geometry: Grids and supersampling of the forward model.
+            model: Name of the method.
+        """
+        predicted, chi2 = _predict(observation, history, geometry)
+        return cls._in_units(observation, history, predicted, chi2, geometry, model)
+
+    @classmethod
+    def _in_units(
+        cls, observation, history, predicted, chi2, geometry: Geometry, model: str, **more
+    ) -> "Reconstruction":
+        """Bring what a method found to the unit of the image.
+
+        Args:
+            observation: What was reconstructed.
+            history: (batch, T, n, n), in units of the observation's `flux_unit`.
+            predicted: Noiseless images of the last step, (batch, m, m), likewise.
+            chi2: Per used pixel, (batch, T).
+            geometry: Pixel scales.
+            model: Name of the method.
+            more: Fields that a subclass has beside these, with a batch axis.
+        """
+        unit = observation.flux_unit[:, None, None]
+        history = history * unit[:, None]
+        result = cls(
+            source=history[:, -1],
+            history=history,
+            model_image=predicted * unit,
+            image=np.where(observation.mask, observation.image * unit, np.nan),
+            noise=observation.noise * unit,
+            mask=observation.mask,
+            lens=observation.lens,
+            psf=observation.psf,
+            chi2=chi2[:, -1],
+            chi2_history=chi2,
+            image_pixel_scale=geometry.image_pixel_scale,
+            source_pixel_scale=geometry.source_pixel_scale,
+            model=model,
+            **more,
+        )
+        return result[0] if observation.single else result
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return f"{type(self).__name__}({', '.join(self._facts())})"
+
+    def _facts(self) -> list[str]:
+        """Return what the repr says."""
+        side, source_side = self.image.shape[-1], self.source.shape[-1]
+        facts = [
+            f"{self.model}: {len(self)} systems" if self.is_batch else self.model,
+            f"image {side} x {side} of {self.image_pixel_scale:.4g} arcsec",
+            f"source {source_side} x {source_side} of {self.source_pixel_scale:.4g} arcsec",
+            f"chi^2 per pixel {as_range(self.chi2)}",
+        ]
+        return facts + ([] if self.is_batch else [f"lens {named_lens(self.lens)}"])
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether the arrays have a batch axis."""
+        return self.source.ndim == 3
+
+    def __len__(self) -> int:
+        """Number of systems of a batch."""
+        if not self.is_batch:
+            raise TypeError("This is the reconstruction of one system: it has no length")
+        return len(self.source)
+
+    def __getitem__(self, index: int | slice) -> "Reconstruction":
+        """Return one system of a batch, or a smaller batch.
+
+        Raises:
+            TypeError: This is one system.
+            IndexError: There is no such system, or the slice holds none.
+        """
+        if not self.is_batch:
+            raise TypeError("This is the reconstruction of one system: it has no parts")
+        if isinstance(index, slice) and not len(self.source[index]):
+            raise IndexError(f"{index} holds none of the {len(self)} systems")
+        parts = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                part = value[index]
+                parts[field.name] = float(part) if np.ndim(part) == 0 else part
+        return replace(self, **parts)
+
+    @property
+    def refined(self) -> bool:
+        """Whether the last step is that of `RIMReconstructor.refined`; of a batch, of any system.
+
+        Not where it failed: what the network found is the last step then.
+        """
+        return self.model.endswith(REFINED)
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """Data minus model, (m, m); NaN where masked."""
+        return self.image - self.model_image
+
+    @property
+    def residuals_in_sigma(self) -> np.ndarray:
+        """Residuals over the noise, (m, m); NaN where masked."""
+        return self.residuals / self.noise
+
+    def metrics(self) -> dict[str, float | int | np.ndarray]:
+        """Numbers about the reconstruction; for a batch, one of each per system.
+
+        Returns:
+            chi2_per_pixel and used_pixels; source_peak, in the image's unit; source_flux and
+            model_flux, sums over the sky in the image's unit times image pixels;
+            total_magnification, the second over the first (what the PSF or the lens carries out of
+            the frame is not in it).
+        """
+        area = (self.source_pixel_scale / self.image_pixel_scale) ** 2
+        source_flux = self.source.sum(axis=(-2, -1)) * area
+        model_flux = self.model_image.sum(axis=(-2, -1))
+        numbers = {
+            "chi2_per_pixel": self.chi2,
+            "used_pixels": self.mask.sum(axis=(-2, -1)),
+            "source_peak": self.source.max(axis=(-2, -1)),
+            "source_flux": source_flux,
+            "model_flux": model_flux,
+            "total_magnification": model_flux / np.where(source_flux == 0, np.inf, source_flux),
+        }
+        if self.is_batch:
+            return numbers
+        return {name: np.asarray(value).item() for name, value in numbers.items()}
+
+    def plot(self, index: int | None = None) -> "Figure":
+        """Draw data, model, residuals, source, critical curves and caustics, chi^2 of the steps.
+
+        Args:
+            index: Which system of a batch.
+
+        Returns:
+            A matplotlib Figure: `.savefig(path)` writes it.
+
+        Raises:
+            ValueError: This is a batch and `index` is not given, or the other way round.
+        """
+        if (index is not None) != self.is_batch:
+            raise ValueError(
+                f"`index` must be given for a batch, and only for a batch. Received: index={index}"
+            )
+        if index is not None:
+            return self[index].plot()
+        from rim_lensing.figures import summary
+
+        return summary(**self.panels(), **self._quality(), title=self.model)
+
+    def _quality(self) -> dict[str, np.ndarray | None]:
+        """Return what the picture says of how good the source is."""
+        return {"chi2_history": self.chi2_history}
+
+    def panels(self) -> dict:
+        """Return what `figures` draws of one system: arrays, pixel scales, critical curves."""
+        from rim_lensing.lensing.critical_curves import caustics, critical_curves, cut
+
+        known = np.all(np.isfinite(self.lens))
+        source_curves = caustics(self.lens) if known else []
+        if known and len(self.lens) == 7:
+            source_curves.append(cut(self.lens))
+        return {
+            "image": self.image,
+            "noise": self.noise,
+            "model_image": self.model_image,
+            "source": self.source,
+            "image_pixel_scale": self.image_pixel_scale,
+            "source_pixel_scale": self.source_pixel_scale,
+            "critical_curves": critical_curves(self.lens) if known else [],
+            "caustics": source_curves,
+        }
+
+    def to_fits(
+        self, path: str | PathLike, overwrite: bool = False, header: "Header | None" = None
+    ) -> None:
+        """Write one system's reconstruction to a FITS file, see `io.write_reconstruction`.
+
+        Args:
+            path: Where to.
+            overwrite: Replace a file that exists.
+            header: The image's own header cards (`FitsImage.header`): WCS and unit.
+
+        Raises:
+            FileExistsError: The file exists and `overwrite` is False.
+            ValueError: This is a batch.
+        """
+        if self.is_batch:
+            raise ValueError(
+                "A file holds one system: write result[0], result[1], ... to a file each. "
+                f"Received: a batch of {len(self)}"
+            )
+        from rim_lensing.reconstruction.result_files import write_reconstruction
+
+        write_reconstruction(self, path, overwrite=overwrite, header=header)
+
+
+def named_lens(lens: np.ndarray) -> str:
+    """Return a lens (7,) or (8,) in words, as reprs do."""
+    if not np.all(np.isfinite(lens)):
+        return "in a lensing matrix"
+    names = (*PARAMETER_NAMES, "slope")[: len(lens)]
+    pairs = zip(names, lens, strict=True)
+    return f"({', '.join(f'{name}={value:.4g}' for name, value in pairs)})"
+
+
+def as_range(values: float | np.ndarray, digits: int = 4) -> str:
+    """Return a number, or the smallest and the largest of several, in words."""
+    if np.ndim(values) == 0:
+        return f"{values:.{digits}g}"
+    return f"{np.min(values):.{digits}g} to {np.max(values):.{digits}g}"
+
+
+def _predict(
+    observation: Observation, history: np.ndarray, geometry: Geometry
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the last step's noiseless images (batch, m, m) and all steps' chi^2 (batch, T)."""
+    images, chi2 = [], []
+    for start in range(0, len(observation), _CHUNK):
+        part, sources = observation[start : start + _CHUNK], history[start : start + _CHUNK]
+        model = ForwardModel(
+            part.lens, part.psf, geometry.image_grid, geometry.source_grid, geometry.supersampling
+        )
+        used = part.mask.sum(axis=(1, 2))
+        steps = []
+        for step in range(sources.shape[1]):
+            predicted = ops.convert_to_numpy(model.predict(sources[:, step].astype("float32")))
+            residual = (part.image.astype("float64") - predicted) / part.noise
+            steps.append(np.sum(residual**2, axis=(1, 2)) / used)
+        images.append(predicted)
+        chi2.append(np.stack(steps, axis=1))
+    return np.concatenate(images).astype("float64"), np.concatenate(chi2)

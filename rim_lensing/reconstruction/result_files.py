@@ -1,0 +1,145 @@
+"""Reconstructions written to FITS files."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from rim_lensing import __version__
+from rim_lensing.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+LENS_CARDS = {
+    "THETA_E": "arcsec, Einstein radius, intermediate axis",
+    "E1": "(1-q)/(1+q) cos 2 phi, phi from +x to +y",
+    "E2": "(1-q)/(1+q) sin 2 phi",
+    "LENS_X": "arcsec from the image's middle, with columns",
+    "LENS_Y": "arcsec from the image's middle, with rows",
+    "GAMMA1": "external shear, modulus times cos 2 phi",
+    "GAMMA2": "external shear, modulus times sin 2 phi",
+    "SLOPE": "t of convergence ~ R^-t, 1 is isothermal",
+}
+"""Of the lens parameters, in their order, and what they are."""
+
+_UNIT_COMMENT = "as of the image, not per source pixel"
+LINEAR_CARDS = {
+    "strength": ("STRENGTH", "of the prior, image unit ^ -2"),
+    "log_evidence": ("LOGEV", "log evidence, data in the image's unit"),
+    "log_evidence_error": ("LOGEVERR", "standard error of LOGEV"),
+}
+"""Of a `LinearReconstruction`."""
+
+
+class WrittenResult(Protocol):
+    """What a file holds of a reconstruction of one system; see `Reconstruction` for the fields."""
+
+    source: np.ndarray
+    history: np.ndarray
+    model_image: np.ndarray
+    image: np.ndarray
+    noise: np.ndarray
+    lens: np.ndarray
+    psf: np.ndarray
+    chi2: float
+    chi2_history: np.ndarray
+    image_pixel_scale: float
+    source_pixel_scale: float
+    model: str
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """Data minus model."""
+
+
+def write_reconstruction(
+    result: "WrittenResult",
+    path: str | os.PathLike,
+    overwrite: bool = False,
+    header: "Header | None" = None,
+) -> None:
+    """Write a reconstruction of one system to a FITS file.
+
+    The primary image is the source, in a linear WCS in arcsec around the origin of the lens model.
+    Extensions: MODEL, DATA, RESIDUAL, NOISE (these with the cards of `header`), SOURCE_HISTORY and
+    CHI2_HISTORY (a value per step of the method) and PSF; of a linear inversion with uncertainties
+    SOURCE_STD, too. Masked pixels are NaN in DATA and RESIDUAL and infinite in NOISE. The primary
+    header has the lens parameters, the name of the model, chi^2 per pixel and the pixel scales; of
+    a linear inversion also the strength of its prior (STRENGTH), the log evidence (LOGEV) and, of a
+    matrix-free engine, its standard error (LOGEVERR).
+
+    The file is complete or not there: it is written under another name and renamed.
+
+    Args:
+        result: Of one system.
+        path: Where to, an existing folder; `.fits` or `.fits.gz`.
+        overwrite: Replace a file that exists.
+        header: WCS and unit of the image, see `FitsImage.header`.
+
+    Raises:
+        FileExistsError: The file exists and `overwrite` is False.
+        FileNotFoundError: The folder does not exist.
+    """
+    from astropy.io import fits
+
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists. Say overwrite=True to replace it.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent}")
+    primary = fits.PrimaryHDU(result.source, _source_header(result, header))
+    units = [primary]
+    for name, array in (
+        ("MODEL", result.model_image),
+        ("DATA", result.image),
+        ("RESIDUAL", result.residuals),
+        ("NOISE", result.noise),
+    ):
+        units.append(fits.ImageHDU(array, header, name=name))
+        units[-1].header["PIXSCALE"] = (result.image_pixel_scale, "arcsec")
+    units.append(fits.ImageHDU(result.history, name="SOURCE_HISTORY"))
+    units.append(fits.ImageHDU(np.asarray(result.chi2_history), name="CHI2_HISTORY"))
+    units.append(fits.ImageHDU(result.psf, name="PSF"))
+    source_std = getattr(result, "source_std", None)
+    if source_std is not None:
+        units.append(fits.ImageHDU(source_std, name="SOURCE_STD"))
+        units[-1].header["PIXSCALE"] = (result.source_pixel_scale, "arcsec")
+    with whole_file(path) as temporary:
+        fits.HDUList(units).writeto(temporary, overwrite=True)
+
+
+def _source_header(result: "WrittenResult", image_header: "Header | None") -> "Header":
+    """Return the primary header: where the source's pixels lie, and how it was found."""
+    from astropy.io import fits
+
+    header = fits.Header()
+    side = result.source.shape[-1]
+    for axis, name in ((1, "X"), (2, "Y")):
+        header[f"CTYPE{axis}"] = (name, "linear, along the image's pixel axes")
+        header[f"CUNIT{axis}"] = "arcsec"
+        header[f"CRPIX{axis}"] = (side + 1) / 2
+        header[f"CRVAL{axis}"] = (0.0, "origin of the lens model")
+        header[f"CDELT{axis}"] = result.source_pixel_scale
+    if image_header is not None and "BUNIT" in image_header:
+        header["BUNIT"] = image_header["BUNIT"]
+        # A card has 80 characters, and a comment begins after the 30th or later.
+        written = max(30, len(str(header.cards["BUNIT"]).rstrip()))
+        if written + len(f" / {_UNIT_COMMENT}") <= 80:
+            header.comments["BUNIT"] = _UNIT_COMMENT
+    header["CREATOR"] = f"rim_lensing {__version__}"
+    header["MODEL"] = (result.model, "rim_lensing model or method")
+    header["CHI2"] = (float(result.chi2), "chi^2 per used pixel")
+    header["IMGSCALE"] = (result.image_pixel_scale, "arcsec per pixel of the image")
+    header["SRCSCALE"] = (result.source_pixel_scale, "arcsec per pixel of the source")
+    for name, (card, comment) in LINEAR_CARDS.items():
+        value = getattr(result, name, 0.0)
+        # No RIM has one, the exact engine's evidence has no error, and FITS has no NaN.
+        if value != 0 and np.isfinite(value):
+            header[card] = (float(value), comment)
+    for (card, comment), value in zip(LENS_CARDS.items(), result.lens, strict=False):
+        if np.isnan(value):  # A lensing matrix was given instead.
+            continue
+        header[card] = (float(value), comment)
+    return header

@@ -1,0 +1,64 @@
+"""Reconstructions read again from their FITS files."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from rim_lensing.reconstruction.linear_result import LinearReconstruction
+from rim_lensing.reconstruction.result import Reconstruction
+from rim_lensing.reconstruction.result_files import LENS_CARDS, LINEAR_CARDS
+
+
+def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
+    """Read what `write_reconstruction` wrote: a Reconstruction, or a LinearReconstruction.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no FITS file of a reconstruction.
+    """
+    from astropy.io import fits
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}")
+    try:
+        with fits.open(path, memmap=False) as file:
+            header, source = file[0].header, file[0].data
+            names = ("MODEL", "DATA", "NOISE", "SOURCE_HISTORY", "CHI2_HISTORY", "PSF")
+            model_image, image, noise, history, chi2_history, psf = (
+                np.array(file[name].data, file[name].data.dtype.newbyteorder("=")) for name in names
+            )
+            std = file["SOURCE_STD"].data if "SOURCE_STD" in file else None
+        # Of a reconstruction by a lensing matrix there are no cards.
+        lens = [header[card] for card in LENS_CARDS if card in header] or [np.nan] * 7
+        parts = {
+            "source": source.astype("float64"),
+            "history": history,
+            "model_image": model_image,
+            "image": image,
+            "noise": noise,
+            "mask": np.isfinite(noise),
+            "lens": np.array(lens, "float32"),
+            "psf": psf,
+            "chi2": header["CHI2"],
+            "chi2_history": chi2_history,
+            "image_pixel_scale": header["IMGSCALE"],
+            "source_pixel_scale": header["SRCSCALE"],
+            "model": header["MODEL"],
+        }
+        if "STRENGTH" not in header:
+            return Reconstruction(**parts)
+        linear = {name: header.get(card, 0.0) for name, (card, _) in LINEAR_CARDS.items()}
+    except PermissionError:
+        raise
+    # Of a file that is cut off, astropy's buffers are too short for their arrays.
+    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} must be a FITS file that `Reconstruction.to_fits` wrote: {error}"
+        ) from error
+    std = None if std is None else std.astype("float64")
+    return LinearReconstruction(**parts, **linear, source_std=std)

@@ -1,0 +1,316 @@
+"""The RIM as a user meets it: data in any unit in, source in that unit out."""
+
+import copy
+import warnings
+
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from rim_lensing.backend import compiled, value_and_gradient
+from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.networks.flux_scale import FIRST_PEAK, estimate_flux_scale, source_peak
+from rim_lensing.networks.rim import RIM
+from rim_lensing.observation.observation import Observation, check_observation, which_systems
+from rim_lensing.reconstruction.refinement import refine
+from rim_lensing.reconstruction.result import REFINED, Reconstruction, warn_of_chi2
+from rim_lensing.reconstruction.source_coverage import check_source_coverage
+from rim_lensing.reconstruction.training_range import warn_outside_training
+from rim_lensing.simulation.priors import Priors
+
+_NEARLY = 0.97
+"""Of the largest brightness. A sigmoid reaches 1 nowhere."""
+
+
+class RIMReconstructor:
+    """Reconstructs sources with a trained RIM.
+
+    Args:
+        network: The RIM, with its weights.
+        name: Of the model; results carry it.
+        priors: What it was trained on; systems outside are warned of.
+
+    Attributes:
+        refines: Whether reconstructions end with `refine`: see `refined`.
+
+    Example:
+        >>> model = rim_lensing.load_pretrained("rim_euclid64")
+        >>> result = model.reconstruct(image, noise=0.01, psf=0.07, lens=LensParameters(1.2))
+        >>> result.source, result.chi2
+    """
+
+    def __init__(self, network: RIM, name: str, priors: Priors):
+        """Keep the network; it is compiled at its first run, for every batch size anew."""
+        if not network.built:
+            network.build()
+        self.network, self.priors = network, priors
+        self._name, self.refines = name, False
+        # Keras's own predict forgets the side of the kernels and the number of lens parameters
+        # when they change from one call to the next.
+        self._compiled = compiled(network.stateless_call)
+        self._compiled_likelihood = compiled(self._log_likelihood)
+        self._compiled_gradient = compiled(
+            lambda lens, *others: value_and_gradient(
+                lambda x: self._log_likelihood(x, *others), lens
+            )
+        )
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        grids = f"image {self.image_grid}, source {self.source_grid}"
+        return f"RIMReconstructor({self.name}, {grids})"
+
+    @property
+    def name(self) -> str:
+        """Of the model, and whether it is refined."""
+        return self._name + REFINED if self.refines else self._name
+
+    @property
+    def image_grid(self) -> PixelGrid:
+        """The pixels that images must have."""
+        return self.network.config.image_grid
+
+    @property
+    def source_grid(self) -> PixelGrid:
+        """The pixels of the sources."""
+        return self.network.config.source_grid
+
+    @property
+    def psf_side(self) -> int:
+        """Pixels along a side of the PSF kernels that it was trained on."""
+        return self.network.config.psf_side
+
+    def with_image_grid(self, side: int, pixel_scale: float) -> "RIMReconstructor":
+        """Return this model for images of other pixels: `side` of them, `pixel_scale` arcsec wide.
+
+        The weights and the source grid stay. The network was trained on images with the pixels
+        of `image_grid`; see `RIM.on_image_grid` for why it serves others. How well:
+        `python train/evaluate.py NAME --image-grid SIDE SCALE`.
+        """
+        network = self.network.on_image_grid(side, pixel_scale)
+        other = RIMReconstructor(network, self._name, self.priors)
+        other.refines = self.refines
+        return other
+
+    def refined(self, refines: bool = True) -> "RIMReconstructor":
+        """Return this model with a linear inversion of its residuals as its last step, or without.
+
+        For little noise, and for sources unlike those that it was trained on: there a RIM leaves
+        signal in the residuals, and this takes it up (`reconstruction.refinement`). Where the
+        residuals are noise the source stays as it is, to some hundredths of its error. It costs
+        some tenths of a second on 64 x 64 pixels, seconds on 192 x 192.
+
+        Searches (`optimise_lens`, `automated_fit`) take the likelihood of the RIM's own source,
+        which has a gradient, and refine what they end with; `sample_lens_posterior` integrates over
+        the source's error, see `RefinedLensPosterior`.
+        """
+        other = copy.copy(self)
+        other.refines = refines
+        return other
+
+    def reconstruct(
+        self, image, noise, psf, lens, mask=None, pixel_scale=None, batch_size: int = 16
+    ) -> Reconstruction:
+        """Return the source behind a lens, or the sources behind a batch of lenses.
+
+        The flux scale does not matter: image and noise times any number give the source times that
+        number. A network with flux_scale="image" (all of the zoo's) finds the scale of the source
+        itself: no pixel of it is brighter than four times the mean of the image's brightest 3x3
+        pixels, at which a point-like source is cut off. One with flux_scale="unit" (the paper's)
+        knows only sources of peak 1: it is run twice, first as if the source's peak were twice the
+        image's brightest pixel, then with the peak that fits the data best after the first run. A
+        peak of more than twice that pixel (a source that pixels and PSF dilute that much) comes out
+        too low; above four times, it is cut off.
+
+        Args:
+            image: (m, m) or (batch, m, m), on `image_grid`, lens light and background subtracted,
+                in any unit of surface brightness.
+            noise: rms of the noise in the image's unit: a number, (batch,), a map (m, m) or maps
+                (batch, m, m).
+            psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or
+                normalised kernels on the image's pixels (not oversampled), (k, k) or
+                (batch, k, k), of any odd side up to the image's.
+            lens: LensParameters, a dictionary of them, 7 or 8 numbers, or (batch, 7 or 8).
+            mask: True where a pixel is USED (lenstronomy's convention; PyAutoLens users give
+                ~mask), (m, m) or (batch, m, m). By default all are used.
+            pixel_scale: The image's arcsec per pixel, if known, to be compared with `image_grid`.
+            batch_size: Systems that are reconstructed at a time; a larger batch takes more memory
+                and shows a progress bar.
+
+        Returns:
+            A Reconstruction; without batch axis if the image had none. `Reconstruction.refined`
+            says whether a refined model could refine it.
+
+        Raises:
+            ValueError: Bad input (see `check_observation`), a `batch_size` below 1, or a source
+                grid that the arcs miss (see `check_source_coverage`).
+
+        Warns:
+            UserWarning: The lens, noise or PSF lie outside of the training set's range; the mask
+                hides the arcs; part of their flux comes from outside of the source grid; the source
+                is cut off, or cannot be refined; or chi^2 is not that of noise.
+        """
+        if int(batch_size) != batch_size or batch_size < 1:
+            raise ValueError(f"`batch_size` must be a positive integer. Received: {batch_size}")
+        observation = check_observation(
+            image,
+            noise,
+            psf,
+            lens,
+            mask,
+            image_grid=self.image_grid,
+            psf_side=self.network.config.psf_side,
+            pixel_scale=pixel_scale,
+        )
+        warn_outside_training(observation, self.priors)
+        check_source_coverage(observation, self.image_grid, self.source_grid)
+        result = self.reconstruct_checked(observation, int(batch_size))
+        self.warn_of_cut_off(observation, result)
+        warn_of_chi2(result.chi2)
+        return result
+
+    def reconstruct_checked(self, observation: Observation, batch_size: int = 16) -> Reconstruction:
+        """Do what `reconstruct` does after its checks; warns of sources that cannot be refined."""
+        result, failures = self.reconstruct_silently(observation, batch_size)
+        for i, error in failures.items():
+            which = f" of system {i} (of {len(observation)})" if len(observation) > 1 else ""
+            warnings.warn(
+                f"The source{which} could not be refined, and stays the network's: {error}",
+                UserWarning,
+                stacklevel=3,
+            )
+        return result
+
+    def reconstruct_silently(
+        self, observation: Observation, batch_size: int = 16
+    ) -> tuple[Reconstruction, dict[int, str]]:
+        """Do what `reconstruct` does between its checks and its warnings.
+
+        Where none of the systems can be refined the result is that of the model that does not
+        refine, in its name and its steps, too.
+
+        Args:
+            observation: The systems.
+            batch_size: Of them, at a time.
+
+        Returns:
+            The reconstruction; and why systems could not be refined, see `refine`.
+        """
+        history, name, failures = self._run_in_chunks(observation, batch_size), self._name, {}
+        if self.refines:
+            last, failures = refine(observation, history[:, -1], self.network.config)
+            if len(failures) < len(last):
+                history, name = np.concatenate([history, last[:, None]], axis=1), self.name
+        result = Reconstruction.from_history(observation, history, self.network.config, model=name)
+        return result, failures
+
+    def warn_of_cut_off(self, observation: Observation, result: Reconstruction) -> None:
+        """Warn (UserWarning) of sources as bright as a network with flux_scale="image" can do.
+
+        Args:
+            observation: The systems.
+            result: Of this model, refined or not: the network's own sources count.
+        """
+        if self.network.config.flux_scale != "image":
+            return
+        limit = ops.convert_to_numpy(estimate_flux_scale(observation.image, observation.noise))
+        networks_own = result.history[..., -2 if result.refined else -1, :, :]
+        found = np.atleast_1d(networks_own.max(axis=(-2, -1))) / observation.flux_unit
+        cut_off = found > _NEARLY * limit[:, 0, 0]
+        if cut_off.any():
+            others = "model.refined() (on the command line --refine), or a linear inversion, is"
+            if self.refines:
+                others = "The refinement starts from there; a linear inversion is"
+            warnings.warn(
+                f"The source is as bright as the network can make it{which_systems(cut_off)}, four "
+                "times the image's brightest 3x3 pixels: a point-like source is cut off there. "
+                f"{others} not.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def run(self, observation: Observation) -> np.ndarray:
+        """Return the sources after every step, (batch, T, n, n), in the observation's units.
+
+        What `reconstruct` does, without its checks, and all systems at once: the network is
+        compiled for every size of the batch anew.
+        """
+        inputs = observation.network_inputs()
+        return self._run_at_scale(inputs, self._flux_scale(inputs))
+
+    def log_likelihood(self, observation: Observation) -> np.ndarray:
+        """Return -chi^2 / 2 of the sources, (batch,)."""
+        return ops.convert_to_numpy(
+            self._compiled_likelihood(*self._likelihood_inputs(observation))
+        )
+
+    def log_likelihood_and_gradient(
+        self, observation: Observation
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return -chi^2 / 2 of the sources, (batch,), and its gradient, (batch, 7 or 8).
+
+        The gradient is that with respect to the lens, which the source follows. A flux scale that
+        takes a first run (see `reconstruct`) is held.
+        """
+        answer = self._compiled_gradient(*self._likelihood_inputs(observation))
+        value, slope = (ops.convert_to_numpy(each) for each in answer)
+        return value, slope
+
+    def _run_in_chunks(self, observation: Observation, batch_size: int) -> np.ndarray:
+        """Do what `run` does, `batch_size` systems at a time."""
+        total, histories = len(observation), []
+        size = min(batch_size, total)
+        with tqdm(total=total, unit="system", disable=total == size) as progress:
+            for start in range(0, total, size):
+                # The last chunk is filled up, so that one compiled graph serves all.
+                indices = np.minimum(np.arange(start, start + size), total - 1)
+                count = min(size, total - start)
+                histories.append(self.run(observation[indices])[:count])
+                progress.update(count)
+        return np.concatenate(histories)
+
+    def _likelihood_inputs(self, observation: Observation) -> list:
+        inputs = observation.network_inputs()
+        arrays = [inputs[name] for name in ("lens", "image", "noise", "psf")]
+        return [*arrays, self._flux_scale(inputs), *self._weights()]
+
+    def _log_likelihood(self, lens, image, noise, psf, scale, *weights):
+        config = self.network.config
+        inputs = {"image": image / scale, "noise": noise / scale, "psf": psf, "lens": lens}
+        source = self.network.stateless_call(*weights, inputs)[0][:, -1]
+        model = ForwardModel(lens, psf, config.image_grid, config.source_grid, config.supersampling)
+        return model.log_likelihood(source * scale, image, noise)
+
+    def _flux_scale(self, inputs: dict) -> np.ndarray:
+        """Return what a network's inputs are to be divided by, (batch, 1, 1); see `reconstruct`."""
+        batch = len(inputs["image"])
+        if self.network.config.flux_scale == "image":
+            return np.ones((batch, 1, 1), "float32")
+        first = self._run_at_scale(inputs, np.full((batch, 1, 1), FIRST_PEAK, "float32"))
+        config = self.network.config
+        model = ForwardModel(
+            inputs["lens"],
+            inputs["psf"],
+            config.image_grid,
+            config.source_grid,
+            config.supersampling,
+        )
+        peak = source_peak(model, first[:, -1], inputs["image"], inputs["noise"])
+        return ops.convert_to_numpy(peak)
+
+    def _weights(self) -> list[list]:
+        """Return the weights that the network has now, as its `stateless_call` takes them."""
+        return [
+            [variable.value for variable in variables]
+            for variables in (
+                self.network.trainable_variables,
+                self.network.non_trainable_variables,
+            )
+        ]
+
+    def _run_at_scale(self, inputs: dict, scale: np.ndarray) -> np.ndarray:
+        """Run a network that expects a peak of 1, on peaks of `scale`, (batch, 1, 1)."""
+        scaled = inputs | {"image": inputs["image"] / scale, "noise": inputs["noise"] / scale}
+        history = self._compiled(*self._weights(), scaled)[0]
+        return ops.convert_to_numpy(history) * scale[:, None]

@@ -1,0 +1,278 @@
+"""Semilinear inversion as a user meets it: call and result are those of a RIM (section 3)."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.sparse import issparse
+from tqdm import tqdm
+
+from rim_lensing.inversion.evidence import Engine, log_evidence, maximise_evidence
+from rim_lensing.inversion.exact import ExactEngine
+from rim_lensing.inversion.linear_system import LinearSystem
+from rim_lensing.inversion.matrix_free import MatrixFreeEngine
+from rim_lensing.inversion.regularization import check_regularization
+from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.ray_tracing import lensing_matrices
+from rim_lensing.observation.observation import Observation, check_observation
+from rim_lensing.program import is_crash
+from rim_lensing.reconstruction.linear_result import LinearReconstruction
+from rim_lensing.reconstruction.result import warn_of_chi2
+from rim_lensing.reconstruction.source_coverage import check_source_coverage
+
+EUCLID64 = Geometry(64, 0.1, 64, 0.05, psf_side=25)
+"""The grids of rim_euclid64."""
+
+ENGINES = {"exact": ExactEngine, "matrix-free": MatrixFreeEngine}
+"""By name; see there."""
+
+LARGEST_EXACT_SIDE = 64
+"""Sources with more pixels a side go to the matrix-free engine if the user does not choose.
+
+An exact determinant is worth the second that it takes at 64, not the 8 s at 96 or 43 s at 128
+(0.4 s and 1.0 s without it: benchmarks/README.md, Speed).
+"""
+
+
+class SemilinearInversion:
+    """Reconstructs sources by regularised least squares (Warren & Dye 2003; Suyu et al. 2006).
+
+    The source maximises log likelihood - strength s'Rs / 2. It may be negative: nothing clips it.
+
+    Args:
+        regularization: Form of the prior: "zeroth", "gradient" (the paper's) or "curvature", see
+            `inversion.regularization`.
+        strength: lambda, in the image's unit to the power of -2; None finds, for every system, the
+            one with the largest Bayesian evidence.
+        engine: "exact" (sparse Cholesky factors), "matrix-free" (conjugate gradients and a
+            stochastic log determinant), or None: exact up to 64 source pixels a side.
+        geometry: Grids and supersampling; a RIM's `network.config` is one. By default that of
+            rim_euclid64.
+
+    Raises:
+        ValueError: A regularization or an engine that does not exist, or a strength that is not
+            a positive number.
+        TypeError: `geometry` is something else, such as the RIM itself.
+
+    Example:
+        >>> linear = rim_lensing.SemilinearInversion()
+        >>> result = linear.reconstruct(image, noise=0.01, psf=0.07, lens=LensParameters(1.2))
+        >>> result.source, result.source_std, result.strength, result.log_evidence
+    """
+
+    def __init__(
+        self,
+        regularization: str = "gradient",
+        strength: float | None = None,
+        engine: str | None = None,
+        geometry: Geometry = EUCLID64,
+    ):
+        """Check the choices."""
+        if not isinstance(geometry, Geometry):
+            raise TypeError(
+                "`geometry` must be a Geometry: that of a RIM is geometry=model.network.config. "
+                f"Received: {type(geometry).__name__}"
+            )
+        self.regularization = check_regularization(regularization)
+        if strength is not None and not _is_positive(strength):
+            raise ValueError(
+                "`strength` must be a positive number, in the image's unit to the power of -2, or "
+                f"None: the evidence decides. Received: strength={strength}"
+            )
+        if engine is not None and engine not in ENGINES:
+            raise ValueError(
+                f"`engine` must be one of {tuple(ENGINES)}, or None: the size of the source "
+                f"decides. Received: engine={engine!r}"
+            )
+        if engine is None:
+            engine = "exact" if geometry.source_side <= LARGEST_EXACT_SIDE else "matrix-free"
+        self.strength, self.engine, self.geometry = strength, engine, geometry
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        strength = "of the evidence" if self.strength is None else f"{self.strength:.4g}"
+        return (
+            f"SemilinearInversion({self.regularization}, strength {strength}, {self.engine}, "
+            f"image {self.image_grid}, source {self.source_grid})"
+        )
+
+    @property
+    def image_grid(self) -> PixelGrid:
+        """The pixels that images must have."""
+        return self.geometry.image_grid
+
+    @property
+    def source_grid(self) -> PixelGrid:
+        """The pixels of the sources."""
+        return self.geometry.source_grid
+
+    @property
+    def psf_side(self) -> int:
+        """Gaussian kernels have at least this many pixels a side."""
+        return self.geometry.psf_side
+
+    def reconstruct(
+        self,
+        image,
+        noise,
+        psf,
+        lens=None,
+        mask=None,
+        pixel_scale=None,
+        lensing_matrix=None,
+        uncertainties: bool = True,
+    ) -> LinearReconstruction:
+        """Return the source behind a lens, or the sources behind a batch of lenses.
+
+        Arguments up to `pixel_scale` are those of `RIMReconstructor.reconstruct`. Image and noise
+        times any number give the source and its standard deviation times that number, and the
+        strength over its square.
+
+        Args:
+            image: (m, m) or (batch, m, m), on `image_grid`, lens light and background subtracted.
+            noise: rms in the image's unit: a number, (batch,), a map (m, m) or maps (batch, m, m).
+            psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or
+                normalised kernels on the image's pixels (not oversampled), (k, k) or
+                (batch, k, k), of any odd side up to the image's.
+            lens: LensParameters, a dictionary of them, 7 or 8 numbers, or (batch, 7 or 8).
+            mask: True where a pixel is USED, (m, m) or (batch, m, m). By default all are used.
+            pixel_scale: The image's arcsec per pixel, if known, to be compared with `image_grid`.
+            lensing_matrix: Instead of `lens`, for a mass model of the user's own: scipy sparse
+                (m^2, n^2) from source to unblurred image, pixels counted row by row; or a list of
+                one per system. The result's `lens` is then NaN and its plot has no critical curves.
+            uncertainties: Whether to compute `source_std`, which costs as much as the rest or more.
+
+        Returns:
+            A LinearReconstruction; without batch axis if the image had none.
+
+        Raises:
+            ValueError: Bad input (see `check_observation`), a source grid that the arcs miss (see
+                `check_source_coverage`), neither or both of `lens` and `lensing_matrix`, or data
+                that say nothing about the source.
+            numpy.linalg.LinAlgError: The prior is too weak for double precision.
+            RuntimeError: Conjugate gradients (of the matrix-free engine) do not converge.
+
+        Warns:
+            UserWarning: The mask hides the arcs; part of their flux comes from outside of the
+                source grid; or chi^2 is more than noise leaves.
+        """
+        if (lens is None) == (lensing_matrix is None):
+            raise ValueError(
+                "Exactly one of `lens` and `lensing_matrix` must be given. "
+                f"Received: {'neither' if lens is None else 'both'}"
+            )
+        observation = check_observation(
+            image,
+            noise,
+            psf,
+            np.zeros(7) if lens is None else lens,
+            mask,
+            image_grid=self.image_grid,
+            psf_side=self.geometry.psf_side,
+            pixel_scale=pixel_scale,
+        )
+        if lens is None:
+            matrices = self._check_matrices(lensing_matrix, len(observation))
+            observation = replace(observation, lens=np.full_like(observation.lens, np.nan))
+        else:
+            matrices = None
+            check_source_coverage(observation, self.image_grid, self.source_grid)
+        result = self.reconstruct_checked(observation, matrices, uncertainties)
+        warn_of_chi2(result.chi2, fits_noise=True)
+        return result
+
+    def reconstruct_checked(
+        self, observation: Observation, matrices: list | None = None, uncertainties: bool = True
+    ) -> LinearReconstruction:
+        """Do what `reconstruct` does after its checks of the input.
+
+        Args:
+            observation: The systems.
+            matrices: One lensing matrix per system; by default those of the observation's lenses.
+            uncertainties: As in `reconstruct`.
+
+        Raises:
+            NoMaximumError: The data say nothing about the source, see `maximise_evidence`.
+            numpy.linalg.LinAlgError: The prior is too weak for double precision.
+            RuntimeError: Conjugate gradients (of the matrix-free engine) do not converge.
+        """
+        matrices, rows = matrices or [None] * len(observation), []
+        for i, matrix in enumerate(tqdm(matrices, unit="system", disable=len(matrices) == 1)):
+            try:
+                rows.append(self._invert(observation[i : i + 1], matrix, uncertainties))
+            except (ValueError, RuntimeError, np.linalg.LinAlgError) as error:
+                stuck, alone = type(error) is RuntimeError, len(matrices) == 1
+                if is_crash(error) or (alone and not stuck):
+                    raise
+                which = "" if alone else f"System {i} (of {len(matrices)}): "
+                advice = (
+                    ": choose a larger `strength` (the data determine less), or engine='exact'"
+                    if stuck
+                    else ""
+                )
+                raise type(error)(f"{which}{error}{advice}") from error
+        return self._result(observation, rows)
+
+    def _check_matrices(self, given, batch: int) -> list:
+        """Return one lensing matrix per system."""
+        matrices = list(given) if isinstance(given, list | tuple) else [given] * batch
+        shape = (self.image_grid.side**2, self.source_grid.side**2)
+        wrong = [matrix for matrix in matrices if not issparse(matrix) or matrix.shape != shape]
+        if len(matrices) != batch or wrong:
+            received = (
+                f"a {type(wrong[0]).__name__} of shape {np.shape(wrong[0])}"
+                if wrong
+                else f"{len(matrices)} matrices for {batch} systems"
+            )
+            raise ValueError(
+                f"`lensing_matrix` must be a scipy sparse matrix of shape (m^2, n^2) = {shape}, or "
+                f"a list of one per system. Received: {received}"
+            )
+        return matrices
+
+    def _invert(self, observation: Observation, matrix, uncertainties: bool) -> dict:
+        """Return what a LinearReconstruction needs of one system, in the observation's units."""
+        if matrix is None:
+            matrix = lensing_matrices(observation.lens, self.geometry)[0]
+        system = LinearSystem(
+            matrix, observation.psf[0], observation.image[0], observation.noise[0]
+        )
+        engine: Engine = ENGINES[self.engine](system, self.regularization)
+        unit = observation.flux_unit[0]
+        if self.strength is None:
+            strength = maximise_evidence(engine)
+            terms = engine.terms(strength)
+        else:
+            strength = float(self.strength) * unit**2
+            terms = engine.held_terms(strength)
+        evidence, error = log_evidence(engine, terms)
+        mean = engine.mean(strength)
+        n, m = system.source_side, system.image_side
+        residual = system.data - system.apply(mean)
+        return {
+            "history": mean.reshape(1, n, n),
+            "predicted": system.predict(mean).reshape(m, m),
+            "chi2": np.array([residual @ residual / system.n_data]),
+            "strength": strength / unit**2,
+            "log_evidence": evidence - system.n_data * np.log(unit),
+            "log_evidence_error": error,
+            "source_std": unit * engine.standard_deviation(strength).reshape(n, n)
+            if uncertainties
+            else None,
+        }
+
+    def _result(self, observation: Observation, rows: list[dict]) -> LinearReconstruction:
+        columns = {
+            name: None if rows[0][name] is None else np.array([row[name] for row in rows])
+            for name in rows[0]
+        }
+        return LinearReconstruction._in_units(
+            observation,
+            geometry=self.geometry,
+            model=f"semilinear inversion, {self.regularization}",
+            **columns,
+        )
+
+
+def _is_positive(value) -> bool:
+    return isinstance(value, int | float | np.number) and 0 < value < np.inf

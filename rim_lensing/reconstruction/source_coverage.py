@@ -1,0 +1,86 @@
+"""Does the source grid hold what the arcs are images of?"""
+
+import warnings
+
+import numpy as np
+from keras import ops
+
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.mass_profiles import deflection
+from rim_lensing.observation.observation import Observation, which_systems
+
+SIGNIFICANCE = 5.0
+"""Pixels above this many sigma count as arcs."""
+
+MAX_OUTSIDE, WARN_OUTSIDE = 0.5, 0.05
+"""Fractions of the arcs' flux outside of the source grid: refused above, warned of above."""
+
+_CHUNK = 64
+
+
+def flux_outside(
+    observation: Observation, image_grid: PixelGrid, source_grid: PixelGrid
+) -> np.ndarray:
+    """Fraction of the arcs' flux that the lens maps to outside of the source grid.
+
+    Args:
+        observation: The systems.
+        image_grid: Its pixels; rays are shot at their centres.
+        source_grid: Pixels of the source.
+
+    Returns:
+        (batch,); 0 where no pixel is significant.
+    """
+    x, y = image_grid.coordinates()
+    outside = []
+    for start in range(0, len(observation), _CHUNK):
+        lens = ops.convert_to_tensor(observation.lens[start : start + _CHUNK])
+        alpha = deflection(lens, x[None], y[None])
+        beta_x, beta_y = (
+            theta - ops.convert_to_numpy(a) for theta, a in zip((x, y), alpha, strict=True)
+        )
+        outside.append(np.maximum(np.abs(beta_x), np.abs(beta_y)) > source_grid.width / 2)
+    significant = observation.image > SIGNIFICANCE * observation.noise
+    flux = np.where(significant, observation.image, 0).astype("float64")
+    total = flux.sum(axis=(1, 2))
+    return np.sum(flux * np.concatenate(outside), axis=(1, 2)) / np.where(total > 0, total, 1)
+
+
+def check_source_coverage(
+    observation: Observation, image_grid: PixelGrid, source_grid: PixelGrid
+) -> None:
+    """Refuse a source grid that the arcs miss; warn of one that holds them only in part.
+
+    Args:
+        observation: The systems.
+        image_grid: Its pixels.
+        source_grid: Pixels of the source.
+
+    Raises:
+        ValueError: More than half of the flux of a system's arcs comes from elsewhere.
+    """
+    fraction = flux_outside(observation, image_grid, source_grid)
+    worst = int(np.argmax(fraction))
+    if fraction[worst] <= WARN_OUTSIDE:
+        return
+    refused = fraction[worst] > MAX_OUTSIDE
+    bad = fraction > (MAX_OUTSIDE if refused else WARN_OUTSIDE)
+    found = (
+        f"this lens maps {fraction[worst]:.0%} of the flux of the arcs to outside of the source "
+        f'grid, {source_grid.width:.3g}" wide around the origin'
+    )
+    if len(fraction) > 1:
+        found += f" (system {worst}, the worst; too much{which_systems(bad)})"
+    found += "."
+    if refused:
+        raise ValueError(
+            f"`lens` must map the arcs onto the source grid. Received: {found} Look at theta_E "
+            f'({observation.lens[worst, 0]:.4g}"), the lens centre (arcsec from the middle of the '
+            "image) and the orientation; subtract the lens light and mask other objects."
+        )
+    warnings.warn(
+        f"Flux is lost: {found} What comes from there cannot be reconstructed: if it is another "
+        "object or lens light, mask it.",
+        UserWarning,
+        stacklevel=3,
+    )

@@ -1,0 +1,1 @@
+"""Chains of the lens, their files and their diagnosis."""

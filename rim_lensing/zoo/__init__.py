@@ -1,0 +1,1 @@
+"""The pretrained models: found, checked, loaded, exported."""
