@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
 from rim_lensing.simulation.galaxy_sources import GalaxyImage, open_galaxies
-from rim_lensing.simulation.stamps import NotAGalaxyError, clean_stamp
+from rim_lensing.simulation.stamps import NotAGalaxyError, Outskirts, clean_stamp
 
 # Of the fine structure of two stamps. Pictures of one galaxy from two surveys reach 0.6 to 0.95;
 # two different galaxies reach 0.6 once in a hundred thousand pairs, and losing one of them costs
@@ -65,6 +65,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, type=Path, help="the HDF5 file to write")
     parser.add_argument(
         "--side", type=int, default=96, help="pixels on a side of each stamp (default %(default)s)"
+    )
+    parser.add_argument(
+        "--outskirts",
+        action="store_true",
+        help="in linear flux (pictures: SDSS's asinh stretch undone) and with outskirts, for the "
+        "recipe `sky` (default: cut out along the outline, pictures as stretched as they are)",
     )
     parser.add_argument(
         "--validation-fraction",
@@ -131,7 +137,9 @@ def _prepare(options: argparse.Namespace) -> int:
         _gathered(validation, options.side),
         seed=options.seed,
         made_by=f"prepare_galaxies.py --side {options.side} "
-        f"--validation-fraction {options.validation_fraction} --seed {options.seed}",
+        f"--validation-fraction {options.validation_fraction} --seed {options.seed}"
+        + (" --outskirts" if options.outskirts else ""),
+        rounded=not options.outskirts,
         overwrite=options.overwrite,
     )
     size = options.output.stat().st_size / 2**20
@@ -142,7 +150,8 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _cleaned(reader, options: argparse.Namespace) -> Iterator[_Outcome]:
-    tasks = ((galaxy, options.side, options.contact_sheet is not None) for galaxy in reader)
+    settings = (options.side, options.outskirts, options.contact_sheet is not None)
+    tasks = ((galaxy, *settings) for galaxy in reader)
     if options.workers == 1:
         yield from map(_clean, tasks)
         return
@@ -155,11 +164,12 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _clean(task: tuple[GalaxyImage, int, bool]) -> _Outcome:
-    galaxy, side, with_picture = task
+def _clean(task: tuple[GalaxyImage, int, bool, bool]) -> _Outcome:
+    galaxy, side, with_outskirts, with_picture = task
     stamp = reason = None
+    outskirts = Outskirts(galaxy.white) if with_outskirts else None
     try:
-        stamp = clean_stamp(galaxy.image, side)
+        stamp = clean_stamp(galaxy.image, side, outskirts)
     except NotAGalaxyError as error:
         reason = error.reason
     except ValueError:

@@ -62,6 +62,7 @@ def write_galaxy_file(
     seed: int,
     made_by: str,
     overwrite: bool = False,
+    rounded: bool = True,
 ) -> Path:
     """Write both splits to `path`, whole or not at all.
 
@@ -75,6 +76,7 @@ def write_galaxy_file(
         seed: what decided the split, recorded in the file.
         made_by: how the file was made, e.g. the command line, recorded in the file.
         overwrite: replace an existing file.
+        rounded: to 1 / STEP; outskirts that fade below that would end in terraces.
 
     Returns:
         `path`.
@@ -94,7 +96,7 @@ def write_galaxy_file(
         file.attrs.update({"format": FORMAT, "version": VERSION, "side": train.side, "seed": seed})
         file.attrs["made_by"] = made_by
         for split, galaxies in zip(SPLITS, (train, validation), strict=True):
-            _write_split(file.create_group(split), galaxies)
+            _write_split(file.create_group(split), galaxies, rounded)
     return path
 
 
@@ -161,8 +163,10 @@ def _check_splits(train: Galaxies, validation: Galaxies) -> None:
         )
 
 
-def _write_split(group: h5py.Group, galaxies: Galaxies) -> None:
-    stamps = np.round(np.asarray(galaxies.stamps, np.float32) * STEP) / STEP
+def _write_split(group: h5py.Group, galaxies: Galaxies, rounded: bool) -> None:
+    stamps = np.asarray(galaxies.stamps, np.float32)
+    if rounded:
+        stamps = np.round(stamps * STEP) / STEP
     chunks = (min(16, len(stamps)), galaxies.side, galaxies.side) if len(stamps) else None
     options = {"compression": "gzip", "compression_opts": 6, "shuffle": True} if chunks else {}
     group.create_dataset("stamps", data=stamps.astype(np.float16), chunks=chunks, **options)

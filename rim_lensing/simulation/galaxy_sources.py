@@ -36,12 +36,14 @@ class GalaxyImage:
         kind: where it comes from, e.g. the folder's name.
         object_name: the galaxy's name without survey, band or version: equal names are the same
             galaxy.
+        white: of a picture, the largest value of its format; None of linear flux.
     """
 
     name: str
     image: np.ndarray
     kind: str
     object_name: str
+    white: float | None = None
 
 
 @dataclass
@@ -162,11 +164,12 @@ def _load_picture(path: Path, kind: str) -> GalaxyImage:
                 black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
                 picture = Image.alpha_composite(black, picture)
             grey = picture.mode in ("1", "L", "I", "F", "I;16")
+            white = 65535.0 if picture.mode in ("I", "I;16") else 255.0
             image = np.asarray(picture if grey else picture.convert("RGB"), dtype=np.float32)
     # Pillow raises the first three for damaged files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableGalaxyError(f"cannot read picture {path}: {error}") from error
-    return GalaxyImage(path.stem, image, kind, canonical_object_name(path.name))
+    return GalaxyImage(path.stem, image, kind, canonical_object_name(path.name), white)
 
 
 def _read_fits_files(files: list[Path], root: Path) -> GalaxyReader:

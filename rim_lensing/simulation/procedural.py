@@ -9,7 +9,7 @@ border, peak 1.
 
 import numpy as np
 
-from rim_lensing.simulation.framing import framed
+from rim_lensing.simulation.framing import border_window, framed
 from rim_lensing.simulation.galaxy_parts import (
     CANVAS_REACH,
     Canvas,
@@ -67,11 +67,18 @@ def draw_procedural_galaxies(
     canvas = new_canvas(rng, side)
     stamps = np.empty((count, side, side), np.float32)
     for stamp in stamps:
-        stamp[...] = _finished(canvas, _draw(canvas), side)
+        stamp[...] = _finished(canvas, draw_galaxy(canvas), side)
     return stamps
 
 
-def _draw(canvas: Canvas) -> np.ndarray:
+def draw_galaxy(canvas: Canvas, centre=(0.0, 0.0), scale: float = 1.0) -> np.ndarray:
+    """Light (n, n) of one galaxy of a random family, in linear flux, up to its disk's edge.
+
+    Args:
+        canvas: what to draw on.
+        centre: (x, y) of the galaxy on the canvas.
+        scale: canvas units per unit radius of the galaxy.
+    """
     families = (
         (_spiral, 0.46),
         (_edge_on, 0.10),
@@ -82,7 +89,7 @@ def _draw(canvas: Canvas) -> np.ndarray:
     )
     draws, weights = zip(*families, strict=True)
     chosen = canvas.rng.choice(len(draws), p=np.array(weights) / sum(weights))
-    return draws[chosen](canvas)
+    return draws[chosen](canvas, centre, scale)
 
 
 def _spiral(canvas: Canvas, centre=(0.0, 0.0), scale: float = 1.0) -> np.ndarray:
@@ -171,20 +178,24 @@ def _irregular(canvas: Canvas, centre=(0.0, 0.0), scale: float = 1.0) -> np.ndar
     return galaxy + star_forming_clumps(canvas, galaxy**1.5, galaxy.sum() * share)
 
 
-def _merger(canvas: Canvas) -> np.ndarray:
+def _merger(canvas: Canvas, centre=(0.0, 0.0), scale: float = 1.0) -> np.ndarray:
     rng = canvas.rng
     separation, direction = rng.uniform(0.2, 0.8), rng.uniform(0, 2 * np.pi)
     ratio = rng.uniform(0.2, 1.0)  # of the lesser galaxy to the greater
-    towards = np.array([np.cos(direction), np.sin(direction)])
-    centres = (0.5 * separation * ratio * towards, -0.5 * separation * towards)
+    towards = scale * np.array([np.cos(direction), np.sin(direction)])
+    middle = np.asarray(centre)
+    centres = (
+        middle + 0.5 * separation * ratio * towards,
+        middle - 0.5 * separation * towards,
+    )
     members = (_spiral, _lenticular, _elliptical, _edge_on, _irregular)
     first, second = (members[i] for i in rng.choice(len(members), 2, p=[0.4, 0.15, 0.2, 0.1, 0.15]))
-    greater = first(canvas, centres[0], rng.uniform(0.4, 0.7))
-    lesser = second(canvas, centres[1], rng.uniform(0.3, 0.6) * ratio**0.5)
+    greater = first(canvas, centres[0], scale * rng.uniform(0.4, 0.7))
+    lesser = second(canvas, centres[1], scale * rng.uniform(0.3, 0.6) * ratio**0.5)
     pair = greater / greater.sum() + ratio * lesser / lesser.sum()
-    for centre in centres:
+    for start in centres:
         if rng.random() < 0.6:
-            tail = tidal_tail(canvas, centre)
+            tail = tidal_tail(canvas, start)
             pair = pair + scaled_to_share(tail, pair, rng.uniform(0.05, 0.25))
     return pair
 
@@ -214,7 +225,7 @@ def _finished(canvas: Canvas, galaxy: np.ndarray, side: int) -> np.ndarray:
     # A hard cut would show where a stray knot lay close to the galaxy.
     galaxy = galaxy * blurred(segment, 3.0)
     stamp, _ = framed(galaxy, segment & (smooth - sky > level), side)
-    stamp = np.clip(stamp, 0, None) * _border_window(side)
+    stamp = np.clip(stamp, 0, None) * border_window(side)
     return (stamp / stamp.max()).astype(np.float32)
 
 
@@ -258,11 +269,3 @@ def _grown(padded: np.ndarray) -> np.ndarray:
     """The interior of `padded`, each of its True pixels spread to the eight around it."""
     rows = padded[:-2] | padded[1:-1] | padded[2:]
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
-
-
-def _border_window(side: int) -> np.ndarray:
-    """Weights that fall to 0 at the outermost pixels of a stamp, 1 elsewhere."""
-    edge = np.minimum(np.arange(side), np.arange(side)[::-1]) / (0.06 * side)
-    ramp = np.clip(edge, 0, 1)
-    ramp = ramp * ramp * (3 - 2 * ramp)
-    return ramp[:, None] * ramp[None, :]

@@ -91,29 +91,34 @@ def smoothed(grey: np.ndarray, size: float) -> np.ndarray:
     return ndimage.gaussian_filter(grey, max(1.0, 0.012 * size))
 
 
-def central_segment(grey: np.ndarray, sky: Sky) -> tuple[np.ndarray, float]:
-    """The galaxy's pixels (bool), and the level of its wings that had to be counted as sky."""
+def central_segment(
+    grey: np.ndarray, sky: Sky, faintest: float = FAINTEST_LEVEL
+) -> tuple[np.ndarray, float]:
+    """The galaxy's pixels (bool), and the level of its wings that had to be counted as sky.
+
+    What is fainter than `faintest`, of the peak, is left out.
+    """
     size = min(grey.shape)
-    segment, pedestal = _segment(grey, smoothed(grey, size), sky)
+    segment, pedestal = _segment(smoothed(grey, size), sky, faintest)
     extent = extent_of(segment)
     if extent < 0.25 * size and size > 100:
         # A small galaxy in a large frame: a blur made for the frame would swell it.
-        segment, pedestal = _segment(grey, smoothed(grey, 2.0 * extent), sky)
+        segment, pedestal = _segment(smoothed(grey, 2.0 * extent), sky, faintest)
     return segment, pedestal
 
 
-def _segment(grey: np.ndarray, smooth: np.ndarray, sky: Sky) -> tuple[np.ndarray, float]:
+def _segment(smooth: np.ndarray, sky: Sky, faintest: float) -> tuple[np.ndarray, float]:
     """What `central_segment` returns, at one degree of smoothing."""
-    size = min(grey.shape)
+    size = min(smooth.shape)
     noise = 1.4826 * float(np.median(np.abs(smooth - np.median(smooth)))) if sky.noise > 0 else 0.0
     noise = min(noise, sky.noise)
-    centre = _disk(grey.shape, 0.2 * size)
+    centre = _disk(smooth.shape, 0.2 * size)
     peak = float(smooth[centre].max())
     if peak <= max(6.0 * noise, 0.0):
         raise NotAGalaxyError(
             "empty", f"brightest smoothed pixel near the centre {peak:.3g}, its noise {noise:.3g}"
         )
-    level = max(FAINTEST_LEVEL * peak, 4.0 * noise)
+    level = max(faintest * peak, 4.0 * noise)
     for fraction in (None, *CLOSING_LEVELS):
         threshold = level if fraction is None else max(level, fraction * peak)
         segment = _isophote(smooth, threshold, size)

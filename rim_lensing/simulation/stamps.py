@@ -5,10 +5,13 @@ not the galaxy, and returns it alone, centred, filling a square stamp, with peak
 usable galaxy raises `NotAGalaxyError`, which says why.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
-from rim_lensing.simulation.framing import framed
+from rim_lensing.simulation.framing import border_window, framed
+from rim_lensing.simulation.outskirts import linear_flux, with_outskirts, without_cut_rim
 from rim_lensing.simulation.rejection import REASONS, NotAGalaxyError
 from rim_lensing.simulation.segmentation import (
     Sky,
@@ -20,19 +23,38 @@ from rim_lensing.simulation.segmentation import (
 )
 from rim_lensing.simulation.stars import filled, without_stars
 
-__all__ = ["REASONS", "NotAGalaxyError", "clean_stamp", "rejection_reason"]
+__all__ = ["REASONS", "NotAGalaxyError", "Outskirts", "clean_stamp", "rejection_reason"]
 
 MINIMUM_EXTENT = 20.0  # pixels: below this, enlarging to a stamp invents structure
 MAXIMUM_NOISE = 0.08  # rms noise in the finished stamp, in units of its peak
+FAINTEST_OF_LINEAR = 0.01  # as FAINTEST_LEVEL, of galaxies that are continued below it
+OUTSKIRTS_MARGIN = 2.0  # as FRAME_MARGIN, of the same
 
 
-def clean_stamp(image: np.ndarray, side: int = 96) -> np.ndarray:
+@dataclass(frozen=True)
+class Outskirts:
+    """That a stamp is in linear flux and continued past its outline (`outskirts`), and how.
+
+    Args:
+        white: Of an asinh-stretched picture, the largest value of its format; None of linear flux.
+        softening: Of the stretch, Lupton et al.'s Q.
+    """
+
+    white: float | None = None
+    softening: float = 3.0
+
+
+def clean_stamp(
+    image: np.ndarray, side: int = 96, outskirts: Outskirts | None = None
+) -> np.ndarray:
     """The galaxy at the centre of `image`, alone on a dark sky, centred, filling the stamp, peak 1.
 
     Args:
         image: (y, x) grey or (y, x, 3) colour, any flux unit. Up to 5% of the pixels may be
             non-finite: they count as missing and are filled in from their neighbours.
         side: pixels on a side of the stamp.
+        outskirts: In linear flux, with outskirts: then the outline fills half of the stamp. By
+            default the galaxy fades to 0 at its outline and fills the stamp, in the image's unit.
 
     Returns:
         (side, side) float32, non-negative, maximum exactly 1, zero at the border. Multiplying
@@ -46,13 +68,30 @@ def clean_stamp(image: np.ndarray, side: int = 96) -> np.ndarray:
         raise ValueError(f"side must be an integer of at least 8 pixels. Received: {side!r}")
     grey, sky = grey_and_sky(_checked_image(image))
     grey = without_hot_pixels(grey, sky.noise)
-    segment, pedestal = central_segment(grey, sky)
+    if outskirts is None:
+        segment, pedestal = central_segment(grey, sky)
+    else:
+        is_linear = outskirts.white is None
+        segment, _ = central_segment(grey, sky, *([FAINTEST_OF_LINEAR] if is_linear else []))
+        pedestal = 0.0
     grey, segment = _cropped(grey - pedestal, segment)
     grey = without_stars(grey, segment, sky.noise)
     _check_segment(grey, segment, sky)
-    tapered = np.clip(_denoised(grey, segment, sky.noise), 0, None) * _taper(segment)
-    stamp, scale = framed(tapered, segment, side)
-    return _normalised(stamp, sky.noise * min(1.0, scale))
+    light = np.clip(_denoised(grey, segment, sky.noise), 0, None)
+    if outskirts is None:
+        stamp, scale = framed(light * _taper(segment), segment, side)
+        return _normalised(stamp, sky.noise * min(1.0, scale))
+    noise = sky.noise
+    if outskirts.white is not None:
+        light = linear_flux(light, outskirts.white, outskirts.softening)
+        noise = linear_flux(noise, outskirts.white, outskirts.softening)
+    segment = without_cut_rim(light, segment)
+    room = round(OUTSKIRTS_MARGIN * extent_of(segment))
+    light, segment = np.pad(light, room), np.pad(segment, room)
+    whole = with_outskirts(light, segment, _taper(segment))
+    stamp, scale = framed(whole, segment, side, OUTSKIRTS_MARGIN)
+    # Light that reaches the border of the stamp ends there without an edge.
+    return _normalised(stamp * border_window(side), noise * min(1.0, scale))
 
 
 def rejection_reason(image: np.ndarray, side: int = 96) -> str | None:
