@@ -19,6 +19,7 @@ class ForwardModel:
         image_grid: Pixels of the telescope image, side m.
         source_grid: Pixels of the source, side n.
         supersampling: Rays per image pixel along each axis.
+        source_frame: Where the source grid lies, lens by lens, (batch, 3), see `RayTracer`.
 
     Raises:
         ValueError: A number of kernels that is neither 1 nor that of the lenses; see `RayTracer`
@@ -32,6 +33,7 @@ class ForwardModel:
         image_grid: PixelGrid,
         source_grid: PixelGrid,
         supersampling: int = 1,
+        source_frame=None,
     ):
         """Compute what depends on lens and PSF alone, once."""
         lenses, kernels = (ops.convert_to_tensor(each).shape[0] for each in (lens, kernel))
@@ -41,7 +43,7 @@ class ForwardModel:
                 f"Received: {kernels} kernels, {lenses} lenses"
             )
         self.image_grid, self.source_grid = image_grid, source_grid
-        self.ray_tracer = RayTracer(lens, image_grid, source_grid, supersampling)
+        self.ray_tracer = RayTracer(lens, image_grid, source_grid, supersampling, source_frame)
         self.blur = Blur(kernel, image_grid.side)
 
     def predict(self, source):

@@ -52,12 +52,22 @@ class RayTracer:
         image_grid: Rays are shot at its pixel centres.
         source_grid: Where the source lives.
         supersampling: Shoot this many rays squared per image pixel, and average.
+        source_frame: Where the source grid lies, lens by lens: (batch, 3), the x and y of its
+            centre and the width of its pixels, in arcsec. By default around the origin, with the
+            pixels of `source_grid`.
 
     Raises:
         ValueError: `supersampling` is not a positive integer.
     """
 
-    def __init__(self, lens, image_grid: PixelGrid, source_grid: PixelGrid, supersampling: int = 1):
+    def __init__(
+        self,
+        lens,
+        image_grid: PixelGrid,
+        source_grid: PixelGrid,
+        supersampling: int = 1,
+        source_frame=None,
+    ):
         """Shoot the rays."""
         if int(supersampling) != supersampling or supersampling < 1:
             raise ValueError(
@@ -71,6 +81,10 @@ class RayTracer:
         theta_x, theta_y = (ops.cast(theta, lens.dtype)[None] for theta in (theta_x, theta_y))
         alpha_x, alpha_y = deflection(lens, theta_x, theta_y)
         beta_x, beta_y = theta_x - alpha_x, theta_y - alpha_y
+        if source_frame is not None:
+            frame = ops.cast(source_frame, lens.dtype)[:, :, None, None]
+            shrinks = source_grid.pixel_scale / frame[:, 2]
+            beta_x, beta_y = (beta_x - frame[:, 0]) * shrinks, (beta_y - frame[:, 1]) * shrinks
         self.batch = ops.shape(lens)[0]
         rays = image_grid.side**2 * supersampling**2
         local, weights = bilinear_weights(
@@ -129,7 +143,7 @@ class RayTracer:
         return value
 
 
-def lensing_matrices(lens, geometry: Geometry) -> list[csr_matrix]:
+def lensing_matrices(lens, geometry: Geometry, source_frame=None) -> list[csr_matrix]:
     """Return what `RayTracer.as_matrix` does, from a graph that is compiled for every batch size.
 
     A ray tracer is some 300 small operations. One by one they cost more than their arithmetic.
@@ -137,6 +151,7 @@ def lensing_matrices(lens, geometry: Geometry) -> list[csr_matrix]:
     Args:
         lens: (batch, 7) or (batch, 8) lens parameters.
         geometry: Of the grids, and of the rays.
+        source_frame: As of `RayTracer`.
 
     Raises:
         ValueError: `lens` has another shape.
@@ -144,13 +159,16 @@ def lensing_matrices(lens, geometry: Geometry) -> list[csr_matrix]:
     lens = np.asarray(lens, config.floatx())
     if lens.ndim != 2 or lens.shape[1] not in (7, 8):
         raise ValueError(f"`lens` must be (batch, 7 or 8). Received: shape {lens.shape}")
-    return _sparse_matrices(*_compiled_rays(geometry)(lens), geometry.source_side)
+    if source_frame is not None:
+        source_frame = np.asarray(source_frame, config.floatx())
+    return _sparse_matrices(*_compiled_rays(geometry)(lens, source_frame), geometry.source_side)
 
 
 @lru_cache(maxsize=8)
 def _compiled_rays(geometry: Geometry):
-    def rays(lens):
-        tracer = RayTracer(lens, geometry.image_grid, geometry.source_grid, geometry.supersampling)
+    def rays(lens, source_frame):
+        grids = geometry.image_grid, geometry.source_grid
+        tracer = RayTracer(lens, *grids, geometry.supersampling, source_frame)
         return tracer._indices, tracer._weights
 
     return compiled(rays)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.initial_source import dark, inverted
 from rim_lensing.networks.presets import RIMConfig
@@ -23,7 +24,9 @@ class RIM(keras.Model):
             image: (batch, m, m), the observation;
             noise: (batch, m, m), rms in the same unit, infinite where masked;
             psf: (batch, k, k), normalised kernels;
-            lens: (batch, 7) or (batch, 8), see `lens_parameters`.
+            lens: (batch, 7) or (batch, 8), see `lens_parameters`;
+            source_frame: optional, (batch, 3): where the source grid lies, lens by lens, see
+                `RayTracer`.
 
     Returns:
         (batch, T, n, n): the source after every step, in the image's unit.
@@ -47,12 +50,15 @@ class RIM(keras.Model):
         noise = inputs["noise"]
         # What is masked may hold anything, even NaN.
         image = ops.where(ops.isfinite(noise), inputs["image"], 0.0)
+        # The network sees source-plane maps alone: images may have any number of pixels.
+        side = image.shape[1] or self.config.image_side
         model = ForwardModel(
             inputs["lens"],
             inputs["psf"],
-            self.config.image_grid,
+            PixelGrid(side, self.config.image_pixel_scale),
             self.config.source_grid,
             self.config.supersampling,
+            inputs.get("source_frame"),
         )
         scale = 1.0
         if self.config.flux_scale == "image":
