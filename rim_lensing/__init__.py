@@ -10,6 +10,12 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "LensParameters": "rim_lensing.lensing.lens_parameters",
+    "MassModel": "rim_lensing.lensing.mass_model",
+    "Deflections": "rim_lensing.lensing.mass_model",
+    **dict.fromkeys(
+        ("SIE", "EPL", "Shear", "Sheet", "SIS", "PointMass", "NFW", "Multipole"),
+        "rim_lensing.lensing.mass_components",
+    ),
     "load_pretrained": "rim_lensing.zoo.zoo",
     "list_pretrained": "rim_lensing.zoo.zoo",
     "LensPredictor": "rim_lensing.lens_fit.lens_predictor",

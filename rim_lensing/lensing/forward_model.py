@@ -13,7 +13,7 @@ class ForwardModel:
     """image = B L source for a batch of systems, differentiable in source and lens.
 
     Args:
-        lens: (batch, 7) or (batch, 8) lens parameters.
+        lens: Deflections (batch, 2, m s, m s) or, in short, (batch, 7 or 8): see `RayTracer`.
         kernel: (batch, k, k) PSF images, or (1, k, k) for all; see `psf.gaussian_kernel` and
             `psf.check_kernel`.
         image_grid: Pixels of the telescope image, side m.

@@ -215,6 +215,20 @@ def as_lens_array(lens, batch: int | None = None, name: str = "lens") -> np.ndar
             f"Received: shape {np.shape(lens)}"
         )
     check_lens_array(array, name)
+    return repeat_lens(array, batch, name).astype("float32")
+
+
+def repeat_lens(array: np.ndarray, batch: int | None, name: str = "lens") -> np.ndarray:
+    """Return lenses (batch, ...), one of them repeated for all systems.
+
+    Args:
+        array: (1, ...) or (batch, ...).
+        batch: Number of systems; None leaves the array as it is.
+        name: Of the argument that the user gave, for messages.
+
+    Raises:
+        ValueError: Another number of lenses.
+    """
     if batch is not None and array.shape[0] == 1:
         array = np.repeat(array, batch, axis=0)
     if batch is not None and array.shape[0] != batch:
@@ -223,7 +237,7 @@ def as_lens_array(lens, batch: int | None = None, name: str = "lens") -> np.ndar
             "lenses: repeat it, np.repeat(image[None], len(lens), axis=0), and maps likewise). "
             f"Received: {array.shape[0]} systems"
         )
-    return array.astype("float32")
+    return array
 
 
 def _from_names(lens: dict, argument: str) -> LensParameters:
@@ -260,16 +274,21 @@ def check_lens_array(array: np.ndarray, name: str = "lens") -> None:
         raise ValueError(f"`{name}` must be finite. Received: {array}")
     if np.any(array[:, 0] < 0):
         raise ValueError(f"`theta_E` must not be negative. Received: theta_E={array[:, 0].min()}")
-    ellipticity = np.hypot(array[:, 1], array[:, 2])
-    if np.any(ellipticity > MAX_ELLIPTICITY):
-        raise ValueError(
-            f"The ellipticity |e| = (1-q)/(1+q) must be at most {MAX_ELLIPTICITY}. "
-            f"Received: |e|={ellipticity.max():.4g}"
-        )
+    check_ellipticity(array[:, 1], array[:, 2])
     if array.shape[1] == 8 and np.any((array[:, 7] <= 0) | (array[:, 7] >= 2)):
         raise ValueError(
             f"`slope` (kappa ~ R^-slope) must lie between 0 and 2: {OTHER_SLOPES}. "
             f"Received: slope={array[:, 7].tolist()}"
+        )
+
+
+def check_ellipticity(e1: np.ndarray, e2: np.ndarray) -> None:
+    """Raise ValueError for ellipticities, (batch,) each, of which the mass profile is not exact."""
+    modulus = np.hypot(e1, e2)
+    if np.any(modulus > MAX_ELLIPTICITY):
+        raise ValueError(
+            f"The ellipticity |e| = (1-q)/(1+q) must be at most {MAX_ELLIPTICITY}. "
+            f"Received: |e|={modulus.max():.4g}"
         )
 
 

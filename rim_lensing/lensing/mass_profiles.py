@@ -44,8 +44,35 @@ def deflection(lens, x, y):
     """
     gamma1, gamma2 = columns(lens)[5:7]
     x, y = ops.cast(x, lens.dtype), ops.cast(y, lens.dtype)
-    alpha_x, alpha_y = _power_law_deflection(lens, x, y)
+    alpha_x, alpha_y = power_law(*_power_law_columns(lens), x, y)
     return alpha_x + gamma1 * x + gamma2 * y, alpha_y + gamma2 * x - gamma1 * y
+
+
+def power_law(theta_E, e1, e2, centre_x, centre_y, slope, x, y):
+    """Deflection angle of the ellipsoid alone, without shear.
+
+    Args:
+        theta_E: Einstein radius in arcsec, a tensor that broadcasts with x and y, such as
+            (batch, 1, 1); so are the next four, see `lens_parameters`.
+        e1: Ellipticity.
+        e2: Ellipticity.
+        centre_x: arcsec.
+        centre_y: arcsec.
+        slope: t, likewise; None is 1, and cheaper: the SIE.
+        x: (rows, columns) or (batch, rows, columns), arcsec.
+        y: Like x.
+
+    Returns:
+        (alpha_x, alpha_y), each (batch, rows, columns), arcsec.
+    """
+    _, (wx, wy), radius, b = _elliptical_coordinates(theta_E, e1, e2, centre_x, centre_y, x, y)
+    nx, ny = wx / radius, wy / radius
+    if slope is None:
+        real, imaginary = _arctan_ratio(e1, e2, nx, ny)
+    else:
+        real, imaginary = _hypergeometric(slope, *_argument(e1, e2, nx, ny))
+    amplitude = _amplitude(slope, b, radius)
+    return amplitude * (nx * real - ny * imaginary), amplitude * (nx * imaginary + ny * real)
 
 
 def convergence(lens, x, y):
@@ -54,8 +81,9 @@ def convergence(lens, x, y):
     The softening bounds it at the lens centre.
     """
     x, y = ops.cast(x, lens.dtype), ops.cast(y, lens.dtype)
-    _, _, radius, b = _elliptical_coordinates(lens, x, y)
-    return (2 - _slope(lens)) / 2 * _amplitude(lens, b, radius) / radius
+    *ellipsoid, slope = _power_law_columns(lens)
+    _, _, radius, b = _elliptical_coordinates(*ellipsoid, x, y)
+    return (2 - _number(slope)) / 2 * _amplitude(slope, b, radius) / radius
 
 
 def inverse_magnification(lens, x, y):
@@ -67,10 +95,11 @@ def inverse_magnification(lens, x, y):
     """
     x, y = ops.cast(x, lens.dtype), ops.cast(y, lens.dtype)
     gamma1, gamma2 = columns(lens)[5:7]
-    (zx, zy), _, _, _ = _elliptical_coordinates(lens, x, y)
+    *ellipsoid, slope = _power_law_columns(lens)
+    (zx, zy), _, _, _ = _elliptical_coordinates(*ellipsoid, x, y)
     squared = zx**2 + zy**2 + SOFTENING**2
-    kappa, slope = convergence(lens, x, y), _slope(lens)
-    alpha_x, alpha_y = _power_law_deflection(lens, x, y)
+    alpha_x, alpha_y = power_law(*ellipsoid, slope, x, y)
+    kappa, slope = convergence(lens, x, y), _number(slope)
     shear1 = -kappa * (zx**2 - zy**2) / squared
     shear2 = -kappa * 2 * zx * zy / squared
     shear1 = shear1 + (1 - slope) * (alpha_x * zx - alpha_y * zy) / squared + gamma1
@@ -78,13 +107,18 @@ def inverse_magnification(lens, x, y):
     return (1 - kappa) ** 2 - shear1**2 - shear2**2
 
 
-def _slope(lens):
-    return columns(lens)[7] if lens.shape[-1] == 8 else 1.0
+def _power_law_columns(lens) -> list:
+    """Return the arguments of `power_law` up to the slope, None of an SIE."""
+    split = columns(lens)
+    return [*split[:5], split[7] if len(split) == 8 else None]
 
 
-def _elliptical_coordinates(lens, x, y):
+def _number(slope):
+    return 1.0 if slope is None else slope
+
+
+def _elliptical_coordinates(theta_E, e1, e2, centre_x, centre_y, x, y):
     """Return z = (zx, zy), w = (wx, wy), softened |w| and b; see the module's docstring."""
-    theta_E, e1, e2, centre_x, centre_y = columns(lens)[:5]
     zx, zy = x - centre_x, y - centre_y
     wx = zx - (e1 * zx + e2 * zy)
     wy = zy - (e2 * zx - e1 * zy)
@@ -93,26 +127,14 @@ def _elliptical_coordinates(lens, x, y):
     return (zx, zy), (wx, wy), radius, b
 
 
-def _power_law_deflection(lens, x, y):
-    _, e1, e2 = columns(lens)[:3]
-    _, (wx, wy), radius, b = _elliptical_coordinates(lens, x, y)
-    nx, ny = wx / radius, wy / radius
-    if lens.shape[-1] == 7:
-        real, imaginary = _arctan_ratio(e1, e2, nx, ny)
-    else:
-        real, imaginary = _hypergeometric(_slope(lens), *_argument(e1, e2, nx, ny))
-    amplitude = _amplitude(lens, b, radius)
-    return amplitude * (nx * real - ny * imaginary), amplitude * (nx * imaginary + ny * real)
-
-
-def _amplitude(lens, b, radius):
+def _amplitude(slope, b, radius):
     """b (b / |w|)^(t - 1), made linear in b below the softening.
 
     For t < 1 the gradient of b^t is infinite at b = 0.
     """
-    if lens.shape[-1] == 7:
+    if slope is None:
         return b
-    return b * (ops.maximum(b, SOFTENING) / radius) ** (_slope(lens) - 1)
+    return b * (ops.maximum(b, SOFTENING) / radius) ** (slope - 1)
 
 
 def _argument(e1, e2, nx, ny):

@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 from rim_lensing.backend import compiled
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.mass_profiles import deflection
+from rim_lensing.lensing.mass_model import Form, deflections_on_rays
 
 
 def bilinear_weights(x, y, grid: PixelGrid):
@@ -48,7 +48,8 @@ class RayTracer:
     """L for a batch of lenses: source (batch, n, n) to unblurred image (batch, m, m).
 
     Args:
-        lens: (batch, 7) or (batch, 8) lens parameters, see `lens_parameters`.
+        lens: Deflections of the rays, (batch, 2, m s, m s), see `MassModel.on_rays`; or, in short,
+            (batch, 7) or (batch, 8) lens parameters, see `lens_parameters`.
         image_grid: Rays are shot at its pixel centres.
         source_grid: Where the source lives.
         supersampling: Shoot this many rays squared per image pixel, and average.
@@ -77,19 +78,14 @@ class RayTracer:
         supersampling = int(supersampling)
         lens = ops.convert_to_tensor(lens, dtype=config.floatx())
         self.image_grid, self.source_grid = image_grid, source_grid
-        theta_x, theta_y = _rays_by_pixel(image_grid, supersampling)
-        theta_x, theta_y = (ops.cast(theta, lens.dtype)[None] for theta in (theta_x, theta_y))
-        alpha_x, alpha_y = deflection(lens, theta_x, theta_y)
-        beta_x, beta_y = theta_x - alpha_x, theta_y - alpha_y
+        alpha = deflections_on_rays(lens, image_grid, supersampling)
+        theta = np.stack(image_grid.coordinates(supersampling))
+        beta = _by_pixel(ops.cast(theta, lens.dtype) - alpha, image_grid.side, supersampling)
         if source_frame is not None:
-            frame = ops.cast(source_frame, lens.dtype)[:, :, None, None]
-            shrinks = source_grid.pixel_scale / frame[:, 2]
-            beta_x, beta_y = (beta_x - frame[:, 0]) * shrinks, (beta_y - frame[:, 1]) * shrinks
+            frame = ops.cast(source_frame, lens.dtype)[:, :, None]
+            beta = (beta - frame[:, :2]) * (source_grid.pixel_scale / frame[:, 2:])
         self.batch = ops.shape(lens)[0]
-        rays = image_grid.side**2 * supersampling**2
-        local, weights = bilinear_weights(
-            ops.reshape(beta_x, (-1, rays)), ops.reshape(beta_y, (-1, rays)), source_grid
-        )
+        local, weights = bilinear_weights(beta[:, 0], beta[:, 1], source_grid)
         # One row per image pixel: all the source pixels that all its rays take.
         shape = (-1, image_grid.side**2, 4 * supersampling**2)
         offset = ops.arange(self.batch, dtype="int32") * source_grid.side**2
@@ -143,30 +139,34 @@ class RayTracer:
         return value
 
 
-def lensing_matrices(lens, geometry: Geometry, source_frame=None) -> list[csr_matrix]:
+def lensing_matrices(
+    lens, geometry: Geometry, source_frame=None, form: Form | None = None
+) -> list[csr_matrix]:
     """Return what `RayTracer.as_matrix` does, from a graph that is compiled for every batch size.
 
     A ray tracer is some 300 small operations. One by one they cost more than their arithmetic.
 
     Args:
-        lens: (batch, 7) or (batch, 8) lens parameters.
+        lens: (batch, p), or as `RayTracer` takes it.
         geometry: Of the grids, and of the rays.
         source_frame: As of `RayTracer`.
+        form: Which reads the lens; by default as `RayTracer` does.
 
     Raises:
         ValueError: `lens` has another shape.
     """
     lens = np.asarray(lens, config.floatx())
-    if lens.ndim != 2 or lens.shape[1] not in (7, 8):
-        raise ValueError(f"`lens` must be (batch, 7 or 8). Received: shape {lens.shape}")
     if source_frame is not None:
         source_frame = np.asarray(source_frame, config.floatx())
-    return _sparse_matrices(*_compiled_rays(geometry)(lens, source_frame), geometry.source_side)
+    traced = _compiled_rays(geometry, form)(lens, source_frame)
+    return _sparse_matrices(*traced, geometry.source_side)
 
 
 @lru_cache(maxsize=8)
-def _compiled_rays(geometry: Geometry):
+def _compiled_rays(geometry: Geometry, form: Form | None):
     def rays(lens, source_frame):
+        if form is not None:
+            lens = form.on_rays(lens, geometry.image_grid, geometry.supersampling)
         grids = geometry.image_grid, geometry.source_grid
         tracer = RayTracer(lens, *grids, geometry.supersampling, source_frame)
         return tracer._indices, tracer._weights
@@ -184,12 +184,9 @@ def _sparse_matrices(indices, weights, source_side: int) -> list[csr_matrix]:
     ]
 
 
-def _rays_by_pixel(grid: PixelGrid, supersampling: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of the rays, each (pixels, rays per pixel), pixel by pixel in row order."""
-
-    def group(coordinate):
-        blocks = coordinate.reshape(grid.side, supersampling, grid.side, supersampling)
-        return blocks.transpose(0, 2, 1, 3).reshape(grid.side**2, supersampling**2)
-
-    x, y = grid.coordinates(supersampling)
-    return group(x), group(y)
+def _by_pixel(maps, side: int, supersampling: int):
+    """Return maps of rays (batch, 2, m s, m s) as (batch, 2, m^2 s^2), pixel by pixel."""
+    if supersampling > 1:
+        maps = ops.reshape(maps, (-1, 2, *(side, supersampling) * 2))
+        maps = ops.transpose(maps, (0, 1, 2, 4, 3, 5))
+    return ops.reshape(maps, (-1, 2, (side * supersampling) ** 2))

@@ -24,7 +24,8 @@ class RIM(keras.Model):
             image: (batch, m, m), the observation;
             noise: (batch, m, m), rms in the same unit, infinite where masked;
             psf: (batch, k, k), normalised kernels;
-            lens: (batch, 7) or (batch, 8), see `lens_parameters`;
+            lens: deflections of the rays, (batch, 2, m s, m s), or, in short, (batch, 7) or
+                (batch, 8), see `RayTracer`;
             source_frame: optional, (batch, 3): where the source grid lies, lens by lens, see
                 `RayTracer`.
 
