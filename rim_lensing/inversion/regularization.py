@@ -2,10 +2,17 @@
 
 Appendix A of Suyu et al. 2006 (MNRAS 371, 983) gives three forms: the sum over all pixels of the
 squared flux (zeroth order), of the squared differences to the next pixel along x and along y
-(gradient), or of the squared second differences (curvature). The last pixels of a row or column
-fall back to the lower orders, which makes R positive definite: only then is there a log det R.
+(gradient), or of the squared second differences (curvature). Here the sums of differences run over
+the whole plane, in which the source is 0 outside of its grid, as L takes it to be:
 
-Along one axis the differences are D s with a triangular n x n matrix D, so that
+    gradient, along x:   sum_i (s_{i+1} - s_i)^2,                 i = 0 ... n,    s_0 = s_{n+1} = 0
+    curvature, along x:  sum_i (s_{i-1} - 2 s_i + s_{i+1})^2,     i = 0 ... n+1,  likewise
+
+So all borders are alike, and the evidence of a system is that of its mirror image. R is positive
+definite, without which there is no log det R: a source without differences is 0 everywhere. The
+appendix ties the last row and column alone, by lower orders there, and leaves the first ones free.
+
+Along one axis the differences are D s with D (n + 1, n) or (n + 2, n), so that
 
     R = I (x) D'D + D'D (x) I = (V (x) V) diag(w_i^2 + w_j^2) (V (x) V)'
 
@@ -35,7 +42,7 @@ def check_regularization(kind: str) -> str:
 
 @cache
 def difference_matrix(kind: str, side: int) -> csr_matrix:
-    """Return H, (n^2, n^2) or (2 n^2, n^2), with R = H'H: the differences that a prior punishes.
+    """Return H with R = H'H: the differences that a prior punishes, a row each, (terms, n^2).
 
     Do not change it: it is made once.
 
@@ -69,7 +76,7 @@ def regularization_modes(kind: str, side: int) -> tuple[np.ndarray, np.ndarray]:
     if check_regularization(kind) == "zeroth":
         return np.eye(side), np.ones((side, side))
     # The singular values of D are exact to round-off where eigenvalues of D'D are not.
-    _, singular, modes = svd(_differences(kind, side))
+    _, singular, modes = svd(_differences(kind, side), full_matrices=False)
     return np.ascontiguousarray(modes.T), singular[:, None] ** 2 + singular**2
 
 
@@ -79,11 +86,7 @@ def log_det_regularization(kind: str, side: int) -> float:
 
 
 def _differences(kind: str, side: int) -> np.ndarray:
-    """D, (n, n): differences along one axis, of lower order in the last rows."""
-    if side == 1:
-        return np.ones((1, 1))
-    if kind == "gradient":
-        return diags([1.0, -1.0], [0, 1], shape=(side, side)).toarray()
-    second = diags([1.0, -2.0, 1.0], [0, 1, 2], shape=(side, side)).toarray()
-    second[-2, -1] = -1.0
-    return second
+    """D, (n + order, n): all differences along one axis that have a pixel of the grid in them."""
+    stencil = {"gradient": [1.0, -1.0], "curvature": [1.0, -2.0, 1.0]}[kind]
+    below = -np.arange(len(stencil))
+    return diags(stencil, below, shape=(side + len(stencil) - 1, side)).toarray()

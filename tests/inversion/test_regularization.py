@@ -10,22 +10,22 @@ from rim_lensing.inversion.regularization import (
     regularization_matrix,
     regularization_modes,
 )
+from rim_lensing.lensing.symmetries import SYMMETRIES, transform_image
 
 
 def energy_by_loops(kind: str, source: np.ndarray) -> float:
-    """s'Rs = 2 E_S as appendix A of Suyu et al. 2006 writes it, equations A1 to A3."""
-    n, total = len(source), 0.0
+    """s'Rs = 2 E_S: squared differences over the whole plane, which is 0 outside of the grid."""
+    plane = np.pad(source, 3)
     if kind == "zeroth":
-        return sum(float(value) ** 2 for value in source.ravel())
-    for lines in (source, source.T):
+        return sum(float(value) ** 2 for value in plane.ravel())
+    total = 0.0
+    for lines in (plane, plane.T):
         for line in lines:
-            for i in range(n):
-                if kind == "curvature" and i < n - 2:
-                    total += (line[i] - 2 * line[i + 1] + line[i + 2]) ** 2
-                elif i < n - 1:
-                    total += (line[i] - line[i + 1]) ** 2
+            for i in range(1, len(line) - 1):
+                if kind == "curvature":
+                    total += (line[i - 1] - 2 * line[i] + line[i + 1]) ** 2
                 else:
-                    total += line[i] ** 2
+                    total += (line[i + 1] - line[i]) ** 2
     return total
 
 
@@ -57,11 +57,26 @@ def test_modes_diagonalise(kind):
     np.testing.assert_allclose(rebuilt, regularization_matrix(kind, 6).toarray(), atol=1e-12)
 
 
-def test_smallest_eigenvalue_of_a_large_gradient_prior_is_the_closed_form():
-    # The differences of a line with one free and one fixed end: 2 - 2 cos(pi / (2 n + 1)).
-    _, eigenvalues = regularization_modes("gradient", 200)
-    expected = 2 * 4 * np.sin(np.pi / (2 * (2 * 200 + 1))) ** 2
-    assert eigenvalues.min() == pytest.approx(expected, rel=1e-10)
+def test_modes_of_a_large_gradient_prior_are_the_closed_form():
+    """Differences of a line with two fixed ends: sines, and 2 - 2 cos(pi k / (n + 1))."""
+    side = 200
+    modes, eigenvalues = regularization_modes("gradient", side)
+    numbers = np.arange(1, side + 1)
+    expected = 4 * np.sin(np.pi * numbers / (2 * (side + 1))) ** 2
+    found = np.sort(np.diag(eigenvalues)) / 2
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+    sines = np.sin(np.pi * np.outer(numbers, numbers) / (side + 1)) * np.sqrt(2 / (side + 1))
+    overlap = np.abs(sines.T @ modes[:, np.argsort(np.diag(eigenvalues))])
+    np.testing.assert_allclose(overlap, np.eye(side), atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", REGULARIZATIONS)
+@pytest.mark.parametrize("symmetry", range(SYMMETRIES))
+def test_knows_no_orientation(kind, symmetry):
+    """R of a turned source is that of the source, pixel by pixel."""
+    turned = transform_image(np.arange(49).reshape(7, 7), symmetry).ravel()
+    matrix = regularization_matrix(kind, 7).toarray()
+    np.testing.assert_array_equal(matrix[np.ix_(turned, turned)], matrix)
 
 
 def test_refuses_unknown_kinds():
