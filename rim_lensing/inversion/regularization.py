@@ -11,6 +11,8 @@ the whole plane, in which the source is 0 outside of its grid, as L takes it to 
 So all borders are alike, and the evidence of a system is that of its mirror image. R is positive
 definite, without which there is no log det R: a source without differences is 0 everywhere. The
 appendix ties the last row and column alone, by lower orders there, and leaves the first ones free.
+Other forms that treat all borders alike do worse on galaxies that end before the grid does
+(benchmarks/README.md, Borders); a source that does not wants a larger grid.
 
 Along one axis the differences are D s with D (n + 1, n) or (n + 2, n), so that
 
