@@ -60,8 +60,8 @@ def refine(
         geometry: Grids and supersampling.
 
     Returns:
-        Sources (batch, n, n); and, by the number of the system, why a source stays as it is: its
-        conjugate gradients do not converge.
+        Sources (batch, n, n); and, by the number of the system, why a source stays as it is: the
+        conjugate gradients of its matrix-free engine do not converge.
     """
     refined, failures = np.array(sources), {}
     numbers = range(len(refined))
@@ -70,7 +70,7 @@ def refine(
         system = LinearSystem(
             lensing, observation.psf[i], observation.image[i], observation.noise[i]
         )
-        engine = MatrixFreeEngine(residual_system(system, refined[i]), "zeroth")
+        engine = _engine(residual_system(system, refined[i]))
         try:
             strength = _best_strength(engine)
             change = engine.mean(strength) if np.isfinite(strength) else None

@@ -20,6 +20,7 @@ from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
 from rim_lensing.observation.observation import check_observation
+from rim_lensing.reconstruction import refinement
 from rim_lensing.reconstruction.refinement import (
     best_strength,
     error_scale,
@@ -240,6 +241,7 @@ def test_a_system_that_does_not_converge_keeps_its_source(monkeypatch):
             raise RuntimeError("not near enough")
         return solve(self, strength)
 
+    monkeypatch.setattr(refinement, "LARGEST_EXACT_SIDE", 0)
     monkeypatch.setattr(MatrixFreeEngine, "mean", fails_at_first)
     start = np.repeat(0.5 * galaxy(), 2, axis=0)
     found, failures = refine(both, start, CONFIG)
@@ -259,6 +261,7 @@ def test_what_could_not_be_refined_is_told(untrained, monkeypatch):
             raise RuntimeError("not near enough")
         return solve(self, strength)
 
+    monkeypatch.setattr(refinement, "LARGEST_EXACT_SIDE", 0)
     monkeypatch.setattr(MatrixFreeEngine, "mean", fails_at_first)
     images = np.repeat(data["image"][None], 2, axis=0)
     with pytest.warns(UserWarning, match=r"of system 0 \(of 2\) could not.*not near enough"):
@@ -277,6 +280,7 @@ def test_a_crash_is_not_taken_for_that(monkeypatch):
     def crash(*arguments):
         raise Crash("out of memory")
 
+    monkeypatch.setattr(refinement, "LARGEST_EXACT_SIDE", 0)
     monkeypatch.setattr(MatrixFreeEngine, "mean", crash)
     with pytest.raises(Crash):
         refine(observed(), 0.5 * galaxy(), CONFIG)
