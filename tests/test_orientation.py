@@ -20,6 +20,7 @@ from rim_lensing.lens_fit.lens_search import maximise
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.rebinned_lens_model import rebin
 from rim_lensing.lens_fit.residual_test import residual_statistics
+from rim_lensing.lensing.critical_curves import caustics, critical_curves, enclosed_area
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
@@ -184,6 +185,23 @@ def test_what_a_network_sees_turns_with_the_image(symmetry):
         found = restore_image(there[name], symmetry)
         atol = 1e-3 * np.abs(expected).max()
         np.testing.assert_allclose(found, expected, atol=atol, err_msg=name)
+
+
+@turned_and_mirrored
+def test_observations_and_curves_of_the_lens_turn(symmetry):
+    here, there = turned_observation(0), turned_observation(symmetry)
+    for name in ("image", "noise", "psf", "mask"):
+        found = restore_image(getattr(there, name)[0], symmetry)
+        np.testing.assert_allclose(found, getattr(here, name)[0], rtol=1e-6, err_msg=name)
+    np.testing.assert_allclose(there.psf_sigma, here.psf_sigma)
+
+    def areas(lens: np.ndarray) -> list[float]:
+        curves = [*critical_curves(lens), *caustics(lens)]
+        return [enclosed_area(curve) for curve in curves]
+
+    expected = areas(LENS)
+    assert max(expected) > 1
+    np.testing.assert_allclose(areas(turned_lens(LENS, symmetry)), expected, rtol=1e-3)
 
 
 @turned_and_mirrored

@@ -31,8 +31,8 @@ def inverted(model: ForwardModel, image, noise, curvature):
     """Return the logit of an approximate semilinear inversion (Warren & Dye 2003), (batch, n, n).
 
     ITERATIONS of conjugate gradients for (A' C^-1 A + lambda R) s = A' C^-1 d from s = 0, with the
-    gradient prior R and one strength lambda for all systems, preconditioned by the diagonal that
-    bounds the left side (its row sums of absolute values).
+    gradient prior R of `inversion.regularization` and one strength lambda for all systems,
+    preconditioned by the diagonal that bounds the left side (its row sums of absolute values).
 
     Args:
         model: A: lens and PSF.

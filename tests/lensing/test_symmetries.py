@@ -9,8 +9,9 @@ from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, restore_imag
 IMAGE, SOURCE = PixelGrid(24, 0.2), PixelGrid(20, 0.15)
 
 
+@pytest.mark.parametrize("supersampling", [1, 3])
 @pytest.mark.parametrize("symmetry", range(SYMMETRIES))
-def test_image_of_turned_source_and_lens_is_the_turned_image(symmetry):
+def test_image_of_turned_source_and_lens_is_the_turned_image(symmetry, supersampling):
     """The ray tracer, which knows no symmetries, says what they do to every parameter."""
     generator = np.random.default_rng(symmetry)
     source = generator.uniform(size=(1, 20, 20)).astype("float32")
@@ -18,7 +19,9 @@ def test_image_of_turned_source_and_lens_is_the_turned_image(symmetry):
     kernel = np.ones((1, 1, 1), "float32")
 
     def image(source, lens):
-        return ops.convert_to_numpy(ForwardModel(lens, kernel, IMAGE, SOURCE).predict(source))
+        return ops.convert_to_numpy(
+            ForwardModel(lens, kernel, IMAGE, SOURCE, supersampling).predict(source)
+        )
 
     expected = transform_image(image(source, lens), symmetry)
     found = image(transform_image(source, symmetry), lens @ lens_matrix(symmetry).T)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from rim_lensing.inversion.regularization import regularization_matrix
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks import initial_source
@@ -46,6 +47,12 @@ def gradient_prior():
     step = np.eye(13, 12) - np.eye(13, 12, -1)
     one = step.T @ step
     return np.kron(one, np.eye(12)) + np.kron(np.eye(12), one)
+
+
+def test_its_prior_is_that_of_the_linear_inversion():
+    """And was before the linear inversion's took to it: the published weights began there."""
+    found = regularization_matrix("gradient", 12).toarray()
+    np.testing.assert_allclose(found, gradient_prior(), atol=1e-14)
 
 
 def test_ends_at_the_semilinear_inversion(model, data, monkeypatch):
