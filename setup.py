@@ -46,6 +46,7 @@ setup(
         "test": [
             "cvxopt>=1.3",
             "jax>=0.4.35",
+            "hypothesis>=6.100",
             "lenstronomy>=1.12",
             "mpmath>=1.3",
             "pytest>=8.0",

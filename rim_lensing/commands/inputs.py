@@ -214,7 +214,7 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
     if options.pixel_scale is not None and not 0 < options.pixel_scale < math.inf:
         raise ValueError(f"--pixel-scale must be positive. Received: {options.pixel_scale}")
     centre = _parse_centre(options.crop_centre)
-    image = read_fits(options.image, options.pixel_scale)
+    image = read_fits(options.image, options.pixel_scale, centre)
     if image.pixel_scale is None:
         raise ValueError(
             f"The header of {options.image} does not tell the pixel scale: give --pixel-scale"
@@ -337,16 +337,18 @@ def _number(text: str, name: str) -> float:
         raise ValueError(f"{name} must be a number. Received: {text!r}") from None
 
 
-def read_fits(text: str, pixel_scale: float | None = None) -> "FitsImage":
+def read_fits(
+    text: str, pixel_scale: float | None = None, centre: tuple[float, float] | None = None
+) -> "FitsImage":
     """Read FILE or FILE[EXTENSION]; a pixel scale that is given replaces the header's.
 
-    Errors are those of `io.read_image`.
+    `centre`, and the errors, are those of `fits_files.read_image`.
     """
     from rim_lensing.observation.fits_files import read_image
 
     named = re.fullmatch(r"(.+)\[([^\[\]]+)\]", text)
     path, extension = named.groups() if named and not Path(text).exists() else (text, None)
-    return read_image(path, extension=extension, pixel_scale=pixel_scale)
+    return read_image(path, extension=extension, pixel_scale=pixel_scale, centre=centre)
 
 
 def _number_or_array(text: str, name: str, pixel_scale: float) -> "float | np.ndarray":

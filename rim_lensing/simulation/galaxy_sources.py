@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rim_lensing.tolerant_fits import open_fits, pixels
+
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 FITS_SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")
 _PAIR = re.compile(r"^(?P<before>.*)(?P<part>bulge|disk)(?P<after>[_-]?\d+.*)$", re.IGNORECASE)
@@ -217,14 +219,13 @@ def _stem(name: str) -> str:
 
 def _first_image(path: Path, hdu: int | None = None) -> np.ndarray:
     """The image of one HDU, or of the first one with an image, as float32 (y, x)."""
-    from astropy.io import fits
-
     try:
-        with fits.open(path, memmap=False) as units:
-            chosen = units if hdu is None else [units[hdu]]
-            for unit in chosen:
-                data = unit.data if unit.is_image else None
-                if data is not None and data.ndim >= 2:
+        units, unreadable = open_fits(path)
+        with units:
+            for index in range(len(units)) if hdu is None else [hdu]:
+                unit = units[index]
+                if unit.is_image and unit.header.get("NAXIS", 0) >= 2:
+                    data = pixels(unit, f"{path}[{index}]", unreadable[index])
                     image = np.squeeze(data)
                     if image.ndim != 2:
                         raise UnreadableGalaxyError(
@@ -244,10 +245,9 @@ def _first_image(path: Path, hdu: int | None = None) -> np.ndarray:
 
 def _is_catalogue(path: Path) -> bool:
     """Whether `path` is a table with a GAL_FILENAME column."""
-    from astropy.io import fits
-
     try:
-        with fits.open(path, memmap=False) as units:
+        units, _ = open_fits(path)
+        with units:
             if units[0].header.get("NAXIS", 0) != 0 or len(units) < 2 or units[1].is_image:
                 return False
             return "GAL_FILENAME" in {name.upper() for name in units[1].columns.names}
@@ -256,10 +256,9 @@ def _is_catalogue(path: Path) -> bool:
 
 
 def _catalogue_rows(path: Path) -> list[dict]:
-    from astropy.io import fits
-
     try:
-        with fits.open(path, memmap=False) as units:
+        units, _ = open_fits(path)
+        with units:
             table = units[1].data if len(units) > 1 and not units[1].is_image else None
             if table is None:
                 raise ValueError(
