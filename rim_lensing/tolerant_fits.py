@@ -100,7 +100,7 @@ def number(header: "Header", keyword: str) -> int | float | None:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return value
+    return float(value) if abs(value) >= 2**64 else value
 
 
 def pixels(unit, label: str, unreadable: UnreadableCards | None = None) -> np.ndarray:
@@ -205,6 +205,7 @@ def _unreadable_cards(stream: BinaryIO) -> tuple[list[slice], list[UnreadableCar
             for end in sorted({last, first + 1}, reverse=True):
                 try:
                     keyword, value = _parse(b"".join(cards[first:end]))
+                    _check_count(keyword, value)
                 except ValueError:
                     continue
                 values.setdefault(keyword, value)
@@ -261,6 +262,13 @@ def _parse(card: bytes) -> tuple[str, object]:
             return parsed.keyword, "" if commentary else parsed.value
     except Exception as error:  # VerifyError, and what astropy does not foresee.
         raise ValueError from error
+
+
+def _check_count(keyword: str, value: object) -> None:
+    """Raise ValueError for numbers of bytes and of groups that there cannot be."""
+    least = {"PCOUNT": 0, "GCOUNT": 1}.get(keyword)
+    if least is not None and not (isinstance(value, int) and value >= least):
+        raise ValueError
 
 
 def _data_length(values: dict[str, object]) -> int:
