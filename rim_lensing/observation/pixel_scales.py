@@ -51,12 +51,13 @@ UNIT_NAMES = {
 
 SHAPE_CARDS = (
     r"(CD|PC)\d_\d|CDELT\d|CRPIX\d|CTYPE\d|CUNIT\d|CROTA\d|PV\d_\d+|"
-    r"(A|B|AP|BP)_(ORDER|\d+_\d+)|(CPDIS|DP|CQDIS|DQ|D2IMDIS|D2IM)\d.*|WCSAXES"
+    r"(A|B|AP|BP)_(ORDER|\d+_\d+)|(CPDIS|CPERR|DP|CQDIS|DQ|D2IM(DIS|ARR|EXT|ERR)?)\d?.*"
 )
 """Cards of the WCS by which pixels are smaller or larger. The sky's rotation (CRVAL, LONPOLE ...)
 changes no distance."""
 
 PLACE_CARDS = r"CRVAL\d|LONPOLE|LATPOLE"
+_WCS_CARDS = f"{SHAPE_CARDS}|{PLACE_CARDS}|RADE(SYS|CSYS)|EQUINOX|EPOCH|MJD-OBS|DATE-OBS|WCSNAME"
 _NUMBERS = r"(CD|PC)\d_\d|(CDELT|CRPIX|CRVAL|CROTA)\d|(LON|LAT)POLE"
 _CELESTIAL = r"(RA--|DEC-|.LON|.LAT|..LN|..LT)-.*"
 _SCALES = r"(CD|PC)\d_\d$|CDELT\d$"
@@ -137,7 +138,9 @@ def read_sky(
     no_cards = Header()
     if not str(header.get("CTYPE1", "")).strip() and "CTYPE1" not in unreadable:
         return None, no_cards
-    header, bad = header.copy(), UnreadableCards(unreadable)
+    # Nothing else: other cards, and WCS of other names, can make astropy fail, or crash.
+    header = Header(card for card in header.cards if re.fullmatch(_WCS_CARDS, card.keyword))
+    bad = UnreadableCards(unreadable)
     for keyword in dict.fromkeys(header):
         if not re.fullmatch(f"{_NUMBERS}|CUNIT\\d", keyword):
             continue
@@ -271,7 +274,7 @@ def _square_side(sides: np.ndarray, label: str) -> float:
         ValueError: It is no square, to within SQUARE_TOLERANCE, or has no size.
     """
     lengths = np.linalg.norm(sides, axis=1)
-    if not np.all(np.isfinite(sides)) or lengths.min() <= 0:
+    if not np.all(np.isfinite(lengths)) or lengths.min() <= 0:
         raise ValueError(
             f"The pixel scale of {label} makes no sense: give `pixel_scale`, on the command line "
             f"--pixel-scale. Received: {lengths} arcsec"
