@@ -48,6 +48,24 @@ def compiled(function: Callable, fused: bool = False) -> Callable:
     raise RuntimeError(_BACKENDS.format(backend))
 
 
+def allow_varying_shapes(model) -> None:
+    """Have `fit` compile the training step of a model anew for every shape of its data.
+
+    JAX does so by itself. TensorFlow's `fit` would compile one graph for all shapes, in which none
+    is known.
+
+    Args:
+        model: Compiled, as `keras.Model.compile` means it.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Made within the first graph they could not be made again in the next.
+        model.optimizer.build(model.trainable_variables)
+        model.run_eagerly = True
+        model.train_step = tf.function(model.train_step)
+
+
 def value_and_gradient(function: Callable, x):
     """Return function(x), and the gradient of its sum with respect to x.
 

@@ -154,7 +154,7 @@ def main(arguments=None) -> int:
             keras.utils.set_random_seed(options.seed)
             model = RIM(config, recipe.precision)
             model.build()
-            train_rim(model, recipe, data, few, description, directory)
+            train_rim(model, recipe, data, [few], description, directory)
         keras.backend.clear_session()
         model = RIM(config)
         model.build()

@@ -16,9 +16,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from rim_lensing.simulation.framing import FRAME_MARGIN
 from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
 from rim_lensing.simulation.galaxy_sources import GalaxyImage, open_galaxies
-from rim_lensing.simulation.stamps import NotAGalaxyError, Outskirts, clean_stamp
+from rim_lensing.simulation.stamps import (
+    OUTSKIRTS_MARGIN,
+    NotAGalaxyError,
+    Outskirts,
+    clean_stamp,
+)
 
 # Of the fine structure of two stamps. Pictures of one galaxy from two surveys reach 0.6 to 0.95;
 # two different galaxies reach 0.6 once in a hundred thousand pairs, and losing one of them costs
@@ -126,7 +132,7 @@ def _prepare(options: argparse.Namespace) -> int:
     if not kept:
         raise ValueError("no galaxy was left after cleaning: nothing to write")
     train, validation = split_by_galaxy(kept, options.validation_fraction, options.seed)
-    train, twins = _without_twins(train, validation)
+    train, twins = _without_twins(train, validation, options.outskirts)
     print(
         f"{len(train)} galaxies to train, {len(validation)} to validate; "
         f"left out of training as pictures of a validation galaxy: {twins}"
@@ -192,14 +198,15 @@ def split_by_galaxy(items: list, fraction: float, seed: int) -> tuple[list, list
     return train, validation
 
 
-def _without_twins(train: list[_Outcome], validation: list[_Outcome]) -> tuple[list[_Outcome], int]:
+def _without_twins(
+    train: list[_Outcome], validation: list[_Outcome], outskirts: bool
+) -> tuple[list[_Outcome], int]:
     """`train` without pictures of `validation` galaxies under other names, and their number."""
     if not train or not validation:
         return train, 0
-    known = np.stack([_fine_structure(item.stamp) for item in validation])
-    keep = [
-        item for item in train if (known @ _fine_structure(item.stamp)).max() < TWIN_CORRELATION
-    ]
+    structure = _fine_structure_of_linear if outskirts else _fine_structure
+    known = np.stack([structure(item.stamp) for item in validation])
+    keep = [item for item in train if (known @ structure(item.stamp)).max() < TWIN_CORRELATION]
     return keep, len(train) - len(keep)
 
 
@@ -209,9 +216,25 @@ def _fine_structure(stamp: np.ndarray) -> np.ndarray:
     Smooth symmetric light is much the same in all galaxies; what is left agrees only between
     pictures of one.
     """
+    return _fine_structure_of(np.sqrt(stamp))
+
+
+def _fine_structure_of_linear(stamp: np.ndarray) -> np.ndarray:
+    """The same of a stamp in linear flux with outskirts: of its middle, stretched as pictures are.
+
+    In linear flux the nucleus outshines all, and what a pixel more or less on one side of it does
+    is alike in many galaxies: a third of them would be taken for twins.
+    """
+    margin = round(len(stamp) * (1 - FRAME_MARGIN / OUTSKIRTS_MARGIN) / 2)
+    middle = stamp[margin : len(stamp) - margin, margin : len(stamp) - margin]
+    return _fine_structure_of(np.arcsinh(middle / 0.02))
+
+
+def _fine_structure_of(stretched: np.ndarray) -> np.ndarray:
     from scipy import ndimage
 
-    rooted = ndimage.zoom(np.sqrt(stamp), 48 / len(stamp), order=1, grid_mode=True, mode="nearest")
+    zoom = 48 / len(stretched)
+    rooted = ndimage.zoom(stretched, zoom, order=1, grid_mode=True, mode="nearest")
     fine = ndimage.gaussian_filter(rooted, 0.5) - ndimage.gaussian_filter(rooted, 2.5)
     fine = (fine - fine[::-1, ::-1]).ravel()
     return fine / max(float(np.linalg.norm(fine)), 1e-12)

@@ -1,6 +1,7 @@
 """The galaxies that mocks are made of: those of a prepared file, procedural ones, or both."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,17 @@ _PROCEDURAL_DEVELOPMENT_SEED = 1_000_033
 _PROCEDURAL_SIDE = 96
 
 
-def training_galaxies(path: str | Path | None, procedural: int | None, seed: int) -> np.ndarray:
+Draw = Callable[..., np.ndarray]
+"""Draws procedural galaxies: `draw_procedural_galaxies`, or for the recipe `sky`
+`draw_winged_galaxies`."""
+
+
+def training_galaxies(
+    path: str | Path | None,
+    procedural: int | None,
+    seed: int,
+    draw: Draw = draw_procedural_galaxies,
+) -> np.ndarray:
     """Return galaxies to train on: the file's training split, then procedural ones.
 
     Those of `development_galaxies` are left out; by name: a picture of one of these galaxies
@@ -33,6 +44,7 @@ def training_galaxies(path: str | Path | None, procedural: int | None, seed: int
         path: File of `train/prepare_galaxies.py`; without one all galaxies are procedural.
         procedural: How many; by default half as many as the file has, or 4000 without a file.
         seed: Of the procedural galaxies.
+        draw: What draws them.
 
     Returns:
         (count, side, side) float16, peak 1.
@@ -59,24 +71,27 @@ def training_galaxies(path: str | Path | None, procedural: int | None, seed: int
         )
     if procedural is None:
         procedural = len(real) // 2 if path else 4000
-    drawn = draw_procedural_galaxies(procedural, seed, side=real.shape[1])
+    drawn = draw(procedural, seed, side=real.shape[1])
     return np.concatenate([real, drawn.astype("float16")])
 
 
-def development_galaxies(path: str | Path | None, procedural: int = 250) -> np.ndarray:
+def development_galaxies(
+    path: str | Path | None, procedural: int = 250, draw: Draw = draw_procedural_galaxies
+) -> np.ndarray:
     """Return galaxies to make choices on: the learning curve, options, rates.
 
     Args:
         path: File of `train/prepare_galaxies.py`, of whose training split DEVELOPMENT_SHARE is
             taken; without one the galaxies are procedural, drawn with a seed of their own.
         procedural: How many procedural ones.
+        draw: What draws them.
 
     Returns:
         (count, side, side) float16, peak 1.
     """
     if path:
         return _training_split(path, for_development=True)
-    return _procedural_galaxies(procedural, _PROCEDURAL_DEVELOPMENT_SEED)
+    return _procedural_galaxies(procedural, _PROCEDURAL_DEVELOPMENT_SEED, draw)
 
 
 def unseen_galaxies(path: str | Path | None, procedural: int = 500) -> np.ndarray:
@@ -92,11 +107,11 @@ def unseen_galaxies(path: str | Path | None, procedural: int = 500) -> np.ndarra
     """
     if path:
         return read_galaxies(path, "validation", dtype="float16").stamps
-    return _procedural_galaxies(procedural, _PROCEDURAL_VALIDATION_SEED)
+    return _procedural_galaxies(procedural, _PROCEDURAL_VALIDATION_SEED, draw_procedural_galaxies)
 
 
-def _procedural_galaxies(count: int, seed: int) -> np.ndarray:
-    return draw_procedural_galaxies(count, seed, side=_PROCEDURAL_SIDE).astype("float16")
+def _procedural_galaxies(count: int, seed: int, draw: Draw) -> np.ndarray:
+    return draw(count, seed, side=_PROCEDURAL_SIDE).astype("float16")
 
 
 def _training_split(path: str | Path | None, for_development: bool) -> np.ndarray:

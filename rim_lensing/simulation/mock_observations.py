@@ -14,7 +14,7 @@ from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.lensing.ray_tracing import bilinear_weights
 from rim_lensing.simulation.priors import Priors
 
-_STAMP_SUPERSAMPLING = 3
+STAMP_SUPERSAMPLING = 3
 _MAX_ROUNDS = 200
 
 
@@ -49,28 +49,30 @@ class MockObservations:
 
 def concatenate(parts: Sequence[MockObservations]) -> MockObservations:
     """Return the systems of all parts, in order."""
-    return MockObservations(
+    kind = type(parts[0])
+    return kind(
         **{
             field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(MockObservations)
+            for field in fields(kind)
         }
     )
 
 
-def place_galaxies(stamps, placement, grid: PixelGrid):
+def place_galaxies(stamps, placement, grid: PixelGrid, supersampling: int = STAMP_SUPERSAMPLING):
     """Put galaxy stamps on the source grid: rotated, scaled, mirrored, shifted, peak 1.
 
     Args:
         stamps: (batch, s, s).
         placement: (batch, 5), see `Priors.draw`.
         grid: The source grid, side n.
+        supersampling: Every pixel is the mean over so many samples squared, which lessens the
+            aliasing of a large stamp on a coarse grid.
 
     Returns:
-        (batch, n, n). Every pixel is the mean over 3 x 3 samples, which lessens the aliasing of a
-        large stamp on a coarse grid.
+        (batch, n, n).
     """
     side = stamps.shape[-1]
-    x, y = grid.coordinates(_STAMP_SUPERSAMPLING)
+    x, y = grid.coordinates(supersampling)
     x0, y0, size, angle, parity = (placement[:, i, None, None] for i in range(5))
     dx, dy = (x[None] - x0) * (side / size), (y[None] - y0) * (side / size)
     u = parity * (ops.cos(angle) * dx + ops.sin(angle) * dy)
@@ -83,8 +85,7 @@ def place_galaxies(stamps, placement, grid: PixelGrid):
     taken = ops.take(ops.reshape(stamps, (-1,)), indices + offset[:, None, None], axis=0)
     fine = ops.reshape(ops.sum(taken * weights, axis=-1), (-1, *u.shape[1:], 1))
     # Strides said outright: Keras 3.15 expands the default twice under JAX.
-    window = _STAMP_SUPERSAMPLING
-    source = ops.average_pool(fine, window, strides=window)[..., 0]
+    source = ops.average_pool(fine, supersampling, strides=supersampling)[..., 0]
     peak = ops.max(source, axis=(1, 2), keepdims=True)
     return source / ops.where(peak > 0, peak, 1.0)
 

@@ -1,5 +1,6 @@
 """Training of the RIM (paper section 2.4): its recipe, and how it is measured on the way."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -43,7 +44,12 @@ def predict_image(model: RIM, mocks: MockObservations, source: np.ndarray) -> np
     """Return the noiseless images (batch, m, m) of sources (batch, n, n) under mocks' lenses."""
     config = model.config
     forward = ForwardModel(
-        mocks.lens, mocks.psf, config.image_grid, config.source_grid, config.supersampling
+        mocks.lens,
+        mocks.psf,
+        config.image_grid,
+        config.source_grid,
+        config.supersampling,
+        mocks.network_inputs().get("source_frame"),
     )
     return keras.ops.convert_to_numpy(forward.predict(source))
 
@@ -55,23 +61,29 @@ def evaluate(model: RIM, mocks: MockObservations, batch: int = 16):
         (summary, sources (systems, n, n), model images (systems, m, m)); the summary is that of
         `metrics.summarise`.
     """
+    measures, sources, images = _measure(model, mocks, batch)
+    return metrics.summarise(*measures), sources, images
+
+
+def _measure(model: RIM, mocks: MockObservations, batch: int):
+    """Return what `metrics.summarise` takes, sources and model images."""
     sources = model.predict(mocks.network_inputs(), batch_size=batch, verbose=0)[:, -1]
     images = predict_image(model, mocks, sources)
-    summary = metrics.summarise(
+    measures = (
         metrics.rms_error(sources, mocks.source),
         metrics.flux_error(sources, mocks.source),
         metrics.chi2_per_pixel(mocks.image - images, mocks.noise),
         metrics.chi2_significance(mocks.image - images, mocks.noise),
         mocks.noise_level,
     )
-    return summary, sources, images
+    return measures, sources, images
 
 
 def train_rim(
     model: RIM,
     recipe: Recipe,
     data: TrainingData,
-    development: MockObservations,
+    development: Sequence[MockObservations],
     description: dict,
     directory: Path,
 ) -> RIM:
@@ -81,7 +93,7 @@ def train_rim(
         model: A built RIM.
         recipe: How.
         data: From what.
-        development: On what it is measured after every epoch.
+        development: On what it is measured after every epoch: parts, each of its own image side.
         description: What identifies the run (JSON); a run in `directory` that was started with
             another one is not continued.
         directory: Made if missing.
@@ -94,13 +106,19 @@ def train_rim(
     """
     directory = Path(directory)
 
-    twin = float32_twin(model)
+    scale = model.config.image_pixel_scale
+    twins = [float32_twin(model).on_image_grid(part.image.shape[1], scale) for part in development]
 
     def measure(model, epoch):
-        twin.set_weights(model.get_weights())
-        summary, sources, images = evaluate(twin, development)
-        _draw(directory / "pictures" / f"epoch_{epoch:05d}.png", development, sources, images)
-        return summary
+        parts = []
+        for twin, mocks in zip(twins, development, strict=True):
+            twin.set_weights(model.get_weights())
+            measures, sources, images = _measure(twin, mocks, batch=16)
+            parts.append(measures)
+            side = f"_{len(images[0])}" if len(twins) > 1 else ""
+            path = directory / "pictures" / f"epoch_{epoch:05d}{side}.png"
+            _draw(path, mocks, sources, images)
+        return metrics.summarise(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
     train(
         model,

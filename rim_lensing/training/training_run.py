@@ -14,6 +14,7 @@ import h5py
 import keras
 import numpy as np
 
+from rim_lensing.backend import allow_varying_shapes
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.provenance import git_commit, machine
 from rim_lensing.whole_files import whole_file
@@ -208,7 +209,8 @@ def train(
         model: Built; its `config` has a `to_dict`.
         recipe: How.
         data: From what; a function of its attribute `epoch` and the step, so that a killed run
-            resumes bit for bit (on a CPU, and under the same backend).
+            resumes bit for bit (on a CPU, and under the same backend). Its attribute `shapes_vary`
+            tells batches of different shapes; then the first two must differ.
         measure: Of the model, after every epoch, see `TrainingRun`.
         description: What identifies the run (JSON); a run that was started with another one is not
             continued.
@@ -227,6 +229,8 @@ def train(
     with _alone_in(finished.parent):
         _claim(finished, model.config, recipe, description)
         model.compile(optimizer=recipe.optimizer(), loss=loss, metrics=list(metrics))
+        if getattr(data, "shapes_vary", False):
+            allow_varying_shapes(model)
         run = TrainingRun(finished.parent, data, measure)
         first = run.resume(model)
         data.epoch = first

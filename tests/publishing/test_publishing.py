@@ -43,7 +43,7 @@ def run(tmp_path_factory):
         network,
         recipe,
         TrainingData(simulator, recipe.batch, recipe.steps_per_epoch, recipe.seed),
-        simulator.draw(np.random.default_rng(0), 4),
+        [simulator.draw(np.random.default_rng(0), 4)],
         {
             "preset": "tiny16",
             "galaxies": None,
