@@ -14,6 +14,7 @@ from rim_lensing.commands.inputs import (
     SIE_NAMES,
     UserImage,
     add_image_options,
+    add_lens_light_option,
     add_search_ranges,
     add_seed,
     check_search_ranges,
@@ -56,6 +57,7 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         f"{METRICS} has what the lens model predicted, with its intervals, too.",
     )
     add_image_options(command)
+    add_lens_light_option(command)
     start = command.add_mutually_exclusive_group()
     start.add_argument(
         "--lens-model",
@@ -111,7 +113,7 @@ def fit(options: argparse.Namespace) -> None:
     model = find_pretrained(options.model, "rim")
     named = options.lens_model and find_pretrained(options.lens_model, "lens_cnn")
     image = read_user_image(options, model.image_grid)
-    image.check()
+    image.check(options.allow_lens_light)
     correlation = _read_noise_correlation(options.noise_correlation, image)
     predictor = lens_model_for(image.grid, named) if start is None else None
     for one in filter(None, (model, predictor)):
@@ -143,6 +145,7 @@ def fit(options: argparse.Namespace) -> None:
             max_rounds=options.rounds,
             seed=options.seed,
             noise_correlation=correlation,
+            allow_lens_light=options.allow_lens_light,
         )
     seconds = round(time.perf_counter() - began, 3)
     print(found.verdict)

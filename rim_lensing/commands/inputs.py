@@ -83,11 +83,13 @@ class UserImage:
         reach = max(map(abs, self.offset))
         return replace(priors, centre=(low - reach, high + reach), **dict(options.range))
 
-    def check(self) -> None:
-        """Raise the errors that a model would raise; loads no Keras."""
+    def check(self, allow_lens_light: bool) -> None:
+        """Raise the errors that a search would raise; loads no Keras."""
+        from rim_lensing.observation.leftover_light import refuse_lens_light
         from rim_lensing.observation.observation import check_image
 
-        check_image(**self.arguments, image_grid=self.grid)
+        observation = check_image(**self.arguments, image_grid=self.grid)
+        refuse_lens_light(observation, self.grid, allow_lens_light)
 
 
 def add_image_options(command: argparse.ArgumentParser) -> None:
@@ -129,6 +131,16 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
         help="take the image's own pixels instead of the model's: with --crop-centre as many as "
         "cover the model's field, without it all of a square image; the source's pixels stay the "
         "model's",
+    )
+
+
+def add_lens_light_option(command: argparse.ArgumentParser) -> None:
+    """Add --allow-lens-light."""
+    command.add_argument(
+        "--allow-lens-light",
+        action="store_true",
+        help="go on where the lens galaxy's light seems to be left in the image: brighter at the "
+        "lens's place than anything lensed, and smooth; without this such images are refused",
     )
 
 

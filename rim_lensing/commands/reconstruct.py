@@ -131,10 +131,11 @@ def _run(
     model: "PretrainedModel", arguments: dict, grid: "PixelGrid", options: argparse.Namespace
 ) -> tuple["Reconstruction", float]:
     """Return the reconstruction and the seconds that it took, without the loading."""
+    from rim_lensing.observation.leftover_light import warn_of_lens_light
     from rim_lensing.observation.observation import check_observation
 
     # Whatever is wrong is said before TensorFlow loads.
-    check_observation(**arguments, image_grid=grid)
+    warn_of_lens_light(check_observation(**arguments, image_grid=grid), grid)
     if not options.linear:
         verify_files(model)
     tell_psf(arguments["psf"], arguments["pixel_scale"])

@@ -10,6 +10,7 @@ from rim_lensing.commands.inputs import (
     LENS_NAMES,
     UserImage,
     add_image_options,
+    add_lens_light_option,
     add_search_ranges,
     add_seed,
     check_search_ranges,
@@ -50,6 +51,7 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
         "ctrl-C, or with more --steps, the same command goes on with the chain that is there.",
     )
     add_image_options(command)
+    add_lens_light_option(command)
     command.add_argument(
         "--lens", required=True, metavar="NAME=VALUE,...", help=f"where to start: {LENS_NAMES}"
     )
@@ -141,6 +143,7 @@ def sample(options: argparse.Namespace) -> None:
         )
     image = read_user_image(options, model.image_grid)
     arguments = image.arguments | {"lens": image.in_field(lens)}
+    image.check(options.allow_lens_light)
     check_observation(**arguments, image_grid=image.grid)
     verify_files(model)
     tell_psf(arguments["psf"], arguments["pixel_scale"])
@@ -174,6 +177,7 @@ def sample(options: argparse.Namespace) -> None:
             max_steps=options.steps,
             seed=options.seed,
             path=options.output / CHAIN,
+            allow_lens_light=options.allow_lens_light,
         )
     except KeyboardInterrupt:
         print(

@@ -24,6 +24,7 @@ from rim_lensing.lens_fit.optimise import (
 from rim_lensing.lens_fit.residual_test import FALSE_ALARM, ResidualTest, check_residuals
 from rim_lensing.lensing.lens_parameters import as_lens_array
 from rim_lensing.observation.correlated_noise import check_noise_correlation
+from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.observation.observation import PIXEL_SCALE_TOLERANCE
 from rim_lensing.program import is_crash
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
@@ -182,6 +183,7 @@ def automated_fit(
     noise_correlation: np.ndarray | None = None,
     pixel_scale: float | None = None,
     start=None,
+    allow_lens_light: bool = False,
 ) -> AutomatedFit:
     """Predict the lens, reconstruct the source, and optimise while the residuals are not noise.
 
@@ -208,11 +210,13 @@ def automated_fit(
             residuals, see `check_residuals`. The search takes pixels for independent, still.
         pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
         start: Instead of a prediction, a lens near the true one: an SIE and external shear.
+        allow_lens_light: Search where the lens galaxy's light seems to be left in the image, too.
 
     Raises:
-        ValueError: Bad input (see `check_observation`, `check_noise_correlation`), both or neither
-            of `lens_model` and `start`, a start that is no SIE, a lens model for other pixels, a
-            prediction that is not finite, or no round whose arcs fall on the source grid.
+        ValueError: Bad input (see `check_observation`, `check_noise_correlation`), lens light in
+            the image (see `leftover_light`), both or neither of `lens_model` and `start`, a start
+            that is no SIE, a lens model for other pixels, a prediction that is not finite, or no
+            round whose arcs fall on the source grid.
         TypeError: `source_model` is neither of the two, or `lens_model` cannot predict.
 
     Warns:
@@ -240,6 +244,7 @@ def automated_fit(
             f"Received: {what(lens_model)}"
         )
     observation = check_single(image, noise, psf, np.zeros(7), mask, source_model, pixel_scale)
+    refuse_lens_light(observation, source_model.image_grid, allow_lens_light)
     if noise_correlation is not None:
         check_noise_correlation(noise_correlation, observation.image.shape[-2:])
     _check_same_pixels(lens_model, source_model)

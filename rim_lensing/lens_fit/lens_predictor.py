@@ -12,6 +12,7 @@ from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.lensing.symmetries import SYMMETRIES
 from rim_lensing.networks.lens_cnn import LensCNN
+from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.observation import check_image
 from rim_lensing.reconstruction.training_range import warn_of_prediction, warn_outside_training
 from rim_lensing.simulation.priors import Priors
@@ -218,8 +219,9 @@ class LensPredictor:
             ValueError: Bad input (see `check_image`), or less than 2 `passes`.
 
         Warns:
-            UserWarning: Noise or PSF, or the predicted lens by more than its error, lie outside of
-                the training set's range; or the mask hides the arcs.
+            UserWarning: The lens galaxy's light is left in the image (see `leftover_light`); noise
+                or PSF, or the predicted lens by more than its error, lie outside of the training
+                set's range; or the mask hides the arcs.
         """
         if int(passes) != passes or passes < 2:
             raise ValueError(f"`passes` must be an integer, at least 2. Received: {passes}")
@@ -232,6 +234,7 @@ class LensPredictor:
             psf_side=self.psf_side,
             pixel_scale=pixel_scale,
         )
+        warn_of_lens_light(observation, self.image_grid)
         warn_outside_training(observation, self.priors)
         inputs, total = observation.network_inputs(), len(observation)
         draws, parts = prediction_draws(self.network, int(passes)), []

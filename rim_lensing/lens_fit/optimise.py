@@ -11,6 +11,7 @@ from rim_lensing.lens_fit.lens_posterior import LensPosterior, SourceModel, lens
 from rim_lensing.lens_fit.lens_search import METHODS, default_method, maximise
 from rim_lensing.lens_fit.lens_support import SLOPE
 from rim_lensing.lensing.lens_parameters import as_lens_array
+from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.observation.observation import Observation, check_observation
 from rim_lensing.reconstruction.result import Reconstruction, named_lens, warn_of_chi2
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
@@ -82,6 +83,7 @@ def optimise_lens(
     mask=None,
     priors: Priors | None = None,
     pixel_scale: float | None = None,
+    allow_lens_light: bool = False,
 ) -> LensOptimum:
     """Find the most probable lens from one or more starts.
 
@@ -103,10 +105,12 @@ def optimise_lens(
         priors: Their ranges bound the search, and their smallest magnification tells a lens
             from none; by default those that the RIM was trained on, or `Priors()`.
         pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
+        allow_lens_light: Search where the lens galaxy's light seems to be left in the image, too.
 
     Raises:
-        ValueError: Bad input (see `check_observation`), an unknown method, or no start whose arcs
-            fall on the source grid in the end.
+        ValueError: Bad input (see `check_observation`), lens light in the image (see
+            `leftover_light`), an unknown method, or no start whose arcs fall on the source grid in
+            the end.
         TypeError: `source_model` is neither of the two.
 
     Warns:
@@ -119,6 +123,7 @@ def optimise_lens(
     began = time.perf_counter()
     starts = as_lens_array(start, name="start")
     observation = check_single(image, noise, psf, starts[0], mask, source_model, pixel_scale)
+    refuse_lens_light(observation, source_model.image_grid, allow_lens_light)
     posterior = lens_posterior(source_model, observation, priors)
     method = method or default_method(posterior)
     if method not in METHODS:

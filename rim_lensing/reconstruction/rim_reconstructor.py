@@ -12,6 +12,7 @@ from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.flux_scale import FIRST_PEAK, estimate_flux_scale, source_peak
 from rim_lensing.networks.rim import RIM
+from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.observation import Observation, check_observation, which_systems
 from rim_lensing.reconstruction.refinement import refine
 from rim_lensing.reconstruction.result import REFINED, Reconstruction, warn_of_chi2
@@ -147,8 +148,9 @@ class RIMReconstructor:
                 grid that the arcs miss (see `check_source_coverage`).
 
         Warns:
-            UserWarning: The lens, noise or PSF lie outside of the training set's range; the mask
-                hides the arcs; part of their flux comes from outside of the source grid; the source
+            UserWarning: The lens galaxy's light is left in the image (see `leftover_light`); the
+                lens, noise or PSF lie outside of the training set's range; the mask hides the arcs;
+                part of their flux comes from outside of the source grid; the source
                 is cut off, or cannot be refined; or chi^2 is not that of noise.
         """
         if int(batch_size) != batch_size or batch_size < 1:
@@ -163,6 +165,7 @@ class RIMReconstructor:
             psf_side=self.network.config.psf_side,
             pixel_scale=pixel_scale,
         )
+        warn_of_lens_light(observation, self.image_grid)
         warn_outside_training(observation, self.priors)
         check_source_coverage(observation, self.image_grid, self.source_grid)
         result = self.reconstruct_checked(observation, int(batch_size))

@@ -14,6 +14,7 @@ from rim_lensing.inversion.regularization import check_regularization
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.ray_tracing import lensing_matrices
+from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.observation import Observation, check_observation
 from rim_lensing.program import is_crash
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
@@ -153,8 +154,9 @@ class SemilinearInversion:
             RuntimeError: Conjugate gradients (of the matrix-free engine) do not converge.
 
         Warns:
-            UserWarning: The mask hides the arcs; part of their flux comes from outside of the
-                source grid; or chi^2 is more than noise leaves.
+            UserWarning: The lens galaxy's light is left in the image (see `leftover_light`); the
+                mask hides the arcs; part of their flux comes from outside of the source grid; or
+                chi^2 is more than noise leaves.
         """
         if (lens is None) == (lensing_matrix is None):
             raise ValueError(
@@ -171,6 +173,7 @@ class SemilinearInversion:
             psf_side=self.geometry.psf_side,
             pixel_scale=pixel_scale,
         )
+        warn_of_lens_light(observation, self.image_grid)
         if lens is None:
             matrices = self._check_matrices(lensing_matrix, len(observation))
             observation = replace(observation, lens=np.full_like(observation.lens, np.nan))

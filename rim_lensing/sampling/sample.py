@@ -24,6 +24,7 @@ from rim_lensing.lens_fit.lens_posterior import (
 )
 from rim_lensing.lens_fit.optimise import check_single, nearest_starts
 from rim_lensing.lensing.lens_parameters import as_lens_array
+from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
 from rim_lensing.reconstruction.training_range import warn_outside_training
@@ -57,6 +58,7 @@ def sample_lens_posterior(
     seed: int = 0,
     path: str | os.PathLike | None = None,
     pixel_scale: float | None = None,
+    allow_lens_light: bool = False,
 ) -> LensChain:
     """Draw lenses from their posterior, until the draws can be trusted.
 
@@ -99,11 +101,13 @@ def sample_lens_posterior(
         seed: Of the random numbers.
         path: HDF5 file in which the chain is kept, one step after the other.
         pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
+        allow_lens_light: Sample where the lens galaxy's light seems to be left in the image, too.
 
     Raises:
-        ValueError: Bad input (see `check_observation`), a start that leads the arcs to outside of
-            the source grid, a temperature below 1, or a method that this source model, or this
-            process (see `nuts_sampler.check_threads`), does not offer.
+        ValueError: Bad input (see `check_observation`), lens light in the image (see
+            `leftover_light`), a start that leads the arcs to outside of the source grid, a
+            temperature below 1, or a method that this source model, or this process (see
+            `nuts_sampler.check_threads`), does not offer.
         TypeError: `source_model` is neither of the two.
         FileExistsError: `path` holds a chain of something else.
         FileNotFoundError: There is no such folder.
@@ -118,6 +122,7 @@ def sample_lens_posterior(
     if len(lens) != 1:
         raise ValueError(f"`start` must be one lens. Received: {len(lens)}")
     observation = check_single(image, noise, psf, lens, mask, source_model, pixel_scale)
+    refuse_lens_light(observation, source_model.image_grid, allow_lens_light)
     posterior = lens_posterior(source_model, observation, priors, marginal=True)
     posterior = posterior.tempered(temperature)
     is_rim = isinstance(source_model, RIMReconstructor)

@@ -187,3 +187,17 @@ def test_the_lens_is_looked_for_where_the_user_says(tiny_mocks, tiny_folder, tmp
         assert cli.main([*arguments, str(tmp_path / name), *more]) == 0, capsys.readouterr().err
         found.append(json.loads((tmp_path / name / "metrics.json").read_text())["lens"])
     assert [lens["theta_E"] for lens in found] == pytest.approx([2.2, 2.4])
+
+
+@pytest.mark.parametrize("command", ["fit", "sample"])
+def test_lens_light_is_refused_before_anything_loads(command, tiny_folder, tmp_path, capsys):
+    x, y = PixelGrid(16, 0.3).coordinates()
+    image = np.exp(-0.5 * ((np.hypot(x, y) - 1.2) / 0.3) ** 2) + 9 * np.exp(-np.hypot(x, y) / 0.4)
+    fits.PrimaryHDU(image).writeto(tmp_path / "image.fits")
+    arguments = [command, str(tmp_path / "image.fits"), "--noise", "0.02", "--psf", "0.1"]
+    arguments += ["--pixel-scale", "0.3", "--model", str(tiny_folder)]
+    arguments += ["--output", str(tmp_path / "out")]
+    arguments += ["--start" if command == "fit" else "--lens", "theta_E=1.2"]
+    assert cli.main(arguments) == 2
+    assert "--allow-lens-light" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
