@@ -7,6 +7,7 @@ from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.sparse import csr_matrix
 
 from rim_lensing.lensing.psf_kernels import check_side, convolution_matrix
+from rim_lensing.lensing.symmetries import standard_orientation
 
 KERNEL_CUT = 1e-9
 """Entries of a PSF kernel below this fraction of its peak are dropped: a Gaussian's far wings would
@@ -34,6 +35,7 @@ class LinearSystem:
         source_side: n.
         n_data: Number of used pixels.
         log_noise: Sum of log rms over the used pixels.
+        orientation: The symmetry that turns the image to its `standard_orientation`.
 
     Raises:
         ValueError: Shapes that do not fit together, a PSF of an even side, an L or a used pixel
@@ -70,6 +72,7 @@ class LinearSystem:
         self.data = np.where(used, image.ravel(), 0.0) * self.weight
         self.n_data = int(used.sum())
         self.log_noise = float(np.sum(np.log(noise.ravel()[used])))
+        self.orientation = standard_orientation(self.data.reshape(image.shape))
         self.psf = _without_border(psf)
         half = self.psf.shape[0] // 2
         # What wraps around falls on the padding and is cropped.

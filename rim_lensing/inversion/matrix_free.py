@@ -17,11 +17,11 @@ from rim_lensing.inversion.evidence import SearchTerms, check_strength
 from rim_lensing.inversion.lanczos import LanczosQuadrature
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import (
-    difference_matrix,
     log_det_regularization,
     regularization_matrix,
     regularization_modes,
 )
+from rim_lensing.lensing.symmetries import restore_image
 
 MEAN_TOLERANCE = 0.01
 """Each pixel of `mean` is about this near to the solution, in its own standard deviations."""
@@ -39,7 +39,8 @@ class MatrixFreeEngine:
     random signs z of z' f(K) z (Hutchinson 1990; Ubaru, Chen & Saad 2017). Their stated errors hold
     the scatter over the probes and the width of the bracket that the finite Lanczos runs leave. The
     probes are drawn once, so that the evidence is a smooth function of the strength, and the same
-    for systems that differ in the lens alone: their errors are common to a large part.
+    for systems that differ in the lens alone: their errors are common to a large part. They turn
+    with the image: one system and its mirror image have the same evidence, errors and all.
 
     Args:
         system: The data, the lens and the PSF.
@@ -76,7 +77,6 @@ class MatrixFreeEngine:
         side = system.source_side
         self._modes, eigenvalues = regularization_modes(regularization, side)
         self._prior_scale = 1 / np.sqrt(eigenvalues)
-        self._differences = difference_matrix(regularization, side)
         self._prior = regularization_matrix(regularization, side)
         self._log_det_prior = log_det_regularization(regularization, side)
         self._diagonal = system.lensing.power(2).T @ system.weight**2
@@ -85,7 +85,7 @@ class MatrixFreeEngine:
         # Signs in the modes of the prior: K is nearer to diagonal there than among pixels.
         generator = np.random.default_rng(seed)
         self._probe_runs = [
-            LanczosQuadrature(self._whitened, generator.choice([-1.0, 1.0], side**2))
+            LanczosQuadrature(self._whitened, self._turned(generator.choice([-1.0, 1.0], side**2)))
             for _ in range(probes)
         ]
         self._terms: dict[float, SearchTerms] = {}
@@ -136,19 +136,21 @@ class MatrixFreeEngine:
     def standard_deviation(self, strength: float) -> np.ndarray:
         """Return the standard deviation of each source pixel, (n^2,).
 
-        It is the rms of draws from the posterior without its mean, A^-1 (f' e1 + lambda^1/2 H' e2)
-        with white noise e1 and e2 and R = H'H, whose covariance is A^-1. Each pixel's relative
-        standard error is `standard_deviation_error`. Raises as `mean`.
+        It is the rms of draws from the posterior without its mean, A^-1 (f' e1 + (lambda R)^1/2 e2)
+        with white noise e1 and e2, whose covariance is A^-1. Each pixel's relative standard error
+        is `standard_deviation_error`. Raises as `mean`.
         """
         solve = self._solver(strength)
         generator = np.random.default_rng([self.seed, 1])
-        pixels, terms = self.system.weight.size, self._differences.shape[0]
-        tolerance = _SAMPLE_TOLERANCE * self.system.source_side
+        system, side = self.system, self.system.source_side
+        tolerance = _SAMPLE_TOLERANCE * side
         squares = np.zeros_like(self._projection)
         for _ in tqdm(range(self.samples), "posterior draws", leave=False, delay=_BAR_DELAY):
-            noise = self.system.adjoint(generator.standard_normal(pixels))
-            rough = self._differences.T @ generator.standard_normal(terms)
-            squares += solve(noise + np.sqrt(strength) * rough, tolerance) ** 2
+            white = generator.standard_normal((system.image_side,) * 2)
+            noise = system.adjoint(restore_image(white, system.orientation).ravel())
+            modes = self._turned(generator.standard_normal(side**2)).reshape(side, side)
+            rough = self._modes @ (modes / self._prior_scale) @ self._modes.T
+            squares += solve(noise + np.sqrt(strength) * rough.ravel(), tolerance) ** 2
         return np.sqrt(squares / self.samples)
 
     def _solver(self, strength: float):
@@ -230,6 +232,13 @@ class MatrixFreeEngine:
         spectrum = self._prior_scale * modes.reshape(side, side)
         source = (self._modes @ spectrum @ self._modes.T).ravel()
         return self._to_modes(self.system.adjoint(self.system.apply(source)))
+
+    def _turned(self, modes: np.ndarray) -> np.ndarray:
+        """Return a random vector (n^2,) in the modes of the prior, turned as the image lies."""
+        side = self.system.source_side
+        source = self._modes @ modes.reshape(side, side) @ self._modes.T
+        turned = restore_image(source, self.system.orientation)
+        return (self._modes.T @ turned @ self._modes).ravel()
 
     def _to_modes(self, source: np.ndarray) -> np.ndarray:
         """Return R^-1/2 s in the modes of the prior, (n^2,)."""

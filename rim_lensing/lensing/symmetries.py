@@ -38,6 +38,20 @@ def restore_image(image: np.ndarray, symmetry: int) -> np.ndarray:
     return transform_image(image, {5: 6, 6: 5}.get(symmetry, symmetry))
 
 
+def standard_orientation(image: np.ndarray) -> int:
+    """Return the symmetry that turns an image to where the others of its eight turn to, too.
+
+    Its light then lies furthest along 2x + y. What is drawn at random for an image turned so, and
+    turned back by `restore_image`, is drawn alike for the image however it is turned.
+
+    Args:
+        image: (n, n).
+    """
+    axis = np.arange(len(image)) - (len(image) - 1) / 2
+    ramp = 2 * axis + axis[:, None]
+    return int(np.argmax([np.sum(ramp * transform_image(image, k)) for k in range(SYMMETRIES)]))
+
+
 def lens_matrix(symmetry: int) -> np.ndarray:
     """Return the matrix M (7, 7) that the parameters follow: transformed lens = lens @ M.T.
 

@@ -76,27 +76,32 @@ def test_matrix_free_mean_turns_with_the_system(turned, kind, symmetry):
     assert np.max(np.abs(restored(other, symmetry) - source) / std) < 0.1 * MEAN_TOLERANCE
 
 
+@turned_and_mirrored
 @pytest.mark.parametrize("kind", REGULARIZATIONS)
-def test_matrix_free_evidence_depends_on_the_orientation_within_its_error(turned, kind):
-    """Its probes are not turned: to a turned system they are other draws."""
-    exact, scores = ExactEngine(turned(0), kind), []
-    truth = log_evidence(exact, exact.terms(STRENGTH))[0]
-    best = np.log(maximise_evidence(exact))
-    for symmetry in range(SYMMETRIES):
-        engine = MatrixFreeEngine(turned(symmetry), kind)
-        value, error = log_evidence(engine, engine.terms(STRENGTH))
-        strength = maximise_evidence(engine)
-        scores.append((value - truth) / error)
-        scores.append((np.log(strength) - best) / engine.strength_error(strength))
-    assert np.sqrt(np.mean(np.square(scores))) < 2
-    assert np.max(np.abs(scores)) < 5
+def test_matrix_free_evidence_turns_with_the_system(turned, kind, symmetry):
+    """And its stated error: the probes turn, too."""
+    engine, other = (MatrixFreeEngine(turned(k), kind) for k in (0, symmetry))
+    strength = maximise_evidence(engine)
+    # Lanczos runs are as long as they must be, and no longer: they end in rounding of their own.
+    assert maximise_evidence(other) == pytest.approx(strength, rel=1e-4)
+    here, there = (log_evidence(each, each.terms(strength)) for each in (engine, other))
+    assert there[0] == pytest.approx(here[0], rel=1e-6)
+    assert there[1] == pytest.approx(here[1], rel=1e-3)
 
 
+@turned_and_mirrored
 @pytest.mark.parametrize("kind", REGULARIZATIONS)
-def test_matrix_free_errors_depend_on_the_orientation_within_theirs(turned, kind):
-    std = ExactEngine(turned(0), kind).standard_deviation(STRENGTH)
-    for symmetry in (1, 6):
-        engine = MatrixFreeEngine(turned(symmetry), kind)
-        found = restored(engine.standard_deviation(STRENGTH), symmetry)
-        ratio = np.sqrt(np.mean((found / std - 1) ** 2)) / engine.standard_deviation_error
-        assert 0.7 < ratio < 1.4
+def test_matrix_free_errors_turn_with_the_system(turned, kind, symmetry):
+    std, other = (
+        MatrixFreeEngine(turned(k), kind, samples=3).standard_deviation(STRENGTH)
+        for k in (0, symmetry)
+    )
+    # As near as the conjugate gradients' tolerance lets them come.
+    np.testing.assert_allclose(restored(other, symmetry), std, rtol=1e-3)
+
+
+def test_probes_do_not_turn_with_the_lens(turned):
+    """Nor with what a source leaves: for one image they are the same, so that lenses compare."""
+    system = turned(0)
+    behind_another = system.with_lensing(turned(3).lensing).without(np.ones(14**2))
+    assert behind_another.orientation == system.orientation

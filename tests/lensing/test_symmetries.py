@@ -4,7 +4,13 @@ from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, restore_image, transform_image
+from rim_lensing.lensing.symmetries import (
+    SYMMETRIES,
+    lens_matrix,
+    restore_image,
+    standard_orientation,
+    transform_image,
+)
 
 IMAGE, SOURCE = PixelGrid(24, 0.2), PixelGrid(20, 0.15)
 
@@ -39,6 +45,14 @@ def test_they_are_eight_and_lens_matrix_is_inverted_by_its_transpose():
         np.testing.assert_array_equal(restore_image(transform_image(picture, k), k), picture)
     for matrix in matrices:
         np.testing.assert_array_equal(matrix @ matrix.T, np.eye(7))
+
+
+@pytest.mark.parametrize("symmetry", range(SYMMETRIES))
+def test_all_orientations_of_an_image_have_one_standard(symmetry):
+    image = np.random.default_rng(0).uniform(size=(9, 9))
+    expected = transform_image(image, standard_orientation(image))
+    turned = transform_image(image, symmetry)
+    np.testing.assert_array_equal(transform_image(turned, standard_orientation(turned)), expected)
 
 
 @pytest.mark.parametrize(
