@@ -19,6 +19,7 @@ from scipy.stats import t as student
 
 from rim_lensing.lens_fit.lens_posterior import SourceModel
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.symmetries import restore_image, standard_orientation
 from rim_lensing.observation.correlated_noise import correlate_noise
 from rim_lensing.observation.observation import Observation
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
@@ -137,6 +138,9 @@ def check_residuals(
     used, noise = result.mask, result.noise
     generator = np.random.default_rng(seed)
     draws = generator.standard_normal((int(copies), *noise.shape))
+    # Turned as the image lies: the answer for a mirrored system is the same.
+    seen = np.where(used, result.image, 0) / noise
+    draws = restore_image(draws, standard_orientation(seen))
     if noise_correlation is not None:
         draws = correlate_noise(draws, noise_correlation)
     images = np.where(used, result.model_image + np.where(used, noise, 0) * draws, 0)
