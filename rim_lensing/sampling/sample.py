@@ -270,6 +270,9 @@ def _describe(source_model: SourceModel, posterior: LensPosterior) -> dict:
             "engine": source_model.engine,
             "geometry": source_model.geometry.to_dict(),
         }
+        if source_model.regularization != "zeroth":
+            # It has not always been: a chain of another R is not continued.
+            model["source_outside_of_its_grid"] = 0.0
     seen = posterior.observation
     # A chain of before the support had inner edges is not that of a support that has some.
     support = posterior.support

@@ -264,6 +264,22 @@ def test_a_start_beyond_the_priors_is_warned_of(ridge_model, mock, monkeypatch):
         sample_lens_posterior(**mock(LENS), source_model=ridge_model, start=start)
 
 
+def test_a_chain_of_the_linear_inversions_former_prior_is_not_continued(
+    linear_model, mock, tmp_path
+):
+    """Its R left the first row and column of the source free."""
+    held = SemilinearInversion(strength=30.0, geometry=linear_model.geometry)
+    arguments = mock(LENS) | {"source_model": held, "start": LENS, "path": tmp_path / "chain.h5"}
+    with pytest.warns(UserWarning, match="NOT converged"):
+        sample_lens_posterior(**arguments, walkers=14, max_steps=10)
+    with h5py.File(arguments["path"], "a") as file:
+        description = json.loads(file.attrs["description"])
+        assert description["source_model"].pop("source_outside_of_its_grid") == 0
+        file.attrs["description"] = json.dumps(description)
+    with pytest.raises(FileExistsError, match="other source_model"):
+        sample_lens_posterior(**arguments, walkers=14, max_steps=20)
+
+
 def test_a_chain_of_before_there_were_inner_edges_is_not_continued(ridge_model, mock, tmp_path):
     ring = Priors(theta_E=(0.3, 2.2), shear=(0.01, 0.15), psf_sigma=(0.0, 0.5))
     arguments = mock(LENS) | {"source_model": ridge_model, "start": LENS, "priors": ring}
