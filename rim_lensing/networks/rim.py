@@ -9,6 +9,7 @@ from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.initial_source import dark, inverted
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.networks.rim_cell import RIMCell
+from rim_lensing.networks.unseen_pixels import with_floor
 
 
 @keras.saving.register_keras_serializable(package="rim_lensing")
@@ -86,7 +87,7 @@ class RIM(keras.Model):
         weight, extra = 1 / noise**2, {}
         curvature = ops.maximum(model.adjoint(weight * model.predict(ops.ones((batch, n, n)))), 0.0)
         if self.config.likelihood_input == "preconditioned":
-            extra["curvature"] = curvature
+            extra["curvature"] = with_floor(curvature, model, weight)
         elif self.config.likelihood_input == "variance":
             extra["mean_variance"] = 1 / ops.mean(weight, axis=(1, 2), keepdims=True)
         if self.config.initial_source == "inverted":

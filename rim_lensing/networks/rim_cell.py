@@ -52,7 +52,8 @@ class RIMCell(keras.layers.Layer):
         states: Hidden states (h1, h2), see `initial_state`.
         log_likelihood: Maps a source (batch, n, n) to the summed log-likelihood E, a scalar.
         spectra: Of the two ConvGRUs' kernels, see `spectra`.
-        curvature: (batch, n, n), used by likelihood_input="preconditioned".
+        curvature: (batch, n, n), used by likelihood_input="preconditioned"; the RIM's has a floor,
+            see `unseen_pixels`.
         mean_variance: (batch, 1, 1), used by likelihood_input="variance".
     """
 
