@@ -29,6 +29,7 @@ def summary(
     caustics: Sequence[np.ndarray] = (),
     title: str = "",
     source_std: np.ndarray | None = None,
+    constrained: np.ndarray | None = None,
 ) -> "Figure":
     """Draw one system: data, model, residuals in sigma, source, and chi^2 of the steps.
 
@@ -46,6 +47,7 @@ def summary(
         caustics: Drawn on the source, likewise.
         title: Above all, for example the name of the model.
         source_std: (n, n), in the image's unit.
+        constrained: (n, n), False where no used image pixel sees the source, which is hatched.
     """
     from matplotlib.figure import Figure
 
@@ -67,9 +69,9 @@ def summary(
         source_sky,
         "source, caustics",
         "flux per image pixel",
-        vmin=0,
-        cmap=_FLUX,
+        **_source_style(source, constrained),
     )
+    _hatch(axes[3], constrained, source_sky)
     _curves(axes[1], critical_curves)
     _curves(axes[3], caustics)
     if source_std is None:
@@ -79,6 +81,8 @@ def summary(
         _sky_panel(axes[4], source_std, source_sky, *words, vmin=0, cmap=_FLUX)
         words = "source / standard deviation", "sigma"
         _sky_panel(axes[5], source / source_std, source_sky, *words, vmin=0, cmap=_FLUX)
+        for axis in axes[4:]:
+            _hatch(axis, constrained, source_sky)
         title = ", ".join(filter(None, [title, f"$\\chi^2$ per pixel {chi2_history[-1]:.3f}"]))
     if title:
         figure.suptitle(title)
@@ -327,7 +331,8 @@ def lens_fit(rows: Sequence[dict]) -> "Figure":
 
     Args:
         rows: Each with what `summary` takes (image, noise, model_image, source, the two pixel
-            scales, critical_curves and caustics), and its title, which may have several lines.
+            scales, critical_curves, caustics and, if it is known, constrained), and its title,
+            which may have several lines.
     """
     from matplotlib.figure import Figure
 
@@ -344,8 +349,9 @@ def lens_fit(rows: Sequence[dict]) -> "Figure":
         _sky_panel(line[1], row["model_image"], sky, "model", "flux per pixel", **flux)
         signed = {"vmin": -5, "vmax": 5, "cmap": _SIGNED}
         _sky_panel(line[2], residuals, sky, "residuals / sigma", "sigma", **signed)
-        flux = {"vmin": 0, "cmap": _FLUX}
+        flux = _source_style(row["source"], row.get("constrained"))
         _sky_panel(line[3], row["source"], plane, "source", "flux per image pixel", **flux)
+        _hatch(line[3], row.get("constrained"), plane)
         _curves(line[1], row["critical_curves"])
         _curves(line[3], row["caustics"])
     return figure
@@ -359,6 +365,31 @@ def _sky_panel(axis, array: np.ndarray, extent: tuple, title: str, label: str, *
     axis.set_xlabel("x (arcsec)")
     axis.set_ylabel("y (arcsec)")
     axis.figure.colorbar(drawn, ax=axis, label=label, shrink=0.9)
+
+
+def _source_style(source: np.ndarray, constrained: np.ndarray | None) -> dict:
+    """Return how a source is drawn: light where no data are does not set the scale."""
+    style = {"vmin": 0, "cmap": _FLUX}
+    if constrained is not None and constrained.any() and source[constrained].max() > 0:
+        style["vmax"] = source[constrained].max()
+    return style
+
+
+def _hatch(axis, constrained: np.ndarray | None, extent: tuple) -> None:
+    """Hatch the pixels of a source that no used image pixel sees."""
+    if constrained is None or constrained.all():
+        return
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    rows, columns = np.nonzero(~constrained)
+    left, right, low, high = extent
+    width, height = (right - left) / constrained.shape[1], (high - low) / constrained.shape[0]
+    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]) * (width, height)
+    starts = np.stack([left + columns * width, low + rows * height], axis=1)
+    squares = Path.make_compound_path(*(Path(start + corners, closed=True) for start in starts))
+    # One patch: the hatching of neighbours joins up.
+    axis.add_patch(PathPatch(squares, facecolor="none", edgecolor="0.55", hatch="///", linewidth=0))
 
 
 def _curves(axis, curves: Sequence[np.ndarray]) -> None:

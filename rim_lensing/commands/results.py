@@ -215,6 +215,7 @@ def write_reconstruction(
         **made_by(model),
         "lens": by_name(result.lens),
         **result.metrics(),
+        "caveats": result.caveats,
         **numbers,
     }
     directory.mkdir(parents=True, exist_ok=True)
@@ -223,8 +224,18 @@ def write_reconstruction(
     write_json(facts, directory / METRICS)
     (directory / ROUNDS).unlink(missing_ok=True)
     print(f"wrote {SUMMARY}, {RESULT} and {METRICS} into {directory}")
-    print(f"chi^2 per pixel: {result.chi2:.3f} (of {result.mask.sum()} pixels)")
+    noise = f"noise leaves 1 +- {facts['chi2_per_pixel_noise_std']:.2g}"
+    print(f"chi^2 per pixel: {result.chi2:.3f} (of {result.mask.sum()} pixels; {noise})")
     if "log_evidence" in facts:
         print(f"log evidence: {facts['log_evidence']:.1f}, at the strength {facts['strength']:.4g}")
-    print(f"total magnification: {facts['total_magnification']:.1f}")
+    for name, value in (
+        ("source_flux", f"{facts['source_flux']:.4g}"),
+        ("total_magnification", f"{facts['total_magnification']:.1f}"),
+    ):
+        error = facts.get(f"{name}_std", math.nan)
+        error = f" +- {error:.2g}" if math.isfinite(error) else ""
+        said = "not constrained" if math.isnan(facts[name]) else f"{value}{error}"
+        print(f"{name.replace('_', ' ')}: {said}")
+    for caveat in result.caveats:
+        print(f"note: {caveat}")
     print(f"time: {numbers['seconds']:.1f} s")

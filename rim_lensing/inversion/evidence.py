@@ -73,6 +73,9 @@ class Engine(Protocol):
     def standard_deviation(self, strength: float) -> np.ndarray:
         """Return each source pixel's standard deviation, the root of A^-1's diagonal, (n^2,)."""
 
+    def covariance(self, strength: float, weights: np.ndarray) -> np.ndarray:
+        """Return W A^-1 W', (k, k), the posterior covariance of sums W s, for W (k, n^2)."""
+
 
 def log_evidence(engine: Engine, terms: EvidenceTerms) -> tuple[float, float]:
     """Return log P(data | lens, PSF, strength, form of the prior) and its standard error.

@@ -37,7 +37,7 @@ class ExactEngine:
         self._fisher = _gram(self._response)
         self._factor = factorisation(self._fisher, self._prior)
         self._panels: dict[int, tuple[Chebyshev, ...]] = {}
-        self._first = None
+        self._first, self._factorised = None, None
 
     def mean(self, strength: float) -> np.ndarray:
         """Return the most probable source, (n^2,).
@@ -46,9 +46,21 @@ class ExactEngine:
             ValueError: The strength is not a positive number.
             numpy.linalg.LinAlgError: A is not positive definite to double precision.
         """
-        check_strength(strength)
-        self._factor.factorise(strength)
+        self._factorise(strength)
         return self._factor.solve(self._projection)
+
+    def covariance(self, strength: float, weights: np.ndarray) -> np.ndarray:
+        """Return W A^-1 W', (k, k), for W (k, n^2); raises as `mean`."""
+        self._factorise(strength)
+        return weights @ np.stack([self._factor.solve(row) for row in weights], axis=1)
+
+    def _factorise(self, strength: float) -> None:
+        """Factorise A, unless it was A at this strength that came last."""
+        check_strength(strength)
+        if strength != self._factorised:
+            self._factorised = None
+            self._factor.factorise(strength)
+            self._factorised = strength
 
     def held_terms(self, strength: float) -> EvidenceTerms:
         """Return what the evidence is made of, from one factorisation; raises as `mean`."""

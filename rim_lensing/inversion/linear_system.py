@@ -105,7 +105,11 @@ class LinearSystem:
 
     def adjoint(self, data: np.ndarray) -> np.ndarray:
         """Return f' d, (n^2,), of weighted data (m^2,)."""
-        return self.lensing.T @ self._filter(self.weight * data, self._spectrum.conj())
+        return self.adjoint_of_predict(self.weight * data)
+
+    def adjoint_of_predict(self, image: np.ndarray) -> np.ndarray:
+        """Return L' B' i, (n^2,), of an image (m^2,): noise and mask do not enter."""
+        return self.lensing.T @ self._filter(image, self._spectrum.conj())
 
     def response(self) -> csr_matrix:
         """Return f as a sparse matrix (m^2, n^2); its size grows with the kernel's area."""

@@ -1,6 +1,6 @@
 """What a linear inversion gives back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,12 +18,19 @@ class LinearReconstruction(Reconstruction):
         log_evidence_error: Its standard error; 0 of the exact engine.
         source_std: Standard deviation of each source pixel given lens and strength, (n, n), in the
             image's unit; None if it was not wanted.
+        source_flux_std: Standard deviation of the source's flux in constrained pixels, given lens
+            and strength: of w's it is the root of w'A^-1 w. NaN if it is not known.
+        model_flux_std: That of the flux of their images.
+        total_magnification_std: That of the ratio of the two, to first order in the errors.
     """
 
     strength: float | np.ndarray
     log_evidence: float | np.ndarray
     log_evidence_error: float | np.ndarray
     source_std: np.ndarray | None
+    source_flux_std: float | np.ndarray = field(default=np.nan, kw_only=True)
+    model_flux_std: float | np.ndarray = field(default=np.nan, kw_only=True)
+    total_magnification_std: float | np.ndarray = field(default=np.nan, kw_only=True)
 
     def _facts(self) -> list[str]:
         """Return what the repr says."""
@@ -31,13 +38,26 @@ class LinearReconstruction(Reconstruction):
         return [*super()._facts(), f"strength {strength}", f"log evidence {evidence}"]
 
     def metrics(self) -> dict[str, float | int | np.ndarray]:
-        """Numbers about the reconstruction, those of `Reconstruction.metrics` and three more.
+        """Numbers about the reconstruction, those of `Reconstruction.metrics` and six more.
 
         Returns:
-            Beside those: strength, log_evidence and log_evidence_error; for a batch (batch,) each.
+            Beside those: strength, log_evidence and log_evidence_error; source_flux_std,
+            model_flux_std and total_magnification_std, NaN where the magnification is. For a batch
+            (batch,) each.
         """
+        numbers = super().metrics()
         names = ("strength", "log_evidence", "log_evidence_error")
-        return super().metrics() | {name: getattr(self, name) for name in names}
+        names += ("source_flux_std", "model_flux_std", "total_magnification_std")
+        more = {name: getattr(self, name) for name in names}
+        if self.is_batch:
+            more = {name: np.broadcast_to(value, len(self)) for name, value in more.items()}
+        unknown = np.isnan(numbers["total_magnification"])
+        std = np.where(unknown, np.nan, more["total_magnification_std"])
+        more["total_magnification_std"] = std if self.is_batch else std.item()
+        return numbers | more
+
+    def _source_flux_std(self) -> float | np.ndarray:
+        return self.source_flux_std
 
     def _quality(self) -> dict[str, np.ndarray | None]:
         return super()._quality() | {"source_std": self.source_std}

@@ -1,7 +1,7 @@
 """What a reconstruction gives back, whichever method made it."""
 
 import warnings
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.observation.observation import Observation, which_systems
+from rim_lensing.reconstruction.constrained import seen_pixels
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 REFINED = ", refined"
 """How the name of a refined RIM ends."""
+
+SIGNIFICANT = 3.0
+"""A flux of fewer standard deviations than that is none to divide by."""
 
 _CHUNK = 16
 _PLAUSIBLE = (0.7, 1.5)
@@ -72,6 +76,11 @@ class Reconstruction:
         image_pixel_scale: arcsec.
         source_pixel_scale: arcsec.
         model: Name of the model or method.
+        constrained: True where the used image pixels see a source pixel, (n, n), see
+            `constrained.seen_pixels`. What the source has elsewhere is no result: it is hatched in
+            the figure, and left out of flux and magnification. By default, everywhere.
+        pixel_magnification: Flux of the images of a source pixel in the frame over its own, (n, n);
+            needed where not all pixels are constrained.
     """
 
     source: np.ndarray
@@ -87,6 +96,16 @@ class Reconstruction:
     image_pixel_scale: float
     source_pixel_scale: float
     model: str
+    constrained: np.ndarray = field(default=None, kw_only=True)
+    pixel_magnification: np.ndarray = field(default=None, kw_only=True)
+
+    def __post_init__(self):
+        """Take all pixels for constrained where nothing is said."""
+        if self.constrained is None:
+            object.__setattr__(self, "constrained", np.ones(np.shape(self.source), bool))
+        if self.pixel_magnification is None:
+            unknown = np.where(self.constrained, 0.0, np.nan)
+            object.__setattr__(self, "pixel_magnification", unknown)
 
     @classmethod
     def from_history(
@@ -100,8 +119,17 @@ class Reconstruction:
             geometry: Grids and supersampling of the forward model.
             model: Name of the method.
         """
-        predicted, chi2 = _predict(observation, history, geometry)
-        return cls._in_units(observation, history, predicted, chi2, geometry, model)
+        predicted, chi2, constrained, magnification = _predict(observation, history, geometry)
+        return cls._in_units(
+            observation,
+            history,
+            predicted,
+            chi2,
+            geometry,
+            model,
+            constrained=constrained,
+            pixel_magnification=magnification,
+        )
 
     @classmethod
     def _in_units(
@@ -116,7 +144,7 @@ class Reconstruction:
             chi2: Per used pixel, (batch, T).
             geometry: Pixel scales.
             model: Name of the method.
-            more: Fields that a subclass has beside these, with a batch axis.
+            more: Other fields, with a batch axis.
         """
         unit = observation.flux_unit[:, None, None]
         history = history * unit[:, None]
@@ -176,11 +204,11 @@ class Reconstruction:
         if isinstance(index, slice) and not len(self.source[index]):
             raise IndexError(f"{index} holds none of the {len(self)} systems")
         parts = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for each in fields(self):
+            value = getattr(self, each.name)
             if isinstance(value, np.ndarray):
                 part = value[index]
-                parts[field.name] = float(part) if np.ndim(part) == 0 else part
+                parts[each.name] = float(part) if np.ndim(part) == 0 else part
         return replace(self, **parts)
 
     @property
@@ -204,26 +232,77 @@ class Reconstruction:
     def metrics(self) -> dict[str, float | int | np.ndarray]:
         """Numbers about the reconstruction; for a batch, one of each per system.
 
+        Unconstrained pixels do not count. A magnification is NaN, "not constrained", where it would
+        be a division by nothing: where the source's flux is negative, or, of a method that knows
+        its standard deviation, not SIGNIFICANT (3) of these above 0. A RIM does not know it, and
+        gives no uncertainties.
+
         Returns:
-            chi2_per_pixel and used_pixels; source_peak, in the image's unit; source_flux and
-            model_flux, sums over the sky in the image's unit times image pixels;
-            total_magnification, the second over the first (what the PSF or the lens carries out of
-            the frame is not in it).
+            chi2_per_pixel and used_pixels; chi2_per_pixel_noise_std, of noise alone, sqrt(2 / used
+            pixels); constrained_pixels, of the source; source_peak, in the image's unit;
+            source_flux and model_flux, sums over the sky in the image's unit times image pixels;
+            unconstrained_flux, what the source has in other pixels; total_magnification, model_flux
+            over source_flux (what the PSF or the lens carries out of the frame is not in it), 0 of
+            a black source.
         """
-        area = (self.source_pixel_scale / self.image_pixel_scale) ** 2
-        source_flux = self.source.sum(axis=(-2, -1)) * area
-        model_flux = self.model_image.sum(axis=(-2, -1))
+        area, axes = (self.source_pixel_scale / self.image_pixel_scale) ** 2, (-2, -1)
+        seen = np.where(self.constrained, self.source, 0.0)
+        source_flux = seen.sum(axis=axes) * area
+        hidden = np.where(self.constrained, 0.0, self.source) * area
+        hidden_model = np.where(self.constrained, 0.0, hidden * self.pixel_magnification)
+        model_flux = self.model_image.sum(axis=axes) - hidden_model.sum(axis=axes)
+        peak = np.where(self.constrained, self.source, -np.inf).max(axis=axes)
+        used_pixels = self.mask.sum(axis=axes)
         numbers = {
             "chi2_per_pixel": self.chi2,
-            "used_pixels": self.mask.sum(axis=(-2, -1)),
-            "source_peak": self.source.max(axis=(-2, -1)),
+            "chi2_per_pixel_noise_std": np.sqrt(2 / used_pixels),
+            "used_pixels": used_pixels,
+            "constrained_pixels": self.constrained.sum(axis=axes),
+            "source_peak": np.where(np.isfinite(peak), peak, np.nan),
             "source_flux": source_flux,
+            "unconstrained_flux": hidden.sum(axis=axes),
             "model_flux": model_flux,
-            "total_magnification": model_flux / np.where(source_flux == 0, np.inf, source_flux),
+            "total_magnification": self._ratio(model_flux, source_flux),
         }
         if self.is_batch:
             return numbers
         return {name: np.asarray(value).item() for name, value in numbers.items()}
+
+    def _ratio(self, model_flux: np.ndarray, source_flux: np.ndarray) -> np.ndarray:
+        """Return the total magnification where the source's flux tells one."""
+        known = source_flux > SIGNIFICANT * np.nan_to_num(self._source_flux_std())
+        ratio = model_flux / np.where(known, source_flux, 1.0)
+        black = ~np.any(self.source, axis=(-2, -1))
+        return np.where(known, ratio, np.where(black, 0.0, np.nan))
+
+    def _source_flux_std(self) -> float | np.ndarray:
+        """Return the standard deviation of the source's flux, 0 where the method does not know."""
+        return 0.0
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Of one system: what its numbers do not tell, in words.
+
+        Raises:
+            TypeError: This is a batch: ask `result[i].caveats`.
+        """
+        if self.is_batch:
+            raise TypeError("These are the caveats of one system: ask result[i].caveats")
+        numbers, said = self.metrics(), []
+        if np.isnan(numbers["total_magnification"]):
+            flux, std = numbers["source_flux"], float(np.nan_to_num(self._source_flux_std()))
+            error = f" +- {std:.3g}" if std else ""
+            said.append(
+                "the total magnification is not constrained: it would be the image's flux, "
+                f"{numbers['model_flux']:.4g}, over the source's, {flux:.3g}{error}"
+            )
+        if numbers["constrained_pixels"] < self.source.size:
+            hidden = self.source.size - numbers["constrained_pixels"]
+            said.append(
+                f"no used image pixel sees {hidden} of the {self.source.size} source pixels, which "
+                "are left out of flux and magnification"
+            )
+        return tuple(said)
 
     def plot(self, index: int | None = None) -> "Figure":
         """Draw data, model, residuals, source, critical curves and caustics, chi^2 of the steps.
@@ -264,6 +343,7 @@ class Reconstruction:
             "noise": self.noise,
             "model_image": self.model_image,
             "source": self.source,
+            "constrained": self.constrained,
             "image_pixel_scale": self.image_pixel_scale,
             "source_pixel_scale": self.source_pixel_scale,
             "critical_curves": critical_curves(self.lens) if known else [],
@@ -312,9 +392,12 @@ def as_range(values: float | np.ndarray, digits: int = 4) -> str:
 
 def _predict(
     observation: Observation, history: np.ndarray, geometry: Geometry
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the last step's noiseless images (batch, m, m) and all steps' chi^2 (batch, T)."""
-    images, chi2 = [], []
+) -> tuple[np.ndarray, ...]:
+    """Return the last step's noiseless images (batch, m, m), all steps' chi^2 (batch, T), and what
+    `seen_pixels` does.
+    """
+    area_ratio = (geometry.image_pixel_scale / geometry.source_pixel_scale) ** 2
+    images, chi2, constrained, magnification = [], [], [], []
     for start in range(0, len(observation), _CHUNK):
         part, sources = observation[start : start + _CHUNK], history[start : start + _CHUNK]
         model = ForwardModel(
@@ -328,4 +411,13 @@ def _predict(
             steps.append(np.sum(residual**2, axis=(1, 2)) / used)
         images.append(predicted)
         chi2.append(np.stack(steps, axis=1))
-    return np.concatenate(images).astype("float64"), np.concatenate(chi2)
+        seen, magnified = seen_pixels(
+            lambda image, model=model: ops.convert_to_numpy(model.adjoint(image)),
+            part.noise,
+            area_ratio,
+        )
+        constrained.append(seen)
+        magnification.append(magnified)
+    columns = (images, chi2, constrained, magnification)
+    images, *others = (np.concatenate(column) for column in columns)
+    return images.astype("float64"), *others

@@ -29,6 +29,9 @@ LINEAR_CARDS = {
     "strength": ("STRENGTH", "of the prior, image unit ^ -2"),
     "log_evidence": ("LOGEV", "log evidence, data in the image's unit"),
     "log_evidence_error": ("LOGEVERR", "standard error of LOGEV"),
+    "source_flux_std": ("SFLUXSTD", "std of the flux in CONSTRAINED pixels"),
+    "model_flux_std": ("MFLUXSTD", "std of the flux of their images"),
+    "total_magnification_std": ("MAGNSTD", "std of the total magnification"),
 }
 """Of a `LinearReconstruction`."""
 
@@ -48,6 +51,8 @@ class WrittenResult(Protocol):
     image_pixel_scale: float
     source_pixel_scale: float
     model: str
+    constrained: np.ndarray
+    pixel_magnification: np.ndarray
 
     @property
     def residuals(self) -> np.ndarray:
@@ -64,11 +69,13 @@ def write_reconstruction(
 
     The primary image is the source, in a linear WCS in arcsec around the origin of the lens model.
     Extensions: MODEL, DATA, RESIDUAL, NOISE (these with the cards of `header`), SOURCE_HISTORY and
-    CHI2_HISTORY (a value per step of the method) and PSF; of a linear inversion with uncertainties
-    SOURCE_STD, too. Masked pixels are NaN in DATA and RESIDUAL and infinite in NOISE. The primary
-    header has the lens parameters, the name of the model, chi^2 per pixel and the pixel scales; of
-    a linear inversion also the strength of its prior (STRENGTH), the log evidence (LOGEV) and, of a
-    matrix-free engine, its standard error (LOGEVERR).
+    CHI2_HISTORY (a value per step of the method) and PSF; CONSTRAINED, 0 in the pixels of the
+    source that no used image pixel sees, and MAGNIFICATION of each; of a linear inversion with
+    uncertainties SOURCE_STD, too. Masked pixels are NaN in DATA and RESIDUAL and infinite in NOISE.
+    The primary header has the lens parameters, the name of the model, chi^2 per pixel and the pixel
+    scales; of a linear inversion also the strength of its prior (STRENGTH), the log evidence
+    (LOGEV), of a matrix-free engine its standard error (LOGEVERR), and the standard deviations of
+    fluxes and magnification (SFLUXSTD, MFLUXSTD, MAGNSTD).
 
     The file is complete or not there: it is written under another name and renamed.
 
@@ -102,10 +109,14 @@ def write_reconstruction(
     units.append(fits.ImageHDU(result.history, name="SOURCE_HISTORY"))
     units.append(fits.ImageHDU(np.asarray(result.chi2_history), name="CHI2_HISTORY"))
     units.append(fits.ImageHDU(result.psf, name="PSF"))
-    source_std = getattr(result, "source_std", None)
-    if source_std is not None:
-        units.append(fits.ImageHDU(source_std, name="SOURCE_STD"))
-        units[-1].header["PIXSCALE"] = (result.source_pixel_scale, "arcsec")
+    for name, array in (
+        ("CONSTRAINED", np.asarray(result.constrained, "uint8")),
+        ("MAGNIFICATION", result.pixel_magnification),
+        ("SOURCE_STD", getattr(result, "source_std", None)),
+    ):
+        if array is not None:
+            units.append(fits.ImageHDU(array, name=name))
+            units[-1].header["PIXSCALE"] = (result.source_pixel_scale, "arcsec")
     with whole_file(path) as temporary:
         fits.HDUList(units).writeto(temporary, overwrite=True)
 

@@ -32,7 +32,12 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             model_image, image, noise, history, chi2_history, psf = (
                 np.array(file[name].data, file[name].data.dtype.newbyteorder("=")) for name in names
             )
-            std = file["SOURCE_STD"].data if "SOURCE_STD" in file else None
+            std, constrained, magnification = (
+                np.array(file[name].data, file[name].data.dtype.newbyteorder("="))
+                if name in file
+                else None
+                for name in ("SOURCE_STD", "CONSTRAINED", "MAGNIFICATION")
+            )
         # Of a reconstruction by a lensing matrix there are no cards.
         lens = [header[card] for card in LENS_CARDS if card in header] or [np.nan] * 7
         parts = {
@@ -49,10 +54,16 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             "image_pixel_scale": header["IMGSCALE"],
             "source_pixel_scale": header["SRCSCALE"],
             "model": header["MODEL"],
+            # Files of earlier versions have none.
+            "constrained": None if constrained is None else constrained.astype(bool),
+            "pixel_magnification": magnification,
         }
         if "STRENGTH" not in header:
             return Reconstruction(**parts)
-        linear = {name: header.get(card, 0.0) for name, (card, _) in LINEAR_CARDS.items()}
+        linear = {
+            name: header.get(card, np.nan if name.endswith("_std") else 0.0)
+            for name, (card, _) in LINEAR_CARDS.items()
+        }
     except PermissionError:
         raise
     # Of a file that is cut off, astropy's buffers are too short for their arrays.

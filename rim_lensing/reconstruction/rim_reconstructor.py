@@ -14,6 +14,7 @@ from rim_lensing.networks.flux_scale import FIRST_PEAK, estimate_flux_scale, sou
 from rim_lensing.networks.rim import RIM
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.observation import Observation, check_observation, which_systems
+from rim_lensing.reconstruction.constrained import warn_of_unconstrained
 from rim_lensing.reconstruction.refinement import refine
 from rim_lensing.reconstruction.result import REFINED, Reconstruction, warn_of_chi2
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
@@ -150,8 +151,9 @@ class RIMReconstructor:
         Warns:
             UserWarning: The lens galaxy's light is left in the image (see `leftover_light`); the
                 lens, noise or PSF lie outside of the training set's range; the mask hides the arcs;
-                part of their flux comes from outside of the source grid; the source
-                is cut off, or cannot be refined; or chi^2 is not that of noise.
+                part of their flux comes from outside of the source grid; the source is cut off, or
+                cannot be refined; much of its light lies where no used pixel sees it; or chi^2 is
+                not that of noise.
         """
         if int(batch_size) != batch_size or batch_size < 1:
             raise ValueError(f"`batch_size` must be a positive integer. Received: {batch_size}")
@@ -170,6 +172,7 @@ class RIMReconstructor:
         check_source_coverage(observation, self.image_grid, self.source_grid)
         result = self.reconstruct_checked(observation, int(batch_size))
         self.warn_of_cut_off(observation, result)
+        warn_of_unconstrained(result.source, result.constrained)
         warn_of_chi2(result.chi2)
         return result
 
@@ -211,6 +214,8 @@ class RIMReconstructor:
     def warn_of_cut_off(self, observation: Observation, result: Reconstruction) -> None:
         """Warn (UserWarning) of sources as bright as a network with flux_scale="image" can do.
 
+        Where no used pixel sees the source its brightness says nothing: `warn_of_unconstrained`.
+
         Args:
             observation: The systems.
             result: Of this model, refined or not: the network's own sources count.
@@ -219,6 +224,7 @@ class RIMReconstructor:
             return
         limit = ops.convert_to_numpy(estimate_flux_scale(observation.image, observation.noise))
         networks_own = result.history[..., -2 if result.refined else -1, :, :]
+        networks_own = np.where(result.constrained, networks_own, 0.0)
         found = np.atleast_1d(networks_own.max(axis=(-2, -1))) / observation.flux_unit
         cut_off = found > _NEARLY * limit[:, 0, 0]
         if cut_off.any():

@@ -17,6 +17,7 @@ from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.observation import Observation, check_observation
 from rim_lensing.program import is_crash
+from rim_lensing.reconstruction.constrained import seen_pixels, warn_of_unconstrained
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
 from rim_lensing.reconstruction.result import warn_of_chi2
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
@@ -155,8 +156,9 @@ class SemilinearInversion:
 
         Warns:
             UserWarning: The lens galaxy's light is left in the image (see `leftover_light`); the
-                mask hides the arcs; part of their flux comes from outside of the source grid; or
-                chi^2 is more than noise leaves.
+                mask hides the arcs; part of their flux comes from outside of the source grid; much
+                of the source's light lies where no used pixel sees it; or chi^2 is more than noise
+                leaves.
         """
         if (lens is None) == (lensing_matrix is None):
             raise ValueError(
@@ -181,6 +183,7 @@ class SemilinearInversion:
             matrices = None
             check_source_coverage(observation, self.image_grid, self.source_grid)
         result = self.reconstruct_checked(observation, matrices, uncertainties)
+        warn_of_unconstrained(result.source, result.constrained)
         warn_of_chi2(result.chi2, fits_noise=True)
         return result
 
@@ -252,6 +255,14 @@ class SemilinearInversion:
         mean = engine.mean(strength)
         n, m = system.source_side, system.image_side
         residual = system.data - system.apply(mean)
+        constrained, magnification = seen_pixels(
+            lambda image: system.adjoint_of_predict(image.ravel()).reshape(n, n),
+            observation.noise[0],
+            (self.geometry.image_pixel_scale / self.geometry.source_pixel_scale) ** 2,
+        )
+        weights = constrained.ravel() * np.stack([np.ones(n * n), magnification.ravel()])
+        weights *= (self.geometry.source_pixel_scale / self.geometry.image_pixel_scale) ** 2
+        errors = flux_errors(weights @ mean, engine.covariance(strength, weights))
         return {
             "history": mean.reshape(1, n, n),
             "predicted": system.predict(mean).reshape(m, m),
@@ -262,6 +273,11 @@ class SemilinearInversion:
             "source_std": unit * engine.standard_deviation(strength).reshape(n, n)
             if uncertainties
             else None,
+            "constrained": constrained,
+            "pixel_magnification": magnification,
+            "source_flux_std": unit * errors[0],
+            "model_flux_std": unit * errors[1],
+            "total_magnification_std": errors[2],
         }
 
     def _result(self, observation: Observation, rows: list[dict]) -> LinearReconstruction:
@@ -275,6 +291,21 @@ class SemilinearInversion:
             model=f"semilinear inversion, {self.regularization}",
             **columns,
         )
+
+
+def flux_errors(fluxes: np.ndarray, covariance: np.ndarray) -> tuple[float, float, float]:
+    """Return the standard deviations of two fluxes and, to first order, of second over first.
+
+    Args:
+        fluxes: Of source and image, (2,).
+        covariance: (2, 2).
+    """
+    source, model = np.sqrt(np.diag(covariance))
+    # A flux that is 0 has no ratio, and an infinite error of it.
+    if fluxes[0] == 0:
+        return float(source), float(model), np.inf
+    slope = np.array([-fluxes[1] / fluxes[0], 1.0]) / fluxes[0]
+    return float(source), float(model), float(np.sqrt(max(slope @ covariance @ slope, 0.0)))
 
 
 def _is_positive(value) -> bool:
