@@ -30,6 +30,7 @@ _PUBLIC = {
     "SemilinearInversion": "rim_lensing.reconstruction.semilinear_inversion",
     "LinearReconstruction": "rim_lensing.reconstruction.linear_result",
     "Priors": "rim_lensing.simulation.priors",
+    "Mask": "rim_lensing.observation.masks",
     "noise_correlation": "rim_lensing.observation.correlated_noise",
     "read_image": "rim_lensing.observation.fits_files",
     "read_reconstruction": "rim_lensing.reconstruction.result_reader",

@@ -109,6 +109,18 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--mask", help=f"1 where a pixel is used, 0 elsewhere: {_FILE}")
     command.add_argument(
+        "--mask-marks",
+        choices=("used", "masked"),
+        default="used",
+        help="what 1 in the mask's file marks; PyAutoLens's files have 1 where a pixel is masked "
+        "(default: used)",
+    )
+    command.add_argument(
+        "--allow-hidden-arcs",
+        action="store_true",
+        help="take a mask that hides most of what is bright; without this it is refused",
+    )
+    command.add_argument(
         "--mask-missing",
         action="store_true",
         help="mask pixels that are NaN in image or noise map, and those of the model's field that "
@@ -221,6 +233,7 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
     """
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.observation.cutouts import offset_in_cutout
+    from rim_lensing.observation.masks import Mask
     from rim_lensing.observation.observation import PIXEL_SCALE_TOLERANCE, check_pixel_scale
 
     if options.pixel_scale is not None and not 0 < options.pixel_scale < math.inf:
@@ -233,7 +246,7 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         )
     maps = {
         "noise": _number_or_array(options.noise, "--noise", image.pixel_scale),
-        "mask": None if options.mask is None else read_fits(options.mask, image.pixel_scale).array,
+        "mask": None if options.mask is None else _read_mask(options, image.pixel_scale),
     }
     for name, array in maps.items():
         if array is not None and getattr(array, "ndim", 0) and array.shape != image.array.shape:
@@ -271,6 +284,8 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         off = offset_in_cutout(shape, side, centre)
         offset = (off[1] * image.pixel_scale, off[0] * image.pixel_scale)
         image, maps = _cut(image, maps, side, centre, options.mask_missing)
+    if options.allow_hidden_arcs and maps["mask"] is not None:
+        maps["mask"] = Mask(maps["mask"], allow_hidden_arcs=True)
     arguments = maps | {
         "image": image.array,
         "psf": _read_psf(options, image.pixel_scale),
@@ -405,6 +420,12 @@ def _read_psf(options: argparse.Namespace, pixel_scale: float) -> "float | np.nd
     total = psf.array.sum()
     # A sum that no division mends is left to the check of the kernel, which says why.
     return psf.array / total if options.normalise_psf and total > 0 else psf.array
+
+
+def _read_mask(options: argparse.Namespace, pixel_scale: float) -> "np.ndarray":
+    """Return a mask that is 1 where a pixel is used."""
+    array = read_fits(options.mask, pixel_scale).array
+    return 1 - array if options.mask_marks == "masked" else array
 
 
 def tell_psf(psf: "float | np.ndarray", pixel_scale: float) -> None:

@@ -209,7 +209,7 @@ class LensPredictor:
                 normalised kernels on the image's pixels (not oversampled), (k, k) or
                 (batch, k, k), of any odd side up to the image's.
             mask: True where a pixel is USED (lenstronomy's convention; PyAutoLens users give
-                ~mask), (m, m) or (batch, m, m). By default all are used.
+                Mask(mask, marks="masked")), (m, m) or (batch, m, m). By default all are used.
             pixel_scale: The image's arcsec per pixel, if known, to be compared with `image_grid`.
             passes: How often the network looks at each image with other units dropped, in the next
                 of eight orientations each time; before that it looks at all eight with nothing

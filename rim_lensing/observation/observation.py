@@ -14,6 +14,7 @@ from rim_lensing.lensing.psf_kernels import (
     gaussian_on_pixels,
     largest_side,
 )
+from rim_lensing.observation.masks import MASK_CONVENTION, Mask, check_hidden_arcs
 
 PIXEL_SCALE_TOLERANCE = 1e-3
 """An image's pixel scale may differ from the model's by this fraction. Lengths then come out wrong
@@ -30,13 +31,7 @@ HUGE_NOISE, DROWNED = 1e4, 10.0
 and so many times what the brightest of the quiet ones has of flux."""
 
 _GAUSSIAN_REACH = 4
-_MOST = 0.5
 _STEEP = 1.5
-_STANDS_OUT = 5.0
-_MASK_CONVENTION = (
-    "`mask` is True where a pixel is USED (lenstronomy's convention; PyAutoLens marks the masked "
-    "pixels instead: give ~mask)"
-)
 
 
 @dataclass(frozen=True)
@@ -158,7 +153,7 @@ def check_image(
             (k, k) or (batch, k, k) on the image's pixels (not oversampled), k odd, normalised to a
             sum of 1.
         mask: True (or 1) where a pixel is USED, (m, m) or (batch, m, m). This is lenstronomy's
-            convention. PyAutoLens marks the masked pixels: give `~mask`.
+            convention. PyAutoLens marks the masked pixels: give `Mask(mask, marks="masked")`.
         image_grid: The pixels that the image must have.
         psf_side: Gaussian kernels have at least this many pixels a side (odd), and as many more
             as four sigma need.
@@ -167,10 +162,11 @@ def check_image(
 
     Raises:
         ValueError: An argument breaks a rule; the message names the argument and the rule, what
-            was received and what would be right.
+            was received and what would be right. A mask that hides most of what is bright breaks
+            one, see `check_hidden_arcs`.
 
     Warns:
-        UserWarning: The mask hides most of what is bright.
+        UserWarning: The mask hides most of the flux, in few pixels.
     """
     check_pixel_scale(pixel_scale, image_grid)
     image = _numbers("image", image)
@@ -183,12 +179,12 @@ def check_image(
     if empty.any():
         raise ValueError(
             f"All pixels are masked{which_systems(empty)}: at least one pixel must be used and "
-            f"have finite noise. {_MASK_CONVENTION}."
+            f"have finite noise. {MASK_CONVENTION}."
         )
     _check_finite("image", image, used)
     _check_finite("noise", noise, used)
-    if mask is not None:
-        _warn_of_hidden_arcs(image, noise, used)
+    if mask is not None and not getattr(mask, "allow_hidden_arcs", False):
+        check_hidden_arcs(image, noise, used, which_systems)
     if np.any(noise[used] <= 0):
         raise ValueError(
             "`noise` must be positive in every used pixel: give the rms of the noise, and mask "
@@ -319,8 +315,9 @@ def _check_mask(mask, shape: tuple) -> np.ndarray:
     """Return the mask as maps, one per system."""
     if mask is None:
         return np.ones(shape, bool)
-    _refuse_fits_image("mask", mask)
-    mask = np.asarray(mask)
+    meant = mask if isinstance(mask, Mask) else Mask(mask)
+    _refuse_fits_image("mask", meant.pixels)
+    mask = np.asarray(meant.pixels)
     if mask.shape not in (shape[1:], (1, *shape[1:]), shape):
         raise ValueError(
             f"`mask` must have the image's shape, {shape[1:]} or {shape}. "
@@ -328,27 +325,10 @@ def _check_mask(mask, shape: tuple) -> np.ndarray:
         )
     if mask.dtype.kind not in "buif" or not np.all((mask == 0) | (mask == 1)):
         raise ValueError(
-            f"`mask` must hold True and False, or 1 and 0, and nothing else: {_MASK_CONVENTION}. "
+            f"`mask` must hold True and False, or 1 and 0, and nothing else: {MASK_CONVENTION}. "
             f"Received: dtype {mask.dtype}"
         )
-    return np.broadcast_to(mask.astype(bool), shape)
-
-
-def _warn_of_hidden_arcs(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> None:
-    """Warn if most of what stands out by five sigma is masked: the mask may be inverted."""
-    told = np.isfinite(image) & np.isfinite(noise) & (noise > 0)
-    bright = told & (np.where(told, image, 0) > _STANDS_OUT * np.where(told, noise, 1))
-    flux = np.sum(np.where(bright, image, 0), axis=(1, 2))
-    hidden = np.sum(np.where(bright & ~used, image, 0), axis=(1, 2))
-    most = hidden > _MOST * flux
-    if most.any():
-        share = np.max(hidden[most] / flux[most])
-        warnings.warn(
-            f"The mask hides {share:.0%} of the flux that stands out by 5 sigma"
-            f"{which_systems(most)}: {_MASK_CONVENTION}. Is it inverted?",
-            UserWarning,
-            stacklevel=4,
-        )
+    return np.broadcast_to(meant.used(mask), shape)
 
 
 def _marked(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> np.ndarray:
@@ -407,7 +387,7 @@ def _check_signal(image: np.ndarray, noise: np.ndarray) -> None:
             f"`image` shows no signal{which_systems(faint)}: the brightest 3x3 "
             f"pixels must stand out by {MIN_SIGNIFICANCE:g} sigma. Received: {brightest.min():.2g} "
             "sigma. Is the noise in the image's unit, and an rms, not a variance or a weight? "
-            f"{_MASK_CONVENTION}."
+            f"{MASK_CONVENTION}."
         )
 
 

@@ -135,7 +135,7 @@ class RIMReconstructor:
                 (batch, k, k), of any odd side up to the image's.
             lens: LensParameters, a dictionary of them, 7 or 8 numbers, or (batch, 7 or 8).
             mask: True where a pixel is USED (lenstronomy's convention; PyAutoLens users give
-                ~mask), (m, m) or (batch, m, m). By default all are used.
+                Mask(mask, marks="masked")), (m, m) or (batch, m, m). By default all are used.
             pixel_scale: The image's arcsec per pixel, if known, to be compared with `image_grid`.
             batch_size: Systems that are reconstructed at a time; a larger batch takes more memory
                 and shows a progress bar.

@@ -547,7 +547,10 @@ def test_what_does_not_converge_is_said_in_one_line(
 def test_a_warning_is_shown_once(files, tiny_folder, tiny_mocks, tmp_path, capsys):
     """The image is checked before the model is loaded, and by the model."""
     image = tiny_mocks.image[0]
-    fits.PrimaryHDU((image < 0.11).astype(int)).writeto(tmp_path / "mask.fits")
+    # Much flux in few pixels.
+    bright = np.sort(image[image > 0.1])[::-1]
+    limit = bright[np.cumsum(bright) > 0.55 * bright.sum()][0]
+    fits.PrimaryHDU((image < limit).astype(int)).writeto(tmp_path / "mask.fits")
     changes = {"--mask": str(tmp_path / "mask.fits"), "--noise": "0.02"}
     assert cli.main(command(files, tiny_folder, tmp_path / "out", changes)) == 0
     assert capsys.readouterr().err.count("Is it inverted?") == 1

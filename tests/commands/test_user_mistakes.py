@@ -9,8 +9,10 @@ from astropy.io import fits
 from lenstronomy.LensModel.lens_model import LensModel
 
 from rim_lensing import cli
+from rim_lensing.commands.inputs import read_user_image
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
+from rim_lensing.observation.masks import Mask
 from rim_lensing.observation.observation import check_observation
 
 GRID = PixelGrid(20, 0.2)
@@ -30,10 +32,56 @@ def test_an_inverted_mask_is_told():
     x, y = GRID.coordinates()
     used = np.hypot(x, y) < 1.9
     # Some of the arcs' foot is outside: PyAutoLens's mask hides all but that.
-    with pytest.warns(UserWarning, match=r"The mask hides .* Is it inverted\?"):
+    with pytest.raises(ValueError, match=r"The mask hides .*--mask-marks masked. Is it inverted\?"):
         check(ring()[0] + 0.2, ~used)
-    with pytest.warns(UserWarning, match=r"in 1 of 2 systems \(index 1\)"):
+    with pytest.raises(ValueError, match=r"in 1 of 2 systems \(index 1\)"):
         check(ring(2) + 0.2, np.stack([used, ~used]))
+    seen = check(ring()[0] + 0.2, Mask(~used, allow_hidden_arcs=True))
+    np.testing.assert_array_equal(seen.mask[0], ~used)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_mask_of_the_other_kind_says_so():
+    x, y = GRID.coordinates()
+    used = np.hypot(x, y) < 1.9
+    for pixels in (~used, (~used).astype("float32"), np.stack([~used])):
+        seen = check(ring()[0] + 0.2, Mask(pixels, marks="masked"))
+        np.testing.assert_array_equal(seen.mask[0], used)
+    with pytest.raises(ValueError, match="The mask hides"):
+        check(ring()[0] + 0.2, Mask(used, marks="masked"))
+    with pytest.raises(ValueError, match="`marks` must be one of.*Received: 'hidden'"):
+        Mask(used, marks="hidden")
+
+
+def test_a_bright_star_that_is_masked_is_told_of_and_no_more():
+    mask, image = np.ones((20, 20), bool), ring()[0]
+    mask[:4, :4] = False
+    image[:4, :4] = 50.0
+    with pytest.warns(UserWarning, match="Is it inverted"):
+        check(image, mask)
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "fit", "sample"])
+def test_a_file_of_the_other_kind_on_the_command_line(command, tiny_folder, tmp_path, capsys):
+    x, y = PixelGrid(16, 0.3).coordinates()
+    radius = np.hypot(x, y)
+    image = np.exp(-0.5 * ((radius - 1.2) / 0.3) ** 2)
+    fits.PrimaryHDU(image).writeto(tmp_path / "image.fits")
+    fits.PrimaryHDU((radius > 2).astype("int16")).writeto(tmp_path / "mask.fits")
+    arguments = [tmp_path / "image.fits", "--noise", "0.02", "--psf", "0.1"]
+    arguments += ["--pixel-scale", "0.3", "--mask", tmp_path / "mask.fits"]
+    arguments = [command, *map(str, arguments), "--model", str(tiny_folder)]
+    arguments += ["--output", str(tmp_path / "out")]
+    arguments += ["--start" if command == "fit" else "--lens", "theta_E=1.2"]
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "--mask-marks masked" in said and "--allow-hidden-arcs" in said
+    options = cli._parser().parse_args([*arguments, "--mask-marks", "masked"])
+    grid = PixelGrid(16, 0.3)
+    np.testing.assert_array_equal(read_user_image(options, grid).arguments["mask"], radius <= 2)
+    options = cli._parser().parse_args([*arguments, "--allow-hidden-arcs"])
+    seen = read_user_image(options, grid).arguments["mask"]
+    assert seen.allow_hidden_arcs and seen.marks == "used"
 
 
 @pytest.mark.filterwarnings("error")
