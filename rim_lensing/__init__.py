@@ -32,6 +32,8 @@ _PUBLIC = {
     "Priors": "rim_lensing.simulation.priors",
     "Mask": "rim_lensing.observation.masks",
     "noise_correlation": "rim_lensing.observation.correlated_noise",
+    "Observation": "rim_lensing.observation.observed",
+    "read_observation": "rim_lensing.observation.reading",
     "read_image": "rim_lensing.observation.fits_files",
     "read_reconstruction": "rim_lensing.reconstruction.result_reader",
 }

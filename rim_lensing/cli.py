@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: Those of the process by default.
 
     Returns:
-        The exit code: 0, 2 after an error (one line on stderr), 130 after ctrl-C. Help and
+        The exit code: 0, 2 after errors (one line on stderr for each), 130 after ctrl-C. Help and
         malformed arguments raise SystemExit, as argparse does.
     """
     parser = _parser()
@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         if is_crash(error):
             raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        for each in getattr(error, "problems", [error]):
+            print(f"error: {_one_line(each)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -357,6 +357,47 @@ def lens_fit(rows: Sequence[dict]) -> "Figure":
     return figure
 
 
+def observation(
+    image: np.ndarray,
+    noise: np.ndarray,
+    psf: np.ndarray,
+    pixel_scale: float | None,
+    unit: str = "flux per pixel",
+) -> "Figure":
+    """Draw what was observed: image, noise, their ratio, and the PSF.
+
+    Args:
+        image: (y, x).
+        noise: rms, (y, x); infinite where masked, which is drawn grey.
+        psf: Kernel (k, k), drawn as its logarithm.
+        pixel_scale: arcsec; None draws in pixels.
+        unit: Of image and noise.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    axes = figure.subplots(2, 2).ravel()
+    masked = ~np.isfinite(noise)
+    rows, columns = (length * (pixel_scale or 1.0) / 2 for length in image.shape)
+    sky = (-columns, columns, -rows, rows)
+    shown = np.where(masked, np.nan, image)
+    level = np.nanpercentile(shown, 99.5) if np.isfinite(shown).any() else 1.0
+    ratio = np.where(masked, np.nan, image / np.where(masked, 1, noise))
+    _sky_panel(
+        axes[0], shown, sky, "image", unit, vmin=min(0, np.nanmin(shown)), vmax=level, cmap=_FLUX
+    )
+    _sky_panel(axes[1], np.where(masked, np.nan, noise), sky, "noise (rms)", unit, cmap=_FLUX)
+    _sky_panel(axes[2], ratio, sky, "image / noise", "sigma", cmap=_FLUX)
+    side = len(psf) / 2
+    drawn = np.log10(np.maximum(psf, 1e-6 * psf.max()) / psf.max())
+    _sky_panel(axes[3], drawn, (-side, side, -side, side), "PSF", "log10 of PSF / peak", cmap=_FLUX)
+    if pixel_scale is None:
+        for axis in axes[:3]:
+            axis.set(xlabel="x (pixels)", ylabel="y (pixels)")
+    axes[3].set(xlabel="x (pixels)", ylabel="y (pixels)")
+    return figure
+
+
 def _sky_panel(axis, array: np.ndarray, extent: tuple, title: str, label: str, **style) -> None:
     """Draw an image with its colour bar on axes in arcsec."""
     drawn = axis.imshow(array, origin="lower", extent=extent, interpolation="nearest", **style)

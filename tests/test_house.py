@@ -11,9 +11,10 @@ import rim_lensing
 PACKAGE = Path(rim_lensing.__file__).parent
 FLOORS = (
     ("backend", "program", "whole_files", "tensorflow_messages", "tolerant_fits"),
-    ("provenance",),
+    ("provenance", "problems"),
     ("lensing",),
-    ("observation", "inversion", "networks", "simulation", "figures", "demo"),
+    ("figures",),
+    ("observation", "inversion", "networks", "simulation", "demo"),
     ("metrics",),
     ("reconstruction",),
     ("lens_fit",),

@@ -19,7 +19,6 @@ from rim_lensing.commands.inputs import (
     add_seed,
     check_search_ranges,
     parse_lens,
-    read_fits,
     read_user_image,
     tell_psf,
 )
@@ -40,6 +39,7 @@ from rim_lensing.commands.results import (
     write_picture,
     write_reconstruction,
 )
+from rim_lensing.problems import Problems
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,30 +95,48 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
 
 def fit(options: argparse.Namespace) -> None:
     """Fit a user's lens."""
+    from rim_lensing.observation.leftover_light import refuse_lens_light
     from rim_lensing.zoo.zoo import find_pretrained
 
-    start = None if options.start is None else parse_lens(options.start, "--start")
-    if start is not None and len(start) == 8:
-        raise ValueError(
-            "--start must not name the slope: Algorithm 1 fits isothermal ellipsoids. "
-            f"Received: {options.start!r}"
-        )
-    if options.rounds < 0:
-        raise ValueError(f"--rounds must be 0 or more. Received: {options.rounds}")
-    magnification = options.min_magnification
-    if magnification is not None and not 0 <= magnification < math.inf:
-        raise ValueError(f"--min-magnification must be 0 or positive. Received: {magnification}")
-    check_search_ranges(options)
-    check_output(options, (SUMMARY, RESULT, METRICS, ROUNDS))
-    model = find_pretrained(options.model, "rim")
-    named = options.lens_model and find_pretrained(options.lens_model, "lens_cnn")
-    image = read_user_image(options, model.image_grid)
-    image.check(options.allow_lens_light)
-    correlation = _read_noise_correlation(options.noise_correlation, image)
-    predictor = lens_model_for(image.grid, named) if start is None else None
+    problems, magnification = Problems(), options.min_magnification
+    start = model = named = predictor = image = correlation = None
+    with problems.noted():
+        start = None if options.start is None else parse_lens(options.start, "--start")
+        if start is not None and len(start) == 8:
+            raise ValueError(
+                "--start must not name the slope: Algorithm 1 fits isothermal ellipsoids. "
+                f"Received: {options.start!r}"
+            )
+    with problems.noted():
+        if options.rounds < 0:
+            raise ValueError(f"--rounds must be 0 or more. Received: {options.rounds}")
+    with problems.noted():
+        if magnification is not None and not 0 <= magnification < math.inf:
+            raise ValueError(
+                f"--min-magnification must be 0 or positive. Received: {magnification}"
+            )
+    with problems.noted():
+        check_search_ranges(options)
+    with problems.noted():
+        check_output(options, (SUMMARY, RESULT, METRICS, ROUNDS))
+    with problems.noted():
+        named = options.lens_model and find_pretrained(options.lens_model, "lens_cnn")
+    with problems.noted():
+        model = find_pretrained(options.model, "rim")
+        image = read_user_image(options, model.image_grid)
+    if image is not None:
+        with problems.noted():
+            checked = image.check()
+            refuse_lens_light(checked, image.grid, options.allow_lens_light)
+        with problems.noted():
+            correlation = _read_noise_correlation(options.noise_correlation, image)
+        with problems.noted():
+            predictor = lens_model_for(image.grid, named) if options.start is None else None
     for one in filter(None, (model, predictor)):
-        verify_files(one)
-    tell_psf(image.arguments["psf"], image.arguments["pixel_scale"])
+        with problems.noted():
+            verify_files(one)
+    problems.raise_all()
+    tell_psf(image, checked)
     source_model = load(model, image.grid)
     source_model = source_model.refined() if options.refine else source_model
     begins = (
@@ -134,11 +152,10 @@ def fit(options: argparse.Namespace) -> None:
     from rim_lensing.figures import lens_fit
     from rim_lensing.lens_fit.automated_fit import automated_fit
 
-    arguments = {name: image.arguments[name] for name in ("image", "noise", "psf", "mask")}
     began = time.perf_counter()
     with _rounds_printed():
         found = automated_fit(
-            **arguments,
+            image.observation,
             source_model=source_model,
             **begins,
             priors=priors,
@@ -172,7 +189,9 @@ def fit(options: argparse.Namespace) -> None:
             for one in found.rounds
         ],
     }
-    write_reconstruction(found.reconstruction, model, options.output, numbers, header=image.header)
+    write_reconstruction(
+        found.reconstruction, model, options.output, numbers, header=image.observation.header
+    )
     rows = [
         one.reconstruction.panels()
         | {"title": f"round {number}: chi^2 per pixel {one.reconstruction.chi2:.3f}"}
@@ -215,9 +234,10 @@ def _read_noise_correlation(text: str | None, image: UserImage) -> "np.ndarray |
     if text is None:
         return None
     from rim_lensing.observation.correlated_noise import check_noise_correlation
+    from rim_lensing.observation.reading import read_named
 
-    array = read_fits(text, image.arguments["pixel_scale"]).array
-    return check_noise_correlation(array, image.arguments["image"].shape)
+    correlation = read_named(text, image.observation.pixel_scale)
+    return check_noise_correlation(correlation, image.observation.image.shape)
 
 
 @contextlib.contextmanager

@@ -2,17 +2,16 @@
 
 import argparse
 import math
-import re
 from dataclasses import astuple, dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
-    from astropy.io.fits import Header
 
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.observation.fits_files import FitsImage
+    from rim_lensing.observation.observation import Observation as NormalisedObservation
+    from rim_lensing.observation.observed import Observation
     from rim_lensing.simulation.priors import Priors
 
 _FILE = "FITS file, or one of its extensions: 'FILE.fits[NAME]', 'FILE.fits[NAME,VERSION]'"
@@ -32,9 +31,6 @@ LARGEST_SEED = 2**32
 """What numpy's older generators, emcee's among them, take is below."""
 
 _RANGES = ("theta_E", "axis_ratio", "shear")
-_PSF_SCALE_TOLERANCE = 0.01
-"""A PSF on pixels that differ from the image's by this fraction is wider or narrower by as much:
-less than anybody knows a PSF."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +38,13 @@ class UserImage:
     """An image that a user wants explained, cut to the field of a model.
 
     Args:
-        arguments: image, noise, psf, mask and pixel_scale, as `reconstruct` takes them.
+        observation: What was observed.
         grid: Pixels that it is to have: the model's, or its own.
-        header: Of the image.
         offset: Where the crop centre lies off the middle of the field, (x, y) in arcsec.
     """
 
-    arguments: dict
+    observation: "Observation"
     grid: "PixelGrid"
-    header: "Header"
     offset: tuple[float, float]
 
     def in_field(self, lens: "np.ndarray") -> "np.ndarray":
@@ -83,13 +77,17 @@ class UserImage:
         reach = max(map(abs, self.offset))
         return replace(priors, centre=(low - reach, high + reach), **dict(options.range))
 
-    def check(self, allow_lens_light: bool) -> None:
-        """Raise the errors that a search would raise; loads no Keras."""
-        from rim_lensing.observation.leftover_light import refuse_lens_light
-        from rim_lensing.observation.observation import check_image
+    def check(self, lens: "np.ndarray | None" = None) -> "NormalisedObservation":
+        """Raise the errors that a model would raise; loads no Keras.
 
-        observation = check_image(**self.arguments, image_grid=self.grid)
-        refuse_lens_light(observation, self.grid, allow_lens_light)
+        Args:
+            lens: Relative to the crop centre, if there is one.
+        """
+        from rim_lensing.observation.observation import check_image, check_observation
+
+        if lens is None:
+            return check_image(self.observation, image_grid=self.grid)
+        return check_observation(self.observation, lens=self.in_field(lens), image_grid=self.grid)
 
 
 def add_image_options(command: argparse.ArgumentParser) -> None:
@@ -99,13 +97,15 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--psf",
         required=True,
-        help="width sigma of a Gaussian in arcsec, or an image of the PSF on the image's pixels "
-        f"(not oversampled), of odd side and sum 1: {_FILE}",
+        help="width sigma of a Gaussian in arcsec, or an image of the PSF; on finer pixels than "
+        "the image's, as its header or --psf-oversampling tells, it is averaged over these: "
+        f"{_FILE}",
     )
     command.add_argument(
-        "--normalise-psf",
-        action="store_true",
-        help="divide the PSF image by its sum; without this a sum other than 1 is refused",
+        "--psf-oversampling",
+        type=float,
+        metavar="FACTOR",
+        help="pixels of the image over those of the PSF (default: told by the headers, or 1)",
     )
     command.add_argument("--mask", help=f"1 where a pixel is used, 0 elsewhere: {_FILE}")
     command.add_argument(
@@ -228,70 +228,99 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         model_grid: Pixels of the model's images.
 
     Raises:
-        ValueError: A file or a number breaks a rule.
+        ValueError: Files or numbers break rules: all that can be told at once.
         FileNotFoundError: There is no such file.
     """
-    from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.observation.cutouts import offset_in_cutout
     from rim_lensing.observation.masks import Mask
-    from rim_lensing.observation.observation import PIXEL_SCALE_TOLERANCE, check_pixel_scale
+    from rim_lensing.observation.observation import check_pixel_scale
+    from rim_lensing.observation.reading import read_observation, read_part
+    from rim_lensing.problems import Problems
 
-    if options.pixel_scale is not None and not 0 < options.pixel_scale < math.inf:
-        raise ValueError(f"--pixel-scale must be positive. Received: {options.pixel_scale}")
-    centre = _parse_centre(options.crop_centre)
-    image = read_fits(options.image, options.pixel_scale, centre)
-    if image.pixel_scale is None:
-        raise ValueError(
-            f"The header of {options.image} does not tell the pixel scale: give --pixel-scale"
-        )
-    maps = {
-        "noise": _number_or_array(options.noise, "--noise", image.pixel_scale),
-        "mask": None if options.mask is None else _read_mask(options, image.pixel_scale),
-    }
-    for name, array in maps.items():
-        if array is not None and getattr(array, "ndim", 0) and array.shape != image.array.shape:
+    problems, centre, image, grid = Problems(), None, None, None
+    given_scale = options.pixel_scale
+    with problems.noted():
+        if given_scale is not None and not 0 < given_scale < math.inf:
+            given_scale = None
+            raise ValueError(f"--pixel-scale must be positive. Received: {options.pixel_scale}")
+    with problems.noted():
+        centre = _parse_centre(options.crop_centre)
+    with problems.noted():
+        image = read_part("image", options.image, given_scale, centre)
+        if image.pixel_scale is None:
             raise ValueError(
-                f"--{name} must have the image's shape {image.array.shape}. Received: {array.shape}"
+                f"The header of {options.image} does not tell the pixel scale: give --pixel-scale"
             )
-    rows, columns = image.array.shape
+    if image is not None:
+        with problems.noted():
+            _check_centre(options.crop_centre, centre, image.array.shape)
+    if image is not None and image.pixel_scale is not None:
+        with problems.noted():
+            grid = _grid_for(image, centre, model_grid, options.own_pixels)
+            # Before the size: who has cropped the image to the model's side has not yet mended its
+            # scale.
+            check_pixel_scale(image.pixel_scale, grid)
+            _check_size(image.array.shape, centre, grid)
+    with problems.noted():
+        observation = read_observation(
+            options.image if image is None else image,
+            options.noise,
+            options.psf,
+            Mask(options.mask, options.mask_marks, options.allow_hidden_arcs),
+            pixel_scale=given_scale,
+            centre=centre,
+            psf_oversampling=options.psf_oversampling,
+        )
+    problems.raise_all()
+    if options.mask_missing:
+        observation = observation.mask_missing()
+        rows, columns = image.array.shape
+        centre = centre or ((rows - 1) / 2, (columns - 1) / 2)
+    offset = (0.0, 0.0)
+    if centre is not None:
+        off = offset_in_cutout(image.array.shape, grid.side, centre)
+        offset = (off[1] * image.pixel_scale, off[0] * image.pixel_scale)
+        observation = _cut(observation, grid.side, centre, options.mask_missing)
+    return UserImage(observation, grid, offset)
+
+
+def _check_centre(text: str, centre: tuple[float, float] | None, shape: tuple) -> None:
+    """Refuse a crop centre that is not on the image."""
+    rows, columns = shape
     if centre and not (-0.5 <= centre[0] <= rows - 0.5 and -0.5 <= centre[1] <= columns - 0.5):
         raise ValueError(
             f"--crop-centre must be X,Y within the image of {columns} x {rows} pixels, counted "
-            f"from 1. Received: {options.crop_centre}"
+            f"from 1. Received: {text}"
         )
-    grid, ratio = model_grid, image.pixel_scale / model_grid.pixel_scale
-    if options.own_pixels:
-        grid = _own_grid(image, centre, model_grid)
-    # Not abs(ratio - 1), which rounding may put on the other side of the bound.
-    elif (
-        1 - NEARLY_THE_MODELS <= ratio <= 1 + NEARLY_THE_MODELS
-        and abs(ratio - 1) > PIXEL_SCALE_TOLERANCE
-    ):
-        grid = PixelGrid(model_grid.side, image.pixel_scale)
-    # Before the size: who has cropped the image to the model's side has not yet mended its scale.
-    check_pixel_scale(image.pixel_scale, grid)
-    shape, side = image.array.shape, grid.side
-    if centre is None and max(shape) > side:
+
+
+def _check_size(shape: tuple, centre: tuple[float, float] | None, grid: "PixelGrid") -> None:
+    """Refuse an image that is to be cut out of, without a word where."""
+    if centre is None and max(shape) > grid.side:
         raise ValueError(
-            f"The image has {shape[1]} x {shape[0]} pixels, the model takes {side} x {side}: say "
-            "where the lens is, --crop-centre X,Y"
+            f"The image has {shape[1]} x {shape[0]} pixels, the model takes {grid.side} x "
+            f"{grid.side}: say where the lens is, --crop-centre X,Y"
         )
-    if options.mask_missing:
-        maps["mask"] = _without_missing(image.array, **maps)
-        centre = centre or ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
-    offset = (0.0, 0.0)
-    if centre is not None:
-        off = offset_in_cutout(shape, side, centre)
-        offset = (off[1] * image.pixel_scale, off[0] * image.pixel_scale)
-        image, maps = _cut(image, maps, side, centre, options.mask_missing)
-    if options.allow_hidden_arcs and maps["mask"] is not None:
-        maps["mask"] = Mask(maps["mask"], allow_hidden_arcs=True)
-    arguments = maps | {
-        "image": image.array,
-        "psf": _read_psf(options, image.pixel_scale),
-        "pixel_scale": image.pixel_scale,
-    }
-    return UserImage(arguments, grid, image.header, offset)
+
+
+def _grid_for(
+    image: "FitsImage",
+    centre: tuple[float, float] | None,
+    model_grid: "PixelGrid",
+    own_pixels: bool,
+) -> "PixelGrid":
+    """Return the pixels that the image is to have: the model's, or its own."""
+    from rim_lensing.lensing.grids import PixelGrid
+    from rim_lensing.observation.observation import PIXEL_SCALE_TOLERANCE
+
+    if own_pixels:
+        return _own_grid(image, centre, model_grid)
+    ratio = image.pixel_scale / model_grid.pixel_scale
+    # Not abs(ratio - 1), which rounding may put on the other side of the bound.
+    nearly = 1 - NEARLY_THE_MODELS <= ratio <= 1 + NEARLY_THE_MODELS
+    if nearly and abs(ratio - 1) > PIXEL_SCALE_TOLERANCE:
+        return PixelGrid(model_grid.side, image.pixel_scale)
+    return model_grid
 
 
 def _own_grid(
@@ -364,117 +393,33 @@ def _number(text: str, name: str) -> float:
         raise ValueError(f"{name} must be a number. Received: {text!r}") from None
 
 
-def read_fits(
-    text: str, pixel_scale: float | None = None, centre: tuple[float, float] | None = None
-) -> "FitsImage":
-    """Read FILE or FILE[EXTENSION]; a pixel scale that is given replaces the header's.
-
-    `centre`, and the errors, are those of `fits_files.read_image`.
-    """
-    from rim_lensing.observation.fits_files import read_image
-
-    named = re.fullmatch(r"(.+)\[([^\[\]]+)\]", text)
-    path, extension = named.groups() if named and not Path(text).exists() else (text, None)
-    return read_image(path, extension=extension, pixel_scale=pixel_scale, centre=centre)
-
-
-def _number_or_array(text: str, name: str, pixel_scale: float) -> "float | np.ndarray":
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return read_fits(text, pixel_scale).array
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{name} must be a number or a FITS file: {error}") from None
-
-
-def _read_psf(options: argparse.Namespace, pixel_scale: float) -> "float | np.ndarray":
-    """Return a width in arcsec or a kernel, and refuse one on other pixels than the image's."""
-    try:
-        width = float(options.psf)
-    except ValueError:
-        pass
-    else:
-        if options.normalise_psf:
-            raise ValueError(
-                f"--normalise-psf is for an image of the PSF. Received: --psf {options.psf}, the "
-                "width of a Gaussian"
-            )
-        return width
-    try:
-        psf = read_fits(options.psf)
-    except ValueError:
-        if options.pixel_scale is None:
-            raise
-        # What is said of the image's pixels holds for a PSF whose header cannot be read.
-        psf = read_fits(options.psf, options.pixel_scale)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"--psf must be a number or a FITS file: {error}") from None
-    scale = psf.pixel_scale
-    if scale is not None and abs(scale / pixel_scale - 1) > _PSF_SCALE_TOLERANCE:
-        raise ValueError(
-            f"--psf must have the image's pixels of {pixel_scale:g}\": resample it, and divide it "
-            f'by its sum. Received: pixels of {scale:g}"'
-        )
-    total = psf.array.sum()
-    # A sum that no division mends is left to the check of the kernel, which says why.
-    return psf.array / total if options.normalise_psf and total > 0 else psf.array
-
-
-def _read_mask(options: argparse.Namespace, pixel_scale: float) -> "np.ndarray":
-    """Return a mask that is 1 where a pixel is used."""
-    array = read_fits(options.mask, pixel_scale).array
-    return 1 - array if options.mask_marks == "masked" else array
-
-
-def tell_psf(psf: "float | np.ndarray", pixel_scale: float) -> None:
+def tell_psf(image: UserImage, checked: "NormalisedObservation") -> None:
     """Print how sharp a PSF is that was read from a file: an oversampled one is seen by that.
 
     Args:
-        psf: A kernel (k, k); of a width in arcsec nothing is printed.
-        pixel_scale: arcsec, of the image.
+        image: Of a width in arcsec nothing is printed.
+        checked: The same, brought to form.
     """
-    if not getattr(psf, "ndim", 0):
+    if image.observation.psf.ndim < 2:
         return
-    from rim_lensing.lensing.psf_kernels import gaussian_as_sharp
-
-    side, sigma = len(psf), gaussian_as_sharp(psf[None])[0] * pixel_scale
+    side = checked.psf.shape[-1]
     print(
-        f'PSF: {side} x {side} pixels of {pixel_scale:g}", as sharp as a Gaussian of sigma '
-        f'{sigma:.3g}"'
+        f'PSF: {side} x {side} pixels of {image.grid.pixel_scale:g}", as sharp as a Gaussian of '
+        f'sigma {checked.psf_sigma[0]:.3g}"'
     )
 
 
-def _without_missing(
-    image: "np.ndarray", noise: "float | np.ndarray", mask: "np.ndarray | None"
-) -> "np.ndarray":
-    """Return a mask that leaves out what is not finite, too."""
-    import numpy as np
-
-    finite = np.isfinite(image) & np.isfinite(noise)
-    return finite if mask is None else np.where(finite, mask, 0)
-
-
 def _cut(
-    image: "FitsImage", maps: dict, side: int, centre: tuple[float, float], beyond: bool
-) -> tuple["FitsImage", dict]:
-    """Cut the model's field out of image and maps, with or without pixels beyond the image."""
-    from rim_lensing.observation.cutouts import cutout
-
-    fills = {"noise": math.inf, "mask": 0} if beyond else {}
+    observation: "Observation", side: int, centre: tuple[float, float], beyond: bool
+) -> "Observation":
+    """Cut the model's field out of an observation, with or without pixels beyond it."""
     try:
-        cut_image = image.cutout(side, centre, math.nan if beyond else None)
+        return observation.crop(side, centre, beyond)
     except ValueError:
-        rows, columns = image.array.shape
+        rows, columns = observation.image.shape
         x, y = centre[1] + 1, centre[0] + 1
         raise ValueError(
             f"The field of {side} x {side} pixels around --crop-centre {x:g},{y:g} must lie within "
             f"the image of {columns} x {rows}: choose another, or --mask-missing masks what lies "
             "beyond"
         ) from None
-    cut_maps = {
-        name: cutout(array, side, centre, fills.get(name)) if getattr(array, "ndim", 0) else array
-        for name, array in maps.items()
-    }
-    return cut_image, cut_maps

@@ -26,9 +26,13 @@ from rim_lensing.commands.results import (
     verify_files,
     write_reconstruction,
 )
+from rim_lensing.problems import Problems
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from rim_lensing.lensing.grids import PixelGrid
+    from rim_lensing.observation.observed import Observation
     from rim_lensing.reconstruction.result import Reconstruction
     from rim_lensing.zoo.zoo import PretrainedModel
 
@@ -80,19 +84,16 @@ def demo(options: argparse.Namespace) -> None:
     from rim_lensing import metrics
     from rim_lensing.demo import read_demo_lens
     from rim_lensing.lensing.grids import PixelGrid
+    from rim_lensing.observation.observed import Observation
     from rim_lensing.zoo.zoo import find_pretrained
 
     check_output(options, _FILES)
     model, mock = find_pretrained(options.model, "rim"), read_demo_lens()
-    arguments = {
-        "image": mock.image,
-        "noise": mock.noise,
-        "psf": mock.psf,
-        "lens": mock.lens,
-        "pixel_scale": mock.image_pixel_scale,
-    }
+    observation = Observation(mock.image, mock.noise, mock.psf, pixel_scale=mock.image_pixel_scale)
+    if not options.linear:
+        verify_files(model)
     grid = PixelGrid(len(mock.image), mock.image_pixel_scale)
-    result, seconds = _run(model, arguments, grid, options)
+    result, seconds = _run(model, observation, mock.lens, grid, options)
     truth = {}
     same_pixels = np.isclose(result.source_pixel_scale, mock.source_pixel_scale)
     if same_pixels and result.source.shape == mock.source.shape:
@@ -110,42 +111,52 @@ def demo(options: argparse.Namespace) -> None:
 
 def reconstruct(options: argparse.Namespace) -> None:
     """Reconstruct a user's lens."""
+    from rim_lensing.observation.leftover_light import warn_of_lens_light
     from rim_lensing.zoo.zoo import find_pretrained
 
-    lens = parse_lens(options.lens)
-    check_output(options, _FILES)
-    model = find_pretrained(options.model, "rim")
-    image = read_user_image(options, model.image_grid)
-    arguments = image.arguments | {"lens": image.in_field(lens)}
-    result, seconds = _run(model, arguments, image.grid, options)
+    problems, lens, model, image = Problems(), None, None, None
+    with problems.noted():
+        lens = parse_lens(options.lens)
+    with problems.noted():
+        check_output(options, _FILES)
+    with problems.noted():
+        model = find_pretrained(options.model, "rim")
+        image = read_user_image(options, model.image_grid)
+    if image is not None:
+        with problems.noted():
+            checked = image.check(lens)
+            warn_of_lens_light(checked, image.grid)
+    if model is not None and not options.linear:
+        with problems.noted():
+            verify_files(model)
+    problems.raise_all()
+    tell_psf(image, checked)
+    lens = image.in_field(lens)
+    result, seconds = _run(model, image.observation, lens, image.grid, options)
     numbers = {
         "seconds": seconds,
         "crop_centre_offset": image.offset,
         "lens_option": image.as_option(result.lens),
     }
     made_by = None if options.linear else model
-    write_reconstruction(result, made_by, options.output, numbers, header=image.header)
+    write_reconstruction(result, made_by, options.output, numbers, header=image.observation.header)
 
 
 def _run(
-    model: "PretrainedModel", arguments: dict, grid: "PixelGrid", options: argparse.Namespace
+    model: "PretrainedModel",
+    observation: "Observation",
+    lens: "np.ndarray",
+    grid: "PixelGrid",
+    options: argparse.Namespace,
 ) -> tuple["Reconstruction", float]:
     """Return the reconstruction and the seconds that it took, without the loading."""
-    from rim_lensing.observation.leftover_light import warn_of_lens_light
-    from rim_lensing.observation.observation import check_observation
-
-    # Whatever is wrong is said before TensorFlow loads.
-    warn_of_lens_light(check_observation(**arguments, image_grid=grid), grid)
-    if not options.linear:
-        verify_files(model)
-    tell_psf(arguments["psf"], arguments["pixel_scale"])
     if options.linear:
         reconstructor = linear_inversion(model, grid)
     else:
         reconstructor = load(model, grid)
         reconstructor = reconstructor.refined() if options.refine else reconstructor
     start = time.perf_counter()
-    result = reconstructor.reconstruct(**arguments)
+    result = reconstructor.reconstruct(observation, lens=lens)
     seconds = round(time.perf_counter() - start, 3)
     if options.refine:
         tell_refinement(result)

@@ -28,9 +28,11 @@ from rim_lensing.commands.results import (
     write_json,
     write_picture,
 )
+from rim_lensing.problems import Problems
 
 if TYPE_CHECKING:
     from rim_lensing.sampling.lens_chain import LensChain
+    from rim_lensing.zoo.zoo import PretrainedModel
 
 CHAIN, CORNER, POSTERIOR = "chain.h5", "corner.png", "posterior.json"
 
@@ -106,54 +108,58 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
 def sample(options: argparse.Namespace) -> None:
     """Sample the posterior of a user's lens."""
     from rim_lensing.lens_fit.temperature import check_temperature
-    from rim_lensing.sampling.sampling_settings import (
-        INTER_OP_THREADS,
-        check_settings,
-    )
+    from rim_lensing.observation.leftover_light import refuse_lens_light
+    from rim_lensing.sampling.sampling_settings import INTER_OP_THREADS, check_settings
 
     if options.method == "nuts":
         # What `nuts_sampler.check_threads` asks for; TensorFlow is not imported yet.
         os.environ.setdefault(INTER_OP_THREADS, "2")
-    from rim_lensing.observation.observation import check_observation
     from rim_lensing.sampling.lens_chain import LensChain
     from rim_lensing.zoo.zoo import find_pretrained, read_config
 
-    lens = parse_lens(options.lens)
-    check_search_ranges(options)
-    check_directory(options.output)
-    parameters = len(lens)
-    check_settings(options.method, options.walkers, options.steps, parameters)
-    check_temperature(options.temperature)
-    other = LensChain.from_hdf5(options.compare / CHAIN) if options.compare else None
-    if other and len(other.names) != parameters:
-        raise ValueError(
-            f"--compare must have the parameters of --lens, {parameters}. Received: "
-            f"{', '.join(other.names)}"
-        )
-    if options.method == "nuts" and (options.linear or options.refine):
-        named = "--linear" if options.linear else "--refine"
-        raise ValueError(f"--method nuts needs the gradient of a RIM: leave {named} out")
-    model = find_pretrained(options.model, "rim")
-    if options.linear and model.source_grid.side > LARGEST_LINEAR_SIDE:
-        raise ValueError(
-            "--linear must have a --model (see rim-lensing models) whose source grid has at most "
-            f"{LARGEST_LINEAR_SIDE} pixels a side: of larger ones the evidence is a stochastic "
-            f"estimate, too rough to be sampled. Received: {model.name}, with "
-            f"{model.source_grid.side}"
-        )
-    image = read_user_image(options, model.image_grid)
-    arguments = image.arguments | {"lens": image.in_field(lens)}
-    image.check(options.allow_lens_light)
-    check_observation(**arguments, image_grid=image.grid)
-    verify_files(model)
-    tell_psf(arguments["psf"], arguments["pixel_scale"])
+    problems = Problems()
+    lens = model = image = other = None
+    with problems.noted():
+        lens = parse_lens(options.lens)
+        check_settings(options.method, options.walkers, options.steps, len(lens))
+    with problems.noted():
+        check_search_ranges(options)
+    with problems.noted():
+        check_directory(options.output)
+    with problems.noted():
+        check_temperature(options.temperature)
+    with problems.noted():
+        other = LensChain.from_hdf5(options.compare / CHAIN) if options.compare else None
+        if other and lens is not None and len(other.names) != len(lens):
+            raise ValueError(
+                f"--compare must have the parameters of --lens, {len(lens)}. Received: "
+                f"{', '.join(other.names)}"
+            )
+    with problems.noted():
+        if options.method == "nuts" and (options.linear or options.refine):
+            named = "--linear" if options.linear else "--refine"
+            raise ValueError(f"--method nuts needs the gradient of a RIM: leave {named} out")
+    with problems.noted():
+        model = find_pretrained(options.model, "rim")
+        _check_linear(options, model)
+        verify_files(model)
+    if model is not None:
+        with problems.noted():
+            image = read_user_image(options, model.image_grid)
+            checked = image.check(lens)
+            refuse_lens_light(checked, image.grid, options.allow_lens_light)
+    problems.raise_all()
+    tell_psf(image, checked)
+    start = image.in_field(lens)
     if options.linear:
         # A strength for every lens takes several times as long, and changes nothing
         # (benchmarks/README.md, Posterior of the lens).
         strength = _strength_of(options.output / CHAIN)
         if strength is None:
             linear = linear_inversion(model, image.grid)
-            strength = linear.reconstruct(**arguments, uncertainties=False).strength
+            strength = linear.reconstruct(
+                image.observation, lens=start, uncertainties=False
+            ).strength
         source_model = linear_inversion(model, image.grid, strength)
         priors = read_config(model.directory).priors
     else:
@@ -163,11 +169,10 @@ def sample(options: argparse.Namespace) -> None:
 
     from rim_lensing.sampling.sample import sample_lens_posterior
 
-    start, _ = arguments.pop("lens"), arguments.pop("pixel_scale")
     options.output.mkdir(parents=True, exist_ok=True)
     try:
         chain = sample_lens_posterior(
-            **arguments,
+            image.observation,
             source_model=source_model,
             start=start,
             priors=image.search_ranges(priors, options),
@@ -187,6 +192,17 @@ def sample(options: argparse.Namespace) -> None:
     # Of the model the linear inversion takes the grids and the priors alone.
     facts = {"note": _note(options)} | made_by(None if options.linear else model)
     _write(chain, other, image, options.output, facts)
+
+
+def _check_linear(options: argparse.Namespace, model: "PretrainedModel") -> None:
+    """Refuse to sample an evidence that is only estimated."""
+    if options.linear and model.source_grid.side > LARGEST_LINEAR_SIDE:
+        raise ValueError(
+            "--linear must have a --model (see rim-lensing models) whose source grid has at most "
+            f"{LARGEST_LINEAR_SIDE} pixels a side: of larger ones the evidence is a stochastic "
+            f"estimate, too rough to be sampled. Received: {model.name}, with "
+            f"{model.source_grid.side}"
+        )
 
 
 def _note(options: argparse.Namespace) -> str:

@@ -171,9 +171,9 @@ class AutomatedFit:
 
 def automated_fit(
     image,
-    noise,
-    psf,
-    source_model: SourceModel,
+    noise=None,
+    psf=None,
+    source_model: SourceModel | None = None,
     lens_model: LensModel | None = None,
     mask=None,
     priors: Priors | None = None,
@@ -194,7 +194,8 @@ def automated_fit(
     level INFO).
 
     Args:
-        image: (m, m), lens light and background subtracted, in any unit.
+        image: An `Observation`, and all models by name; or (m, m), lens light and background
+            subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
             the image's pixels (not oversampled).
@@ -207,7 +208,8 @@ def automated_fit(
         false_alarm: Of the test of the residuals, see `check_residuals`.
         seed: Of the test's noise and of the starts.
         noise_correlation: Of the noise of neighbouring pixels, (k, k), for the test of the
-            residuals, see `check_residuals`. The search takes pixels for independent, still.
+            residuals, see `check_residuals`; by default that of an `Observation`. The search takes
+            pixels for independent, still.
         pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
         start: Instead of a prediction, a lens near the true one: an SIE and external shear.
         allow_lens_light: Search where the lens galaxy's light seems to be left in the image, too.
@@ -245,8 +247,10 @@ def automated_fit(
         )
     observation = check_single(image, noise, psf, np.zeros(7), mask, source_model, pixel_scale)
     refuse_lens_light(observation, source_model.image_grid, allow_lens_light)
+    if noise_correlation is None:
+        noise_correlation = getattr(image, "noise_correlation", None)
     if noise_correlation is not None:
-        check_noise_correlation(noise_correlation, observation.image.shape[-2:])
+        noise_correlation = check_noise_correlation(noise_correlation, observation.image.shape[-2:])
     _check_same_pixels(lens_model, source_model)
     refined = getattr(source_model, "refines", False) and source_model
     if refined:
@@ -254,7 +258,7 @@ def automated_fit(
     posterior = lens_posterior(source_model, observation, priors)
     prediction, first, begun = None, "given", (start, START_STD)
     if start is None:
-        prediction = lens_model.predict(image, noise=noise, psf=psf, mask=mask)
+        prediction = lens_model.predict(**observation.user_arrays())
         first, begun = "predicted", prediction
     predicted, spread = (np.asarray(value, "float64").reshape(-1) for value in begun)
     if not (predicted.shape == spread.shape == (7,) and np.all(np.isfinite([predicted, spread]))):

@@ -193,7 +193,7 @@ class LensPredictor:
         return RebinnedLensModel(self, PixelGrid(side, pixel_scale), noise_correlation)
 
     def predict(
-        self, image, noise, psf, mask=None, pixel_scale=None, passes: int = PASSES
+        self, image, noise=None, psf=None, mask=None, pixel_scale=None, passes: int = PASSES
     ) -> LensPrediction:
         """Return the lens of an image, or the lenses of a batch, with standard deviations.
 
@@ -201,8 +201,8 @@ class LensPredictor:
         are dropped, and the samples, come from a fixed seed.
 
         Args:
-            image: (m, m) or (batch, m, m), on `image_grid`, lens light and background subtracted,
-                in any unit of surface brightness.
+            image: An `Observation` alone; or (m, m) or (batch, m, m), on `image_grid`, lens light
+                and background subtracted, in any unit of surface brightness.
             noise: rms of the noise in the image's unit: a number, (batch,), a map (m, m) or maps
                 (batch, m, m).
             psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or

@@ -12,7 +12,7 @@ from rim_lensing.lens_fit.lens_search import METHODS, default_method, maximise
 from rim_lensing.lens_fit.lens_support import SLOPE
 from rim_lensing.lensing.lens_parameters import as_lens_array
 from rim_lensing.observation.leftover_light import refuse_lens_light
-from rim_lensing.observation.observation import Observation, check_observation
+from rim_lensing.observation.observation import Observation, check_observation, one_image
 from rim_lensing.reconstruction.result import Reconstruction, named_lens, warn_of_chi2
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
@@ -75,10 +75,10 @@ class LensOptimum:
 
 def optimise_lens(
     image,
-    noise,
-    psf,
-    source_model: SourceModel,
-    start,
+    noise=None,
+    psf=None,
+    source_model: SourceModel | None = None,
+    start=None,
     method: str | None = None,
     mask=None,
     priors: Priors | None = None,
@@ -88,7 +88,8 @@ def optimise_lens(
     """Find the most probable lens from one or more starts.
 
     Args:
-        image: (m, m), lens light and background subtracted, in any unit.
+        image: An `Observation`, and `source_model` and `start` by name; or (m, m), lens light and
+            background subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
             the image's pixels (not oversampled).
@@ -194,21 +195,11 @@ def check_single(
             '`source_model` must be a RIMReconstructor, such as load_pretrained("rim_euclid64"), '
             f"or a SemilinearInversion. Received: {what(source_model)}"
         )
-    # What is no array is refused below, by what it is.
-    if np.ndim(image) not in (0, 2):
-        raise ValueError(
-            "`image` must be one image (y, x): give the systems of a batch one by one. "
-            f"Received: shape {np.shape(image)}"
-        )
     return check_observation(
-        image,
-        noise,
-        psf,
-        lens,
-        mask,
+        one_image(image, noise, psf, mask, pixel_scale),
+        lens=lens,
         image_grid=source_model.image_grid,
         psf_side=source_model.psf_side,
-        pixel_scale=pixel_scale,
     )
 
 

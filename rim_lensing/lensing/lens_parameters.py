@@ -8,6 +8,9 @@ import numpy as np
 PARAMETER_NAMES = ("theta_E", "e1", "e2", "x", "y", "gamma1", "gamma2")
 """Order of the columns of every (batch, 7) lens array; an eighth column is the EPL slope."""
 
+LENGTHS = ("theta_E", "x", "y")
+"""Those in arcsec; the others have no unit."""
+
 MAX_ELLIPTICITY = 0.75
 """Largest |e| = (1 - q) / (1 + q) for which the series of `mass_profiles` is exact to 1e-6."""
 
@@ -192,6 +195,18 @@ def as_lens_array(lens, batch: int | None = None, name: str = "lens") -> np.ndar
     Raises:
         ValueError: Unknown name, wrong shape, or a value that is no finite number or out of range.
     """
+    if hasattr(lens, "unit"):
+        raise ValueError(
+            f"`{name}` must not be one quantity, for ellipticity and shear have no unit: give "
+            f"LensParameters, whose lengths may be quantities, or numbers with lengths in arcsec. "
+            f"Received: a quantity in {lens.unit}"
+        )
+    if np.ma.is_masked(lens) or np.any(getattr(lens, "mask", False)):
+        raise ValueError(
+            f"`{name}` must have all its parameters. Received: masked ones, "
+            f"{np.sum(np.asarray(lens.mask))} of {np.size(lens.mask)}"
+        )
+    lens = getattr(lens, "unmasked", lens)
     rows = list(lens) if isinstance(lens, list | tuple) else [lens]
     if rows and isinstance(rows[0], dict | LensParameters):
         with_slope = any(isinstance(row, dict) and "slope" in row for row in rows)
@@ -253,7 +268,18 @@ def _from_names(lens: dict, argument: str) -> LensParameters:
 
 
 def _finite(name: str, value) -> float:
-    """Return the value of a parameter as a number, or refuse it."""
+    """Return the value of a parameter as a number, or refuse it; lengths are in arcsec."""
+    if hasattr(value, "to_value"):
+        from astropy.units import UnitConversionError
+
+        unit = "arcsec" if name in LENGTHS else ""
+        try:
+            value = value.to_value(unit)
+        except UnitConversionError:
+            raise ValueError(
+                f"`{name}` must be {'an angle' if unit else 'a number without a unit'}. "
+                f"Received: {value!r}"
+            ) from None
     try:
         number = float(value)
     except (TypeError, ValueError):

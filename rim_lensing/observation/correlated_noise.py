@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 from scipy.signal import fftconvolve
 
+from rim_lensing.observation.arguments import numbers, understand
+
 REACH = 3
 """Pixels: beyond, noise is taken for uncorrelated, and what is measured for lens light and sky."""
 
@@ -22,7 +24,7 @@ def noise_correlation(normalised: np.ndarray, blank: np.ndarray, reach: int = RE
 
     Args:
         normalised: Image over noise map, (m, m); may hold anything where it is not blank.
-        blank: True where there is nothing but noise, (m, m).
+        blank: True where there is nothing but noise, (m, m). Masked pixels of either are not.
         reach: Largest distance along rows and columns.
 
     Returns:
@@ -39,7 +41,11 @@ def noise_correlation(normalised: np.ndarray, blank: np.ndarray, reach: int = RE
         UserWarning: The blank pixels scatter by less than 0.8 or more than 1.25: the noise map is
             not their rms, by the factor that is told.
     """
-    normalised, blank = np.asarray(normalised, "float64"), np.asarray(blank, bool)
+    told, empty = understand("normalised", normalised), understand("blank", blank)
+    normalised, blank = told.array, empty.array.astype(bool)
+    for each in (told, empty):
+        if each.used is not None and each.used.shape == blank.shape:
+            blank = blank & each.used
     if normalised.ndim != 2 or normalised.shape != blank.shape:
         raise ValueError(
             "`normalised` and `blank` must be images (y, x) of one shape. Received: "
@@ -100,7 +106,7 @@ def check_noise_correlation(correlation: np.ndarray, shape: tuple[int, int]) -> 
         ValueError: It is not square with an odd side, not finite, not 1 in the middle, beyond -1
             or 1 somewhere, not symmetric about the middle, or larger than the image.
     """
-    correlation = np.asarray(correlation, "float64")
+    correlation = numbers("noise_correlation", correlation)
     side = len(correlation) if correlation.ndim else 0
     square = correlation.shape == (side, side) and side % 2 == 1
     if not (square and np.all(np.isfinite(correlation))):

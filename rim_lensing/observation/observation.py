@@ -14,7 +14,11 @@ from rim_lensing.lensing.psf_kernels import (
     gaussian_on_pixels,
     largest_side,
 )
-from rim_lensing.observation.masks import MASK_CONVENTION, Mask, check_hidden_arcs
+from rim_lensing.observation.masks import MASK_CONVENTION, check_hidden_arcs
+from rim_lensing.observation.observed import Observation as Observed
+from rim_lensing.observation.observed import as_observation
+from rim_lensing.observation.psf_forms import on_image_pixels
+from rim_lensing.problems import Problems
 
 PIXEL_SCALE_TOLERANCE = 1e-3
 """An image's pixel scale may differ from the model's by this fraction. Lengths then come out wrong
@@ -78,6 +82,19 @@ class Observation:
         """Median rms of the used pixels over the brightest pixel, (batch,)."""
         return np.nanmedian(np.where(self.mask, self.noise, np.nan), axis=(1, 2))
 
+    def user_arrays(self) -> dict[str, np.ndarray]:
+        """Return image, noise, psf and mask of one system, (m, m) and (k, k), in the user's unit.
+
+        For what takes the place of a lens CNN, and may know no Observation.
+        """
+        unit = self.flux_unit[0]
+        return {
+            "image": self.image[0] * unit,
+            "noise": self.noise[0] * unit,
+            "psf": self.psf[0],
+            "mask": self.mask[0],
+        }
+
     def network_inputs(self) -> dict[str, np.ndarray]:
         """Return what a RIM takes, or, if the lens is not known, what a lens CNN takes."""
         inputs = {"image": self.image, "noise": self.noise, "psf": self.psf}
@@ -86,16 +103,18 @@ class Observation:
 
 def check_observation(
     image,
-    noise,
-    psf,
-    lens,
+    noise=None,
+    psf=None,
+    lens=None,
     mask=None,
     *,
     image_grid: PixelGrid,
     psf_side: int = 1,
-    pixel_scale: float | None = None,
+    pixel_scale=None,
 ) -> Observation:
-    """Check an observation and bring it to the form that networks and inversions take.
+    """Check an observation and its lens, and bring them to the form of networks and inversions.
+
+    All that is wrong with any of the arguments is said at once.
 
     Args:
         image: As `check_image` takes it, and so are noise, psf, mask and the rest.
@@ -114,29 +133,37 @@ def check_observation(
     Warns:
         UserWarning: As `check_image`; or the slope looks like another package's.
     """
-    observation = check_image(
-        image,
-        noise,
-        psf,
-        mask,
-        image_grid=image_grid,
-        psf_side=psf_side,
-        pixel_scale=pixel_scale,
-    )
-    lens = as_lens_array(lens, len(observation))
-    _warn_of_another_slope(lens)
-    return replace(observation, lens=lens)
+    problems, observation, lenses = Problems(), None, None
+    with problems.noted():
+        observation = check_image(
+            image,
+            noise,
+            psf,
+            mask,
+            image_grid=image_grid,
+            psf_side=psf_side,
+            pixel_scale=pixel_scale,
+        )
+    with problems.noted():
+        if lens is None:
+            raise ValueError(
+                "`lens` must be given: LensParameters, a dictionary of them, or 7 or 8 numbers"
+            )
+        lenses = as_lens_array(lens, None if observation is None else len(observation))
+    problems.raise_all()
+    _warn_of_another_slope(lenses)
+    return replace(observation, lens=lenses)
 
 
 def check_image(
     image,
-    noise,
-    psf,
+    noise=None,
+    psf=None,
     mask=None,
     *,
     image_grid: PixelGrid,
     psf_side: int = 1,
-    pixel_scale: float | None = None,
+    pixel_scale=None,
 ) -> Observation:
     """Check an observation whose lens is not known, and bring it to the form of an `Observation`.
 
@@ -144,14 +171,14 @@ def check_image(
     under- nor overflows in float32, whatever the unit.
 
     Args:
-        image: (m, m) or (batch, m, m), lens light and background subtracted, any unit. May hold
-            anything, NaN too, where `mask` is False.
+        image: An `observed.Observation`, and nothing up to `mask`; or (m, m) or (batch, m, m), lens
+            light and background subtracted, any unit. May hold anything, NaN too, where `mask` is
+            False.
         noise: rms of the noise in the image's unit: a number, one per system (batch,), a map
             (m, m) or maps (batch, m, m). A pixel of infinite noise is masked, and so is one of
             HUGE_NOISE that drowns all flux: so PyAutoLens marks pixels that are not to be used.
         psf: Width (standard deviation) of a Gaussian in arcsec, a number or (batch,); or kernels
-            (k, k) or (batch, k, k) on the image's pixels (not oversampled), k odd, normalised to a
-            sum of 1.
+            (k, k) or (batch, k, k), brought to form by `on_image_pixels`.
         mask: True (or 1) where a pixel is USED, (m, m) or (batch, m, m). This is lenstronomy's
             convention. PyAutoLens marks the masked pixels: give `Mask(mask, marks="masked")`.
         image_grid: The pixels that the image must have.
@@ -166,31 +193,83 @@ def check_image(
             one, see `check_hidden_arcs`.
 
     Warns:
-        UserWarning: The mask hides most of the flux, in few pixels.
+        UserWarning: The mask hides most of the flux, in few pixels; or the PSF was brought to form.
     """
-    check_pixel_scale(pixel_scale, image_grid)
-    image = _numbers("image", image)
-    single = image.ndim == 2
-    image = _check_image_shape(image, image_grid.side)
-    noise = _check_noise_shape(_numbers("noise", noise), image.shape)
-    used = _check_mask(mask, image.shape) & ~np.isposinf(noise)
-    batch = len(image)
+    observed = as_observation(image, noise, psf, mask, pixel_scale)
+    problems, kernels, flux = Problems(), None, None
+    with problems.noted():
+        check_pixel_scale(observed.pixel_scale, image_grid)
+    with problems.noted():
+        kernels = _check_psf(observed, image_grid, psf_side)
+    with problems.noted():
+        images = _check_image_shape(observed.image, image_grid.side)
+        flux = _check_flux(images, *_as_batch(observed, images), observed.allow_hidden_arcs)
+    problems.raise_all()
+    (image, noise, unit), (kernel, sigma) = flux, kernels
+    return Observation(
+        image=image.astype("float32"),
+        noise=noise.astype("float32"),
+        psf=kernel,
+        lens=None,
+        flux_unit=unit,
+        psf_sigma=sigma,
+        single=not observed.is_batch,
+    )
+
+
+def one_image(image, noise=None, psf=None, mask=None, pixel_scale=None) -> Observed:
+    """Return what was given as an Observation of one image, see `as_observation`.
+
+    Raises:
+        ValueError: It is a batch, or as `as_observation`.
+    """
+    observed = as_observation(image, noise, psf, mask, pixel_scale)
+    if observed.is_batch:
+        raise ValueError(
+            "`image` must be one image (y, x): give the systems of a batch one by one. "
+            f"Received: shape {observed.image.shape}"
+        )
+    return observed
+
+
+def _as_batch(observed: Observed, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return noise and mask, (batch, m, m)."""
+    return observed.noise.reshape(images.shape), observed.mask.reshape(images.shape)
+
+
+def _check_flux(
+    image: np.ndarray, noise: np.ndarray, used: np.ndarray, allow_hidden_arcs: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return image and noise over the brightest pixel, (batch, m, m), and that pixel, (batch,).
+
+    Args:
+        image: (batch, m, m).
+        noise: rms.
+        used: True where a pixel is.
+        allow_hidden_arcs: They may be masked.
+    """
     empty = ~used.any(axis=(1, 2))
     if empty.any():
         raise ValueError(
             f"All pixels are masked{which_systems(empty)}: at least one pixel must be used and "
             f"have finite noise. {MASK_CONVENTION}."
         )
-    _check_finite("image", image, used)
-    _check_finite("noise", noise, used)
-    if mask is not None and not getattr(mask, "allow_hidden_arcs", False):
+    problems = Problems()
+    with problems.noted():
+        _check_finite("image", image, used)
+    with problems.noted():
+        _check_finite("noise", noise, used)
+    positive = noise[used] > 0
+    with problems.noted():
+        if np.any(noise[used] <= 0):
+            raise ValueError(
+                "`noise` must be positive in every used pixel: give the rms of the noise, and mask "
+                f"pixels that have none. Received: {np.sum(noise[used] <= 0)} pixels that are not, "
+                f"the smallest {np.nanmin(noise[used][~positive]):.6g}"
+            )
+    problems.raise_all()
+    if not (used.all() or allow_hidden_arcs):
         check_hidden_arcs(image, noise, used, which_systems)
-    if np.any(noise[used] <= 0):
-        raise ValueError(
-            "`noise` must be positive in every used pixel: give the rms of the noise, and mask "
-            f"pixels that have none. Received: {np.sum(noise[used] <= 0)} pixels that are not, the "
-            f"smallest {noise[used].min():.6g}"
-        )
     used = used & ~_marked(image, noise, used)
     # A small number squared underflows even in double precision: bring the image to 1 first.
     unit = np.max(np.where(used, np.abs(image), 0), axis=(1, 2))
@@ -200,16 +279,7 @@ def check_image(
     _check_signal(image, noise)
     peak = image.max(axis=(1, 2), keepdims=True)
     _check_precision(noise / peak)
-    kernel, sigma = _check_psf(psf, batch, image_grid, psf_side)
-    return Observation(
-        image=(image / peak).astype("float32"),
-        noise=(noise / peak).astype("float32"),
-        psf=kernel,
-        lens=None,
-        flux_unit=(unit * peak)[:, 0, 0],
-        psf_sigma=sigma,
-        single=single,
-    )
+    return image / peak, noise / peak, (unit * peak)[:, 0, 0]
 
 
 def which_systems(bad: np.ndarray) -> str:
@@ -219,34 +289,6 @@ def which_systems(bad: np.ndarray) -> str:
     indices = np.flatnonzero(bad)
     listed = ", ".join(str(i) for i in indices[:10]) + (", ..." if len(indices) > 10 else "")
     return f" in {len(indices)} of {len(bad)} systems (index {listed})"
-
-
-def _refuse_fits_image(name: str, value) -> None:
-    """Raise ValueError for what `io.read_image` returns: its pixel scale would be lost."""
-    if isinstance(getattr(value, "array", None), np.ndarray):
-        raise ValueError(
-            f"`{name}` must be a plain array: give {name}.array, and the image's pixel_scale= "
-            f"beside it. Received: a {type(value).__name__}"
-        )
-
-
-def _numbers(name: str, value) -> np.ndarray:
-    """Return the argument as a float64 array."""
-    _refuse_fits_image(name, value)
-    if np.ma.isMaskedArray(value):
-        raise ValueError(
-            f"`{name}` must be a plain array, because numpy marks the masked pixels: give "
-            f"{name}.data, and mask=~{name}.mask. Received: a numpy masked array"
-        )
-    if hasattr(value, "unit"):
-        raise ValueError(
-            f"`{name}` must be a plain array: give {name}.to_value(unit), image and noise in one "
-            f"unit, lengths in arcsec. Received: a quantity in {value.unit}"
-        )
-    array = np.asarray(value)
-    if array.dtype.kind not in "buif":
-        raise ValueError(f"`{name}` must hold real numbers. Received: dtype {array.dtype}")
-    return array.astype("float64")
 
 
 def check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
@@ -296,39 +338,6 @@ def _check_image_shape(image: np.ndarray, side: int) -> np.ndarray:
         "model.network.config). "
         f"Received: shape {shape}"
     )
-
-
-def _check_noise_shape(noise: np.ndarray, shape: tuple) -> np.ndarray:
-    """Return the noise as maps, one per system."""
-    batch, rows, columns = shape
-    if noise.ndim == 1 and len(noise) == batch:
-        noise = noise[:, None, None]
-    elif noise.ndim and noise.shape not in ((rows, columns), (1, rows, columns), shape):
-        raise ValueError(
-            f"`noise` must be a number, one per system ({batch},), a map ({rows}, {columns}), or "
-            f"maps {shape}. Received: shape {noise.shape}"
-        )
-    return np.broadcast_to(noise, shape)
-
-
-def _check_mask(mask, shape: tuple) -> np.ndarray:
-    """Return the mask as maps, one per system."""
-    if mask is None:
-        return np.ones(shape, bool)
-    meant = mask if isinstance(mask, Mask) else Mask(mask)
-    _refuse_fits_image("mask", meant.pixels)
-    mask = np.asarray(meant.pixels)
-    if mask.shape not in (shape[1:], (1, *shape[1:]), shape):
-        raise ValueError(
-            f"`mask` must have the image's shape, {shape[1:]} or {shape}. "
-            f"Received: shape {mask.shape}"
-        )
-    if mask.dtype.kind not in "buif" or not np.all((mask == 0) | (mask == 1)):
-        raise ValueError(
-            f"`mask` must hold True and False, or 1 and 0, and nothing else: {MASK_CONVENTION}. "
-            f"Received: dtype {mask.dtype}"
-        )
-    return np.broadcast_to(meant.used(mask), shape)
 
 
 def _marked(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> np.ndarray:
@@ -420,9 +429,10 @@ def _check_precision(noise: np.ndarray) -> None:
         )
 
 
-def _check_psf(psf, batch: int, grid: PixelGrid, psf_side: int) -> tuple[np.ndarray, np.ndarray]:
+def _check_psf(observed: Observed, grid: PixelGrid, psf_side: int) -> tuple[np.ndarray, np.ndarray]:
     """Return kernels (batch, k, k) and the widths (batch,) of Gaussians that are as sharp."""
-    psf = _numbers("psf", psf)
+    psf = observed.psf
+    batch = len(observed.image) if observed.is_batch else 1
     if psf.ndim < 2:
         sigma = np.atleast_1d(psf)
         if not np.all(np.isfinite(sigma)) or np.any(sigma < 0):
@@ -436,7 +446,14 @@ def _check_psf(psf, batch: int, grid: PixelGrid, psf_side: int) -> tuple[np.ndar
             pixels, min(max(psf_side, needed), largest_side(grid.side))
         ).astype("float32")
     else:
-        kernel = check_kernel(psf, grid.side)
+        formed, done = on_image_pixels(psf, observed.oversampling_on(grid.pixel_scale), grid.side)
+        if done:
+            warnings.warn(
+                f"`psf` was brought onto the image's pixels: {'; '.join(done)}.",
+                UserWarning,
+                stacklevel=6,
+            )
+        kernel = check_kernel(formed, grid.side)
         sigma = grid.pixel_scale * gaussian_as_sharp(kernel)
     if len(kernel) not in (1, batch):
         raise ValueError(

@@ -112,7 +112,14 @@ class RIMReconstructor:
         return other
 
     def reconstruct(
-        self, image, noise, psf, lens, mask=None, pixel_scale=None, batch_size: int = 16
+        self,
+        image,
+        noise=None,
+        psf=None,
+        lens=None,
+        mask=None,
+        pixel_scale=None,
+        batch_size: int = 16,
     ) -> Reconstruction:
         """Return the source behind a lens, or the sources behind a batch of lenses.
 
@@ -126,8 +133,9 @@ class RIMReconstructor:
         too low; above four times, it is cut off.
 
         Args:
-            image: (m, m) or (batch, m, m), on `image_grid`, lens light and background subtracted,
-                in any unit of surface brightness.
+            image: An `Observation`, without arguments up to `psf`; or (m, m) or (batch, m, m), on
+                `image_grid`, lens light and background subtracted, in any unit of surface
+                brightness.
             noise: rms of the noise in the image's unit: a number, (batch,), a map (m, m) or maps
                 (batch, m, m).
             psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or

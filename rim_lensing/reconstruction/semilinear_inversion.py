@@ -116,8 +116,8 @@ class SemilinearInversion:
     def reconstruct(
         self,
         image,
-        noise,
-        psf,
+        noise=None,
+        psf=None,
         lens=None,
         mask=None,
         pixel_scale=None,
@@ -131,7 +131,8 @@ class SemilinearInversion:
         strength over its square.
 
         Args:
-            image: (m, m) or (batch, m, m), on `image_grid`, lens light and background subtracted.
+            image: An `Observation`, without arguments up to `psf`; or (m, m) or (batch, m, m), on
+                `image_grid`, lens light and background subtracted.
             noise: rms in the image's unit: a number, (batch,), a map (m, m) or maps (batch, m, m).
             psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or
                 normalised kernels on the image's pixels (not oversampled), (k, k) or

@@ -45,10 +45,10 @@ _SAMPLERS = {"emcee": ensemble_sampler, "nuts": nuts_sampler}
 
 def sample_lens_posterior(
     image,
-    noise,
-    psf,
-    source_model: SourceModel,
-    start,
+    noise=None,
+    psf=None,
+    source_model: SourceModel | None = None,
+    start=None,
     mask=None,
     priors: Priors | None = None,
     temperature: float = 1.0,
@@ -79,7 +79,8 @@ def sample_lens_posterior(
     `max_steps` lengthens a chain that was not long enough.
 
     Args:
-        image: (m, m), lens light and background subtracted, in any unit.
+        image: An `Observation`, and `source_model` and `start` by name; or (m, m), lens light and
+            background subtracted, in any unit.
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
             the image's pixels (not oversampled).

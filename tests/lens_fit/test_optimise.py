@@ -183,7 +183,7 @@ def test_says_when_no_start_leads_the_arcs_to_the_source(ridge_model, mock):
     [
         ({"method": "annealing"}, "`method` must be one of"),
         ({"image": np.ones((2, 16, 16))}, "one image"),
-        ({"image": FitsImage(np.ones((16, 16)), 0.3, None)}, r"give image\.array"),
+        ({"image": FitsImage(np.ones((16, 16)), 0.2, None)}, "`pixel_scale` must be the model"),
         ({"start": np.zeros(5)}, "`start` must have 7"),
         ({"noise": -1.0}, "`noise` must be positive"),
     ],

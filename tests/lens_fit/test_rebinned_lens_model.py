@@ -211,7 +211,7 @@ def test_refuses_larger_pixels_and_batches():
             RebinnedLensModel(Recorder(), PixelGrid(32, scale))
     with pytest.raises(ValueError, match="one image"):
         RebinnedLensModel(Recorder(), OLD).predict(np.zeros((2, 130, 130)), 0.1, 0.07)
-    with pytest.raises(ValueError, match=r"give image\.array"):
+    with pytest.raises(ValueError, match="`pixel_scale` must be the model"):
         RebinnedLensModel(Recorder(), OLD).predict(
             FitsImage(np.zeros((130, 130)), 0.04, None), 0.1, 0.07
         )

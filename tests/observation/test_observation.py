@@ -6,12 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
-from astropy.io import fits
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
 from rim_lensing.lensing.psf import gaussian_kernel
-from rim_lensing.observation.fits_files import FitsImage
 from rim_lensing.observation.observation import (
     Observation,
     check_observation,
@@ -200,7 +198,6 @@ REFUSED = {
     "crop and pad": ({"image": np.ones((8, 20))}, r"crop it.*pad it"),
     "words": ({"image": np.full((16, 16), "a")}, r"`image` must hold real numbers"),
     "complex": ({"image": ring() + 0j}, r"`image` must hold real numbers.*complex"),
-    "numpy mask": ({"image": np.ma.masked_less(ring(), 0)}, r"mask=~image.mask"),
     "NaN": ({"image": with_value(np.nan)}, r"`image` must be finite.*mask=.*1 NaN or inf.* of 256"),
     "infinity": ({"image": with_value(np.inf)}, r"`image` must be finite"),
     "zero noise": ({"noise": 0}, r"`noise` must be positive.*256 pixels.*smallest 0"),
@@ -211,10 +208,8 @@ REFUSED = {
     "noise count": ({"noise": np.ones(2)}, r"`noise` must be a number.*\(2,\)"),
     "psf NaN": ({"psf": KERNEL * [1, 1, 1, 1, np.nan]}, r"`psf` must be finite.*5 NaN"),
     "psf negative": ({"psf": -KERNEL}, r"`psf` must have a positive sum.*-1"),
-    "psf sum": ({"psf": 0.9 * KERNEL}, r"`psf` must be normalised: divide.*0\.9"),
     "psf even": ({"psf": np.full((4, 4), 1 / 16)}, r"odd number of pixels.*side=4"),
-    "psf large": ({"psf": np.full((17, 17), 17**-2)}, r"larger than the image \(16.*side=17"),
-    "psf oblong": ({"psf": np.full((3, 5), 1 / 15)}, r"`psf` must be a square.*\(3, 5\)"),
+    "psf large": ({"psf": np.full((17, 17), 17**-2)}, r"larger than the image \(16.*17 x 17.*22"),
     "psf count": ({"psf": [0.1, 0.1]}, r"one for each of the 1 systems. Received: 2"),
     "kernel count": ({"psf": np.stack([KERNEL] * 2)}, r"each of the 1 systems. Received: 2"),
     "psf width": ({"psf": -0.1}, r"`psf` must be a width.*-0.1"),
@@ -259,22 +254,6 @@ def test_accepts_a_pixel_scale_within_a_thousandth():
     assert check(pixel_scale=0.3 * 1.0009).single
     with pytest.raises(ValueError, match="`pixel_scale` must be the model's"):
         check(pixel_scale=0.3 * 1.005)
-
-
-def test_quantities_do_not_lose_their_unit():
-    units = pytest.importorskip("astropy.units")
-    with pytest.raises(ValueError, match="`psf` must be a plain array.*mas"):
-        check(psf=70 * units.mas)
-    with pytest.raises(ValueError, match="`noise` must be a plain array.*mJy"):
-        check(noise=0.01 * units.mJy)
-
-
-@pytest.mark.parametrize("name", ["image", "noise", "psf", "mask"])
-def test_what_read_image_returns_is_refused_by_name(name):
-    array = np.full((5, 5), 1 / 25) if name == "psf" else np.ones((16, 16))
-    read = FitsImage(array, 0.3, fits.Header())
-    with pytest.raises(ValueError, match=rf"give {name}\.array, .* pixel_scale=.*a FitsImage"):
-        check(**{name: read})
 
 
 def test_noise_that_single_precision_does_not_know_is_refused():

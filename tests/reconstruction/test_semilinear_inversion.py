@@ -38,7 +38,7 @@ def truth(batch: int) -> np.ndarray:
 
 def systems(batch: int = 2) -> dict[str, np.ndarray]:
     psf = np.zeros((5, 5))
-    psf[1:4, 1:4], psf[2, 3] = 0.05, 0.6
+    psf[1:4, 1:4], psf[2, 2], psf[2, 3] = 0.05, 0.5, 0.15
     lens = LENS[np.arange(batch) % 2]
     model = ForwardModel(
         lens, psf[None].astype("float32"), GEOMETRY.image_grid, GEOMETRY.source_grid

@@ -1,0 +1,433 @@
+"""What was observed: image, noise, PSF, mask, and what their headers say, in one object."""
+
+import re
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
+from rim_lensing.observation.arguments import (
+    Given,
+    arcsecond,
+    arcseconds,
+    in_unit_of_image,
+    numbers,
+    understand,
+)
+from rim_lensing.observation.cutouts import corner, cutout
+from rim_lensing.observation.masks import MASK_CONVENTION, Mask
+from rim_lensing.observation.psf_forms import SAME_SCALE
+from rim_lensing.observation.rebinning import rebin, rebinned_correlation
+from rim_lensing.problems import Problems
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from rim_lensing.observation.pixel_scales import SkyPixels
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Observation:
+    """An image or a batch of them, and what is needed to explain them.
+
+    Every public function takes one as its first argument, `model.reconstruct(observation,
+    lens=...)`; numbers and arrays are its short form. What is given may be numbers, arrays, numpy's
+    and astropy's masked arrays, quantities, NDData and CCDData (with mask, unit, WCS, uncertainty),
+    astropy's uncertainties, or what `read_image` returns: see `arguments`. Types, shapes and units
+    are checked here, and all problems are reported together; what pixels hold is checked where an
+    observation is used, for a crop of it may do.
+
+    Args:
+        image: (y, x) or (batch, y, x), lens light and background subtracted, in any unit.
+        noise: rms in the image's unit, or one that can be converted to it: a number, one per system
+            (batch,), a map or maps. By default the uncertainty of a CCDData that is the image.
+        psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or kernels
+            (k, k) or (batch, k, k), see `on_image_pixels` for what is brought to form. By default
+            the `psf` of a CCDData that is the image.
+        mask: True (or 1) where a pixel is USED; or a `Mask`, which says what its marks mean. What
+            image and noise have masked is masked, too.
+        pixel_scale: arcsec; by default that of the image's header, if it tells.
+        noise_correlation: Of the noise of neighbouring pixels, (k, k), see `noise_correlation`.
+        psf_oversampling: Image pixels over kernel pixels; by default told by the headers, or 1.
+        psf_pixel_scale: arcsec, of a kernel's pixels; by default that of its header, if it tells.
+        unit: Of image and noise.
+        header: The image's cards: WCS and BUNIT.
+        sky: Where its pixels lie on the sky, if that tells the pixel scale: a crop measures it
+            anew. By default of the image's own WCS.
+        allow_hidden_arcs: The mask may hide most of what is bright, see `Mask`.
+
+    Raises:
+        ValueError: Arguments that are not understood, or do not fit together.
+
+    Attributes:
+        image: float64, as given.
+        noise: float64 with the image's shape; infinite where it came masked.
+        psf: float64, as given: widths in arcsec or kernels.
+        mask: True where a pixel is used, with the image's shape; infinite noise masks, too.
+
+    Example:
+        >>> seen = rim_lensing.Observation(image, noise=0.01, psf=0.07, pixel_scale=0.1)
+        >>> seen.crop(64, centre=(101.5, 98.0)).plot()
+    """
+
+    image: Any
+    noise: Any = None
+    psf: Any = None
+    mask: Any = None
+    pixel_scale: Any = None
+    noise_correlation: Any = None
+    psf_oversampling: float | None = None
+    psf_pixel_scale: Any = None
+    unit: Any = None
+    header: Any = None
+    sky: "SkyPixels | None" = None
+    allow_hidden_arcs: bool = False
+
+    def __post_init__(self):
+        """Bring all arguments to plain arrays."""
+        problems, parts = Problems(), {}
+        with problems.noted():
+            parts["image"] = understand("image", self.image)
+            _check_image_axes(parts["image"].array)
+        image = parts.get("image")
+        noise, psf = self.noise, self.psf
+        if image is not None:
+            noise = image.uncertainty if noise is None else noise
+            psf = getattr(self.image, "psf", None) if psf is None else psf
+        if image is not None and self.unit is not None:
+            image = parts["image"] = replace(image, unit=self.unit)
+        with problems.noted():
+            parts["scale"] = self._scale(image)
+        with problems.noted():
+            parts["noise"] = _noise(noise, image, parts.get("scale"))
+        with problems.noted():
+            parts["mask"] = self._mask(image, parts.get("scale"))
+        with problems.noted():
+            if psf is None:
+                raise ValueError(
+                    "`psf` must be given: a width in arcsec (0 for none), or a kernel image"
+                )
+            parts["psf"] = _of_psf(psf, self.psf_pixel_scale)
+        with problems.noted():
+            if self.noise_correlation is not None:
+                parts["correlation"] = numbers("noise_correlation", self.noise_correlation)
+        if parts.keys() >= {"scale", "psf"} and image is not None:
+            with problems.noted():
+                parts["oversampling"] = self._oversampling(parts["psf"], parts["scale"])
+        problems.raise_all()
+        used = parts["mask"] & ~np.isposinf(parts["noise"])
+        settled = {
+            "image": image.array,
+            "noise": parts["noise"],
+            "psf": parts["psf"].array,
+            "mask": used,
+            "pixel_scale": parts["scale"],
+            "noise_correlation": parts.get("correlation"),
+            "psf_oversampling": parts["oversampling"],
+            "psf_pixel_scale": parts["psf"].pixel_scale,
+            "unit": image.unit,
+            "header": image.header if self.header is None else self.header,
+            "allow_hidden_arcs": self.allow_hidden_arcs
+            or getattr(self.mask, "allow_hidden_arcs", False),
+            "sky": image.sky if self.pixel_scale is None else self.sky,
+        }
+        for name, value in settled.items():
+            object.__setattr__(self, name, value)
+
+    def _scale(self, image: Given | None) -> float | None:
+        """Return the pixel scale that was given, or else the header's."""
+        if self.pixel_scale is not None:
+            return arcsecond("pixel_scale", self.pixel_scale)
+        return None if image is None else image.pixel_scale
+
+    def _mask(self, image: Given | None, pixel_scale: float | None) -> np.ndarray:
+        """Return which pixels are used, with the image's shape."""
+        mask = _as_mask(self.mask, image, pixel_scale)
+        if image is not None and image.used is not None:
+            mask = mask & image.used
+        return mask
+
+    def _oversampling(self, psf: Given, pixel_scale: float | None) -> float | None:
+        """Return image pixels over kernel pixels, None if nothing tells."""
+        told = self.psf_oversampling
+        if psf.array.ndim < 2:
+            if told is not None:
+                raise ValueError(
+                    f"`psf_oversampling` must be left out where `psf` is a width. Received: {told}"
+                )
+            return None
+        if told is not None:
+            told = float(numbers("psf_oversampling", told))
+            if not 0 < told < np.inf:
+                raise ValueError(f"`psf_oversampling` must be positive. Received: {told}")
+        if psf.pixel_scale is None or pixel_scale is None:
+            return told
+        ratio = pixel_scale / psf.pixel_scale
+        if told is not None and abs(ratio / told - 1) > SAME_SCALE:
+            raise ValueError(
+                "`psf_oversampling` must be what the headers say, or the header be left out "
+                f'(psf.array). Received: {told:g}, pixel scales of {pixel_scale:g}" and '
+                f'{psf.pixel_scale:g}"'
+            )
+        return ratio
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        shape = " x ".join(str(length) for length in self.image.shape)
+        facts = [f"image {shape}"]
+        if self.pixel_scale is not None:
+            facts.append(f"pixels of {self.pixel_scale:.4g} arcsec")
+        facts.append(f"{self.mask.mean():.0%} of them used")
+        facts += [] if self.unit is None else [f"in {self.unit}"]
+        if self.psf.ndim >= 2:
+            facts.append(f"PSF {self.psf.shape[-2]} x {self.psf.shape[-1]}")
+            if self.psf_oversampling is not None and self.psf_oversampling > 1 + SAME_SCALE:
+                facts.append(f"{self.psf_oversampling:.4g} times as fine")
+        if self.noise_correlation is not None:
+            facts.append("correlated noise")
+        return f"Observation({', '.join(facts)})"
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether there is a batch axis."""
+        return self.image.ndim == 3
+
+    def crop(
+        self, side: int, centre: tuple[float, float] | None = None, beyond: bool = False
+    ) -> "Observation":
+        """Return a square of side x side pixels around a point.
+
+        Args:
+            side: Pixels.
+            centre: (row, column) from 0, see `cutout`; by default the middle.
+            beyond: Whether it may reach beyond the image: what lies there is masked.
+
+        Raises:
+            ValueError: The square reaches beyond the image and may not, or this is a batch.
+        """
+        if self.is_batch:
+            raise ValueError(
+                "`crop` is for one image: crop the systems of a batch one by one. "
+                f"Received: a batch of {len(self.image)}"
+            )
+        fills = {"image": np.nan, "noise": np.inf, "mask": False} if beyond else {}
+        maps = {
+            name: cutout(getattr(self, name), side, centre, fills.get(name))
+            for name in ("image", "noise", "mask")
+        }
+        header = self.header
+        if header is not None:
+            row, column = corner(self.image.shape, side, centre)
+            header = header.copy()
+            for keyword, shift in (("CRPIX1", column), ("CRPIX2", row)):
+                if keyword in header:
+                    header[keyword] -= shift
+        sky, scale = self.sky, self.pixel_scale
+        if sky is not None:
+            row, column = corner(self.image.shape, side, centre)
+            sky = sky.shifted(row, column)
+            scale = sky.scale_at((side - 1) / 2, (side - 1) / 2)
+        return replace(self, **maps, header=header, sky=sky, pixel_scale=scale)
+
+    def mask_missing(self) -> "Observation":
+        """Return the observation with those pixels masked, too, that are NaN in image or noise."""
+        return replace(self, mask=self.mask & np.isfinite(self.image) & np.isfinite(self.noise))
+
+    def rebin(self, factor: int) -> "Observation":
+        """Return the image on pixels of factor x factor, with noise, its correlation, and PSF.
+
+        A new pixel is the mean of the used ones in it, so that the flux is still per old pixel; see
+        `rebinning.rebin`. A kernel stays as it is, and counts as so much finer than the image.
+
+        Args:
+            factor: Pixels along a side of a new one; must divide the sides of the image.
+
+        Raises:
+            ValueError: It does not, or the image is not square, or this is a batch.
+        """
+        sides = self.image.shape
+        factor = numbers("factor", factor).item()
+        if self.is_batch or sides[0] != sides[1] or factor < 1 or factor % 1 or sides[0] % factor:
+            raise ValueError(
+                "`factor` must be a positive integer that divides the sides of one square image. "
+                f"Received: {factor:g}, and an image of shape {sides}"
+            )
+        factor, scale = int(factor), self.pixel_scale or 1.0
+        image, noise, _ = rebin(
+            self.image,
+            np.where(self.mask, self.noise, np.inf),
+            np.ones((1, 1)),
+            PixelGrid(sides[0], scale),
+            PixelGrid(sides[0] // factor, scale * factor),
+            self.noise_correlation,
+        )
+        correlation = self.noise_correlation
+        return replace(
+            self,
+            image=image,
+            noise=noise,
+            mask=np.isfinite(noise),
+            pixel_scale=None if self.pixel_scale is None else scale * factor,
+            noise_correlation=None
+            if correlation is None
+            else rebinned_correlation(correlation, factor),
+            psf_oversampling=None if self.psf.ndim < 2 else (self.psf_oversampling or 1) * factor,
+            header=None if self.header is None else _rebinned_header(self.header, factor),
+            sky=None,
+        )
+
+    def oversampling_on(self, pixel_scale: float) -> float | None:
+        """Return pixels of this scale, in arcsec, over kernel pixels; None if nothing tells."""
+        if self.psf_oversampling is None and self.psf_pixel_scale is not None:
+            return pixel_scale / self.psf_pixel_scale
+        return self.psf_oversampling
+
+    def plot(self, index: int | None = None) -> "Figure":
+        """Draw image, noise, signal to noise and PSF; masked pixels are grey.
+
+        Args:
+            index: Which system of a batch.
+
+        Raises:
+            ValueError: This is a batch and `index` is not given, or the other way round.
+        """
+        if (index is not None) != self.is_batch:
+            raise ValueError(
+                f"`index` must be given for a batch, and only for a batch. Received: index={index}"
+            )
+        from rim_lensing.figures import observation
+
+        chosen = () if index is None else (index,)
+        psf = self.psf
+        if psf.ndim == 3 or psf.ndim == 1:
+            psf = psf[min(index or 0, len(psf) - 1)]
+        if psf.ndim < 2:
+            pixels = np.atleast_1d(psf) / (self.pixel_scale or 1.0)
+            psf = gaussian_on_pixels(pixels, 2 * int(np.ceil(4 * pixels[0])) + 3)[0]
+        noise = np.where(self.mask, self.noise, np.inf)
+        unit = "flux per pixel" if self.unit is None else str(self.unit)
+        return observation(self.image[chosen], noise[chosen], psf, self.pixel_scale, unit=unit)
+
+
+def as_observation(image, noise=None, psf=None, mask=None, pixel_scale=None) -> Observation:
+    """Return what a public function was given as an Observation: one, or its arrays.
+
+    Raises:
+        ValueError: Arguments beside an Observation, which has its own; see `Observation`.
+    """
+    if not isinstance(image, Observation):
+        return Observation(image, noise, psf, mask, pixel_scale)
+    beside = {"noise": noise, "psf": psf, "mask": mask, "pixel_scale": pixel_scale}
+    twice = [name for name, value in beside.items() if value is not None]
+    if twice:
+        raise ValueError(
+            f"`{'`, `'.join(twice)}` must be left out beside an Observation, which has its own; "
+            "name the arguments that follow it, such as lens=..."
+        )
+    return image
+
+
+def _noise(noise, image: Given | None, pixel_scale: float | None) -> np.ndarray:
+    """Return the noise as maps in the image's unit, infinite where it is masked."""
+    if noise is None:
+        raise ValueError("`noise` must be given: the rms of the noise, a number or a map")
+    given = understand("noise", noise)
+    if image is None:
+        return given.array
+    _check_same_pixels("noise", given, pixel_scale)
+    array, doubt = in_unit_of_image(given, image)
+    if doubt:
+        warnings.warn(doubt, UserWarning, stacklevel=6)
+    if given.used is not None:
+        array = np.where(given.used, array, np.inf)
+    return _as_maps(array, image.array.shape)
+
+
+def _check_image_axes(image: np.ndarray) -> None:
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"`image` must be (y, x) or (batch, y, x). Received: shape {image.shape}")
+
+
+def _as_maps(noise: np.ndarray, shape: tuple) -> np.ndarray:
+    """Return the noise with the image's shape."""
+    batch = shape[0] if len(shape) == 3 else 1
+    if noise.ndim == 1 and len(noise) == batch:
+        noise = noise.reshape(-1, *(1,) * (len(shape) - 1))
+        noise = noise[0] if len(shape) == 2 else noise
+    elif noise.ndim and noise.shape not in (shape[-2:], (1, *shape[-2:]), shape):
+        raise ValueError(
+            f"`noise` must be a number, one per system ({batch},), a map {shape[-2:]}, or "
+            f"maps {(batch, *shape[-2:])}. Received: shape {noise.shape}"
+        )
+    return np.broadcast_to(
+        noise.reshape(noise.shape[-2:]) if noise.ndim > len(shape) else noise, shape
+    )
+
+
+def _check_same_pixels(name: str, given: Given, pixel_scale: float | None) -> None:
+    """Refuse a map whose header tells of other pixels than the image has."""
+    told = given.pixel_scale
+    if told is None or pixel_scale is None or abs(told / pixel_scale - 1) <= SAME_SCALE:
+        return
+    raise ValueError(
+        f"`{name}` must have the image's pixels, of {pixel_scale:.6g}\": bring it onto them. "
+        f'Received: pixels of {told:.6g}", by its header'
+    )
+
+
+def _as_mask(mask, image: Given | None, pixel_scale: float | None) -> np.ndarray:
+    """Return the mask with the image's shape; all True by default."""
+    shape = None if image is None else image.array.shape
+    meant = mask if isinstance(mask, Mask) else Mask(mask)
+    if meant.pixels is None:
+        return np.ones(shape or (), bool)
+    given = understand("mask", meant.pixels)
+    _check_same_pixels("mask", given, pixel_scale)
+    values = given.array
+    if not np.all((values == 0) | (values == 1)):
+        raise ValueError(
+            f"`mask` must hold True and False, or 1 and 0, and nothing else: {MASK_CONVENTION}. "
+            f"Received: values from {np.nanmin(values):g} to {np.nanmax(values):g}"
+        )
+    if shape is not None and values.shape not in (shape[-2:], (1, *shape[-2:]), shape):
+        raise ValueError(
+            f"`mask` must have the image's shape, {shape}. Received: shape {values.shape}"
+        )
+    used = meant.used(values)
+    used = used if given.used is None else used & given.used
+    if shape is None:
+        return used
+    return np.broadcast_to(used.reshape(shape[-2:]) if used.ndim > len(shape) else used, shape)
+
+
+def _of_psf(psf, pixel_scale) -> Given:
+    """Return what a PSF holds: widths in arcsec, or kernels and the scale of their pixels."""
+    given = understand("psf", psf)
+    if given.array.ndim < 2:
+        return replace(given, array=arcseconds("psf", psf), pixel_scale=None)
+    if pixel_scale is not None:
+        given = replace(given, pixel_scale=arcsecond("psf_pixel_scale", pixel_scale))
+    if given.used is not None and not given.used.all():
+        raise ValueError(
+            "`psf` must have a value everywhere: set masked pixels to what they should be. "
+            f"Received: {np.sum(~given.used)} masked pixels"
+        )
+    return given
+
+
+def _rebinned_header(header, factor: int):
+    """Return the cards of a header for larger pixels; a distorted WCS is left out."""
+    header = header.copy()
+    if any(re.match(r"(A|B|AP|BP)_(ORDER|\d)|CPDIS|D2IM", keyword) for keyword in header):
+        for keyword in set(header) - {"BUNIT"}:
+            del header[keyword]
+        return header
+    for keyword in header:
+        if re.fullmatch(r"CRPIX[12]", keyword):
+            header[keyword] = (header[keyword] - 0.5) / factor + 0.5
+        elif re.fullmatch(r"CDELT[12]|CD[12]_[12]", keyword):
+            header[keyword] *= factor
+    return header

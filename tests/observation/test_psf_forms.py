@@ -1,0 +1,129 @@
+"""PSFs as they are delivered: brought to form is what a detector sees, the rest is refused."""
+
+import numpy as np
+import pytest
+from scipy.special import erf
+
+from rim_lensing.observation.psf_forms import core_centre, on_image_pixels
+from rim_lensing.observation.rebinning import rebinned_correlation, shared_area
+
+
+def gaussian(side, sigma, centre=None) -> np.ndarray:
+    """A Gaussian sampled at pixel centres, (side, side) or of two sides, with the sum 1."""
+    sides = np.broadcast_to(side, 2)
+    centre = (sides - 1) / 2 if centre is None else centre
+    profiles = [
+        np.exp(-0.5 * ((np.arange(n) - c) / sigma) ** 2) for n, c in zip(sides, centre, strict=True)
+    ]
+    kernel = np.outer(*profiles)
+    return kernel / kernel.sum()
+
+
+def integrated(side, sigma) -> np.ndarray:
+    """A Gaussian integrated over the pixels in closed form."""
+    edges = np.arange(side + 1) - side / 2
+    profile = np.diff(erf(edges / (np.sqrt(2) * sigma)))
+    return np.outer(profile, profile) / profile.sum() ** 2
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 4, 5, 2.5, 3.3])
+@pytest.mark.parametrize("odd", [0, 1])
+def test_fine_pixels_are_averaged_over_the_images(ratio, odd):
+    """Against the Gaussian's integral over a pixel; the fine pixels themselves are small."""
+    sigma = 1.3
+    side = int(12 * ratio) // 2 * 2 + odd
+    kernel, done = on_image_pixels(gaussian(side, sigma * ratio), ratio, 64)
+    assert len(kernel) % 2 == 1 and "averaged" in done[0]
+    # Where a fine pixel is split in two, the variance grows by up to 2/12 of its area.
+    error = 2.2 / (12 * (ratio * sigma) ** 2)
+    np.testing.assert_allclose(kernel, integrated(len(kernel), sigma), atol=error * kernel.max())
+    np.testing.assert_allclose(kernel.sum(), 1)
+
+
+def test_averaging_is_the_sum_over_blocks():
+    fine = 0.1 * np.random.default_rng(1).uniform(size=(21, 21)) + 100 * gaussian(21, 2)
+    kernel, _ = on_image_pixels(fine, 3, 64)
+    blocks = fine.reshape(7, 3, 7, 3).sum(axis=(1, 3))
+    np.testing.assert_allclose(kernel, blocks / blocks.sum())
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 0), (0, 1), (1, 1), (0, 0)])
+def test_an_even_kernel_with_a_central_pixel_is_padded(rows, columns):
+    """As Fourier transforms have it: the centre at n/2, or the mirror image of that."""
+    centre = np.array([4 + rows, 4 + columns])
+    kernel, done = on_image_pixels(gaussian(10, 1.2, centre), None, 64)
+    assert kernel.shape == (11, 11) and "padded" in done[0]
+    np.testing.assert_allclose(core_centre(kernel), [5, 5], atol=1e-6)
+    np.testing.assert_allclose(kernel[5 - 3 : 5 + 4, 5 - 3 : 5 + 4], gaussian(7, 1.2), atol=3e-3)
+
+
+def test_a_kernel_off_its_middle_is_moved_by_whole_pixels():
+    kernel, done = on_image_pixels(gaussian(11, 1.2, (6, 3)), None, 64)
+    np.testing.assert_allclose(core_centre(kernel), (np.array(kernel.shape) - 1) / 2, atol=1e-6)
+    assert "(-2.0, +1.0) pixels (x, y) off" in done[0]
+
+
+def test_an_oblong_kernel_is_padded():
+    kernel, done = on_image_pixels(gaussian((7, 11), 1.2), None, 64)
+    assert kernel.shape == (11, 11) and "square" in done[0]
+    np.testing.assert_allclose(kernel[2:-2], gaussian((7, 11), 1.2))
+
+
+def test_what_needs_nothing_stays_as_it_is():
+    kernel = gaussian(9, 1.2, (4.2, 4.3))
+    for given in (kernel, kernel[None]):
+        found, done = on_image_pixels(given, 1.004, 64)
+        assert done == [] and found.shape == given.shape
+        np.testing.assert_allclose(found, given, rtol=1e-12)
+
+
+def test_sums_and_wings_beyond_the_image():
+    kernel, done = on_image_pixels(7 * gaussian(31, 1.5), None, 16)
+    assert kernel.shape == (15, 15)
+    assert done[0] == "divided by its sum, 7" and "cropped from 31 x 31 to 15 x 15" in done[1]
+    np.testing.assert_allclose(kernel, gaussian(15, 1.5), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "oversampling", "message"),
+    [
+        (gaussian(10, 1.2), None, "centred between two pixels.*side=10"),
+        (gaussian(31, 9), None, "must not be larger than the image.*31 x 31 pixels, with .*% of"),
+        (gaussian(93, 18), 3, "must not be larger than the image.*93 x 93"),
+        (gaussian(9, 1.2), 0.5, "must not have larger pixels than the image.*2 times as large"),
+        (-gaussian(9, 1.2), None, "must have a positive sum.*-1"),
+        (np.full((5, 5), np.nan), None, "must be finite.*25 NaN"),
+        (np.ones(5), None, r"must be a square image.*\(5,\)"),
+    ],
+)
+def test_refuses(kernel, oversampling, message):
+    with pytest.raises(ValueError, match=f"`psf` {message}|`psf`.*{message}"):
+        on_image_pixels(kernel, oversampling, 16)
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_every_orientation_is_treated_alike(turn):
+    def turned(array):
+        return np.rot90(array if turn < 4 else array[::-1], turn % 4, axes=(-2, -1))
+
+    for kernel, ratio in ((gaussian(10, 1.2, (5, 4)), None), (gaussian(24, 3.0, (12, 11)), 2.5)):
+        expected, _ = on_image_pixels(kernel, ratio, 64)
+        found, _ = on_image_pixels(turned(kernel), ratio, 64)
+        np.testing.assert_allclose(found, turned(expected), atol=1e-14)
+
+
+def test_correlation_of_means_against_drawn_noise():
+    """Noise correlated by a box of 2 x 2 pixels, averaged over 2 x 2: known in closed form."""
+    correlation = np.outer([0.5, 1, 0.5], [0.5, 1, 0.5])
+    # Means of two: weights 1 2 1 over three independent pixels; neighbours share one.
+    along = np.array([1 / 6, 1, 1 / 6])
+    np.testing.assert_allclose(rebinned_correlation(correlation, 2), np.outer(along, along))
+
+
+def test_shared_areas_add_up():
+    areas = shared_area(12, 5.5, 4, 3.0)
+    np.testing.assert_array_equal(areas, np.kron(np.eye(4), np.ones(3)))
+    # Five that lie inside of the pixels, and two of which half a pixel does.
+    found = shared_area(12, 5.5, 7, 2.2)
+    np.testing.assert_allclose(found.sum(axis=1), [0.5, *[2.2] * 5, 0.5])
+    np.testing.assert_allclose(found.sum(axis=0), 1)
