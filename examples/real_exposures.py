@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 from lenstronomy.Data.imaging_data import ImageData
 from lenstronomy.Data.psf import PSF
@@ -16,6 +15,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.optimize import OptimizeResult, least_squares
 
 import rim_lensing as rl
+from rim_lensing.hdf5_files import open_hdf5
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.observation.correlated_noise import noise_correlation
 from rim_lensing.observation.cutouts import cutout, offset_in_cutout
@@ -78,9 +78,9 @@ def find_exposure(folder: Path) -> tuple[str, Callable[[Path], Exposure]]:
 
 def read_hst(folder: Path) -> Exposure:
     """Read SDSS J1630+4520, with +x along growing right ascension, as its model has it."""
-    with h5py.File(folder / f"image_{HST}.h5") as file:
+    with open_hdf5(folder / f"image_{HST}.h5") as file:
         data = {key: value[()] for key, value in file.items()}
-    with h5py.File(folder / f"psf_{HST}.h5") as file:
+    with open_hdf5(folder / f"psf_{HST}.h5") as file:
         psf = file["kernel_point_source"][()]
     image = data["image_data"]
     noise = np.sqrt(data["background_rms"] ** 2 + np.clip(image, 0, None) / data["exposure_time"])

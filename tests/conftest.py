@@ -3,6 +3,8 @@ that need no training."""
 
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -106,6 +108,30 @@ def galaxy_file(tmp_path_factory):
     validation = Galaxies(stamps[5:], names[5:], ("cosmos",))
     path = tmp_path_factory.mktemp("galaxies") / "galaxies.h5"
     return write_galaxy_file(path, train, validation, 0, "test")
+
+
+_HOLD = """
+import sys, time, h5py
+with h5py.File(sys.argv[1], sys.argv[2]) as file:
+    print("held", flush=True)
+    time.sleep(float(sys.argv[3]))
+"""
+
+
+@pytest.fixture
+def hold():
+    """Return a function: another process holds an HDF5 file open, for some seconds at most."""
+    holders = []
+
+    def start(path, mode: str, seconds: float = 60):
+        command = [sys.executable, "-c", _HOLD, str(path), mode, str(seconds)]
+        holders.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert holders[-1].stdout.readline() == "held\n"
+
+    yield start
+    for holder in holders:
+        holder.kill()
+        holder.communicate()
 
 
 _SPEC = importlib.util.spec_from_file_location(

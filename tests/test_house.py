@@ -10,7 +10,7 @@ import rim_lensing
 
 PACKAGE = Path(rim_lensing.__file__).parent
 FLOORS = (
-    ("backend", "program", "whole_files", "tensorflow_messages", "tolerant_fits"),
+    ("backend", "hdf5_files", "program", "whole_files", "tensorflow_messages", "tolerant_fits"),
     ("provenance", "problems"),
     ("lensing",),
     ("figures",),

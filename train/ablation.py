@@ -10,6 +10,7 @@ import argparse
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rim_lensing.hdf5_files import when_free
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.program import run
 from rim_lensing.whole_files import whole_file
@@ -158,7 +159,7 @@ def main(arguments=None) -> int:
         keras.backend.clear_session()
         model = RIM(config)
         model.build()
-        model.load_weights(weights)
+        when_free(lambda: model.load_weights(weights), weights)
         summary, sources, _ = evaluate(model, development)
         coherence = metrics.coherence_spectrum(sources, development.source)[1].mean(axis=0)
         rows.append((label, model.count_params(), cost, recipe.steps, summary, coherence))

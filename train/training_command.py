@@ -108,8 +108,12 @@ def load_initial_weights(model: "keras.Model", options: argparse.Namespace) -> N
     """
     if not options.initial_weights:
         return
+    from rim_lensing.hdf5_files import FileHeldError, when_free
+
     try:
-        model.load_weights(options.initial_weights)
+        when_free(lambda: model.load_weights(options.initial_weights), options.initial_weights)
+    except FileHeldError:
+        raise
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(
             f"{options.initial_weights} does not hold weights of {options.preset}: {error}"

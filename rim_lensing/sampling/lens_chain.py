@@ -72,6 +72,7 @@ class LensChain:
 
         Raises:
             FileNotFoundError: There is no such file.
+            FileHeldError: Another process keeps it open for writing, see `hdf5_files`.
             ValueError: It holds no chain.
         """
         return cls.from_file(ChainFile(path))
@@ -83,7 +84,9 @@ class LensChain:
         if not steps:
             raise ValueError(f"{file.path} holds no step yet")
         burn_in = max(int(BURN_IN * steps), min(int(file.note("warm_up")), steps - 1))
-        walkers = file.backend.get_chain(discard=burn_in)
+        # Of one moment: the chain may be growing.
+        read = file.read(burn_in, steps)
+        walkers = read.walkers
         priors = file.description.get("priors")
         cut_off = ()
         if priors:
@@ -92,9 +95,9 @@ class LensChain:
             cut_off = support.pile_ups(walkers.reshape(-1, parameters))
         return cls(
             walkers=walkers,
-            log_posteriors=file.backend.get_log_prob(discard=burn_in),
+            log_posteriors=read.log_posteriors,
             burn_in=burn_in,
-            acceptance=float(np.mean(file.backend.accepted) / steps),
+            acceptance=read.acceptance,
             seconds=file.note("seconds"),
             source_model=file.description["source_model"]["name"],
             method=file.description["method"],

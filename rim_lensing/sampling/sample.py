@@ -28,7 +28,7 @@ from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
 from rim_lensing.reconstruction.training_range import warn_outside_training
-from rim_lensing.sampling.chain_file import ChainFile
+from rim_lensing.sampling.chain_file import ChainFile, alone_with
 from rim_lensing.sampling.ensemble_sampler import ensemble_sampler
 from rim_lensing.sampling.lens_chain import LensChain
 from rim_lensing.sampling.nuts_sampler import check_threads, nuts_sampler
@@ -175,7 +175,7 @@ def sample_posterior(
         "seed": int(seed),
         "start": start.tolist(),
     }
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, alone_with(path or Path(scratch) / "chain.h5"):
         file = ChainFile(path or Path(scratch) / "chain.h5", description)
         if file.steps < max_steps:
             start = np.array(file.description["start"])

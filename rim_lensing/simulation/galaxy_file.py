@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from rim_lensing.hdf5_files import FileHeldError, open_hdf5
 from rim_lensing.simulation.galaxy_sources import canonical_object_name
 from rim_lensing.whole_files import whole_file
 
@@ -121,7 +122,7 @@ def read_galaxies(path: str | Path, split: str = "train", dtype: str = "float32"
     if not path.is_file():
         raise FileNotFoundError(f"no such galaxy file: {path}")
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             _check_attributes(file, path)
             group = file[split]
             stamps = group["stamps"][:].astype(dtype, copy=False)
@@ -129,6 +130,8 @@ def read_galaxies(path: str | Path, split: str = "train", dtype: str = "float32"
             kinds = tuple(group["kind"].asstr()[:])
     except KeyError as error:
         raise ValueError(f"{path} is an incomplete galaxy file, {split} lacks: {error}") from error
+    except FileHeldError:
+        raise
     except OSError as error:
         raise ValueError(f"{path} is not an HDF5 file, or is damaged: {error}") from error
     try:

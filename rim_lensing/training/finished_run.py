@@ -5,9 +5,9 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from rim_lensing.hdf5_files import FileHeldError, open_hdf5, when_free
 from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.priors import Priors
@@ -44,11 +44,13 @@ def read_run(run: Path, from_checkpoint: bool) -> tuple[zoo.ModelConfig, RIM | L
         recipe = description["recipe"]
         epochs = -(-recipe["steps"] // recipe["steps_per_epoch"])
         if from_checkpoint:
-            with h5py.File(weights) as file:
+            with open_hdf5(weights) as file:
                 epochs = int(file.attrs["epochs_done"])
         network.build()
-        network.load_weights(weights)
+        when_free(lambda: network.load_weights(weights), weights)
         facts = _training_facts(description, recipe, epochs)
+    except FileHeldError:
+        raise
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"The training run {run} cannot be read: {error!r}") from error
     if not all(np.all(np.isfinite(values)) for values in network.get_weights()):

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from rim_lensing.backend import allow_varying_shapes
+from rim_lensing.hdf5_files import FileHeldError, open_hdf5, when_free
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.provenance import git_commit, machine
 from rim_lensing.whole_files import whole_file
@@ -128,9 +129,11 @@ class TrainingRun(keras.callbacks.Callback):
             return 0
         model.optimizer.build(model.trainable_variables)
         try:
-            with h5py.File(self.checkpoint) as file:
+            with open_hdf5(self.checkpoint) as file:
                 epoch = int(file.attrs["epochs_done"])
-            model.load_weights(self.checkpoint)
+            when_free(lambda: model.load_weights(self.checkpoint), self.checkpoint)
+        except FileHeldError:
+            raise
         except (OSError, KeyError, ValueError) as error:
             raise ValueError(
                 f"The checkpoint {self.checkpoint} cannot be read ({error}). Delete it to start "

@@ -174,6 +174,8 @@ def load_pretrained(name: str | Path) -> "RIMReconstructor | LensPredictor":
     model = find_pretrained(name)
     config = read_config(model.directory)
     verify(model.directory, (CONFIG, config.weights))
+    from rim_lensing.hdf5_files import when_free
+
     if config.kind == "rim":
         from rim_lensing.networks.rim import RIM
         from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
@@ -189,7 +191,7 @@ def load_pretrained(name: str | Path) -> "RIMReconstructor | LensPredictor":
             network, model.name, config.priors, config.std_factors, config.interval_factors
         )
     network.build()
-    network.load_weights(model.weights)
+    when_free(lambda: network.load_weights(model.weights), model.weights)
     return loaded
 
 

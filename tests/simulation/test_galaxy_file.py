@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rim_lensing.simulation import galaxy_file
+from rim_lensing.hdf5_files import FileHeldError
 from rim_lensing.simulation.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
 
 
@@ -145,3 +146,10 @@ def test_unknown_split_and_type_are_refused(written):
         read_galaxies(written[0], "test")
     with pytest.raises(ValueError, match="float64"):
         read_galaxies(written[0], dtype="float64")
+
+
+def test_a_file_that_is_being_written_is_not_called_damaged(written, hold, monkeypatch):
+    monkeypatch.setattr("rim_lensing.hdf5_files.PATIENCE", 0.1)
+    hold(written[0], "a")
+    with pytest.raises(FileHeldError, match="g.h5 is being written by another process"):
+        read_galaxies(written[0])
