@@ -47,6 +47,7 @@ setup(
             "cvxopt>=1.3",
             "jax>=0.4.35",
             "hypothesis>=6.100",
+            "joblib>=1.3",
             "lenstronomy>=1.12",
             "mpmath>=1.3",
             "pytest>=8.0",

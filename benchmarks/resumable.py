@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from rim_lensing.plain_numbers import plain
 from rim_lensing.whole_files import whole_file
 from rim_lensing.zoo.zoo import PretrainedModel, find_pretrained, sha256
 
@@ -79,7 +80,7 @@ def claim(directory: Path, description: dict) -> None:
         FileExistsError: It holds a run with another description.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    path, text = directory / "run.json", json.dumps(description, indent=2) + "\n"
+    path, text = directory / "run.json", json.dumps(plain(description), indent=2) + "\n"
     if path.exists() and json.loads(path.read_text()) != json.loads(text):
         raise FileExistsError(
             f"{directory} holds a run with other settings ({path.name}): choose another directory"

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from resumable import write_text
 
+from rim_lensing.plain_numbers import plain
 from rim_lensing.program import run
 from rim_lensing.zoo.zoo import find_pretrained, read_config, sha256
 
@@ -104,7 +105,7 @@ def _start(options: argparse.Namespace, *child) -> dict:
 
 def _save(path: Path, results: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(results, indent=1) + "\n")
+    write_text(path, json.dumps(plain(results), indent=1) + "\n")
 
 
 def _child(options: argparse.Namespace) -> dict:

@@ -1,10 +1,24 @@
 """The one place that knows how the Keras backends differ (DESIGN section 8)."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import keras
+from keras import ops
+
+from rim_lensing.forks import check_process
 
 _BACKENDS = "rim_lensing runs under KERAS_BACKEND=tensorflow or jax. Received: KERAS_BACKEND={}"
+
+
+def tensor(value, dtype: str = "float32"):
+    """Return a value as a tensor, of a dtype that is no setting of the user's Keras.
+
+    Raises:
+        RuntimeError: This process cannot compute, see `forks`.
+    """
+    check_process()
+    return ops.convert_to_tensor(value, dtype=dtype)
 
 
 def gradient(function: Callable, x):
@@ -24,8 +38,25 @@ def gradient(function: Callable, x):
     return value_and_gradient(function, x)[1]
 
 
-def compiled(function: Callable, fused: bool = False) -> Callable:
-    """Return the function as the backend's compiled graph; retraced for each new shape.
+@contextlib.contextmanager
+def float32_defaults() -> Iterator[None]:
+    """Have Keras make what is its own (of `fit`, `predict`, optimisers) float32, for a while.
+
+    Under a user's floatx of float16 a schedule would end at step 65504, and `predict` would round
+    the data that it is given.
+    """
+    before = keras.config.floatx()
+    keras.config.set_floatx("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+
+
+class compiled:  # noqa: N801
+    """A function as the backend's compiled graph: made at its first call, and for each new shape.
+
+    It pickles as the function alone (a method, or one of a module).
 
     Args:
         function: Of tensors.
@@ -34,8 +65,27 @@ def compiled(function: Callable, fused: bool = False) -> Callable:
             convolved.
 
     Raises:
-        RuntimeError: The backend is neither TensorFlow nor JAX.
+        RuntimeError: When it is called: the backend is neither TensorFlow nor JAX, or this process
+            cannot compute, see `forks`.
     """
+
+    def __init__(self, function: Callable, fused: bool = False):
+        """Keep the function."""
+        self._function, self._fused, self._graph = function, fused, None
+
+    def __call__(self, *arguments):
+        """Return what the function returns."""
+        check_process()
+        if self._graph is None:
+            self._graph = _graph(self._function, self._fused)
+        return self._graph(*arguments)
+
+    def __getstate__(self) -> dict:
+        """Leave the graph, which belongs to this process."""
+        return self.__dict__ | {"_graph": None}
+
+
+def _graph(function: Callable, fused: bool) -> Callable:
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -75,8 +125,9 @@ def value_and_gradient(function: Callable, x):
         x: Tensor or array at which to differentiate.
 
     Raises:
-        RuntimeError: The backend is neither TensorFlow nor JAX.
+        RuntimeError: The backend is neither TensorFlow nor JAX, or this process cannot compute.
     """
+    check_process()
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

@@ -6,6 +6,7 @@ import pytest
 from rim_lensing import hdf5_files
 from rim_lensing.hdf5_files import FileHeldError, open_hdf5, when_free
 
+
 @pytest.fixture
 def path(tmp_path):
     with h5py.File(tmp_path / "some.h5", "w") as file:

@@ -10,7 +10,8 @@ import rim_lensing
 
 PACKAGE = Path(rim_lensing.__file__).parent
 FLOORS = (
-    ("backend", "hdf5_files", "program", "whole_files", "tensorflow_messages", "tolerant_fits"),
+    ("forks", "hdf5_files", "plain_numbers", "program", "whole_files"),
+    ("backend", "tensorflow_messages", "tolerant_fits"),
     ("provenance", "problems"),
     ("lensing",),
     ("figures",),

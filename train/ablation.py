@@ -8,6 +8,7 @@ and written to DIR/table.md.
 
 import argparse
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from rim_lensing.hdf5_files import when_free
@@ -159,7 +160,7 @@ def main(arguments=None) -> int:
         keras.backend.clear_session()
         model = RIM(config)
         model.build()
-        when_free(lambda: model.load_weights(weights), weights)
+        when_free(partial(model.load_weights, weights), weights)
         summary, sources, _ = evaluate(model, development)
         coherence = metrics.coherence_spectrum(sources, development.source)[1].mean(axis=0)
         rows.append((label, model.count_params(), cost, recipe.steps, summary, coherence))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rim_lensing import __version__
+from rim_lensing.plain_numbers import plain
 from rim_lensing.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def write_picture(figure: "Figure", path: Path) -> None:
 def write_json(facts: dict, path: Path) -> None:
     """Write numbers and words; what is not finite becomes null, JSON knows no NaN."""
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(_finite(facts), indent=2, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(_finite(plain(facts)), indent=2, allow_nan=False) + "\n")
 
 
 def _finite(value: object) -> object:

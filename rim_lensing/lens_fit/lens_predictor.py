@@ -14,6 +14,7 @@ from rim_lensing.lensing.symmetries import SYMMETRIES
 from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.observation import check_image
+from rim_lensing.plain_numbers import plain
 from rim_lensing.reconstruction.training_range import warn_of_prediction, warn_outside_training
 from rim_lensing.simulation.priors import Priors
 
@@ -104,9 +105,11 @@ class LensPrediction:
         Raises:
             ValueError: `level` is none of LEVELS.
         """
-        if level not in LEVELS:
+        # Not `in`: a float32 of 0.68 is another number.
+        known = np.flatnonzero(np.isclose(LEVELS, level, rtol=1e-6))
+        if not len(known):
             raise ValueError(f"`level` must be one of {LEVELS}. Received: {level}")
-        half_width = np.asarray(self.interval_factors)[LEVELS.index(level)] * self.std
+        half_width = np.asarray(self.interval_factors)[known[0]] * self.std
         return np.stack([self.lens - half_width, self.lens + half_width])
 
     def summary(self) -> dict[str, dict]:
@@ -153,8 +156,8 @@ class LensPredictor:
     ):
         """Keep the network."""
         self.network, self.name, self.priors = network, name, priors
-        self.std_factors = tuple(std_factors)
-        self.interval_factors = tuple(map(tuple, interval_factors))
+        self.std_factors = tuple(plain(list(std_factors)))
+        self.interval_factors = tuple(map(tuple, plain(list(interval_factors))))
 
     def __repr__(self) -> str:
         """Return one line."""

@@ -10,6 +10,7 @@ from contourpy import contour_generator
 from keras import ops
 
 from rim_lensing.backend import gradient
+from rim_lensing.forks import check_process
 from rim_lensing.lensing.lens_parameters import LensParameters
 from rim_lensing.lensing.mass_profiles import deflection, inverse_magnification
 
@@ -149,6 +150,7 @@ def _check_positive(name: str, value: float) -> None:
 
 def _tensor(row: np.ndarray):
     """Return (1, 7 or 8) in double precision where the backend has it (JAX: if asked for)."""
+    check_process()
     return ops.convert_to_tensor(row[None])
 
 

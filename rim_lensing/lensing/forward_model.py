@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from rim_lensing.backend import gradient
+from rim_lensing.backend import gradient, tensor
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.psf import Blur
 from rim_lensing.lensing.ray_tracing import RayTracer
@@ -20,6 +20,7 @@ class ForwardModel:
         source_grid: Pixels of the source, side n.
         supersampling: Rays per image pixel along each axis.
         source_frame: Where the source grid lies, lens by lens, (batch, 3), see `RayTracer`.
+        dtype: In which it computes, likewise.
 
     Raises:
         ValueError: A number of kernels that is neither 1 nor that of the lenses; see `RayTracer`
@@ -34,17 +35,21 @@ class ForwardModel:
         source_grid: PixelGrid,
         supersampling: int = 1,
         source_frame=None,
+        dtype: str = "float32",
     ):
         """Compute what depends on lens and PSF alone, once."""
-        lenses, kernels = (ops.convert_to_tensor(each).shape[0] for each in (lens, kernel))
+        lens, kernel = tensor(lens, dtype), tensor(kernel, dtype)
+        lenses, kernels = lens.shape[0], kernel.shape[0]
         if None not in (lenses, kernels) and kernels not in (1, lenses):
             raise ValueError(
                 "`kernel` must be one for all lenses, or one each. "
                 f"Received: {kernels} kernels, {lenses} lenses"
             )
         self.image_grid, self.source_grid = image_grid, source_grid
-        self.ray_tracer = RayTracer(lens, image_grid, source_grid, supersampling, source_frame)
-        self.blur = Blur(kernel, image_grid.side)
+        self.ray_tracer = RayTracer(
+            lens, image_grid, source_grid, supersampling, source_frame, dtype
+        )
+        self.blur = Blur(kernel, image_grid.side, dtype)
 
     def predict(self, source):
         """Equation 5: the noiseless image (batch, m, m) of a source (batch, n, n), same unit."""

@@ -5,6 +5,7 @@ from typing import Self
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.psf_kernels import largest_side
+from rim_lensing.plain_numbers import make_fields_plain
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Geometry:
     supersampling: int = 1
 
     def __post_init__(self):
-        """Refuse what cannot be built."""
+        """Make the numbers plain, and refuse what cannot be built."""
+        make_fields_plain(self)
         PixelGrid(self.image_side, self.image_pixel_scale)
         PixelGrid(self.source_side, self.source_pixel_scale)
         if self.psf_side not in range(1, self.image_side + 1, 2):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rim_lensing.plain_numbers import make_fields_plain
+
 
 @dataclass(frozen=True)
 class PixelGrid:
@@ -24,8 +26,9 @@ class PixelGrid:
     pixel_scale: float
 
     def __post_init__(self):
-        """Refuse grids that have no pixels."""
-        if not isinstance(self.side, int | np.integer) or self.side < 1:
+        """Make the numbers plain, and refuse grids that have no pixels."""
+        make_fields_plain(self)
+        if not isinstance(self.side, int) or self.side < 1:
             raise ValueError(f"`side` must be a positive integer. Received: side={self.side}")
         if not (np.isfinite(self.pixel_scale) and self.pixel_scale > 0):
             raise ValueError(

@@ -1,10 +1,11 @@
 """The blurring operator B (paper section 2.2): convolution with a kernel per example."""
 
 import numpy as np
-from keras import config, ops
+from keras import ops
 from scipy.fft import next_fast_len
 from scipy.sparse import csr_matrix
 
+from rim_lensing.backend import tensor
 from rim_lensing.lensing.psf_kernels import (
     check_kernel,
     check_odd_side,
@@ -16,7 +17,7 @@ from rim_lensing.lensing.psf_kernels import (
 __all__ = ["Blur", "check_kernel", "check_odd_side", "check_side", "gaussian_kernel"]
 
 
-def gaussian_kernel(sigma, side: int, pixel_scale: float):
+def gaussian_kernel(sigma, side: int, pixel_scale: float, dtype: str = "float32"):
     """Gaussian kernels sampled at the pixel centres and normalised to a sum of 1.
 
     Args:
@@ -24,6 +25,7 @@ def gaussian_kernel(sigma, side: int, pixel_scale: float):
             are checked: a tensor of a compiled graph has no values yet.
         side: Odd number of pixels along a side.
         pixel_scale: arcsec per pixel.
+        dtype: Of the kernels.
 
     Returns:
         (batch, side, side).
@@ -36,7 +38,7 @@ def gaussian_kernel(sigma, side: int, pixel_scale: float):
             "`sigma` must be 0 or a positive number of arcsec. "
             f"Received: sigma={np.asarray(sigma).tolist()}"
         )
-    sigma = ops.convert_to_tensor(sigma, dtype=config.floatx())
+    sigma = tensor(sigma, dtype)
     return gaussian_on_pixels(sigma / pixel_scale, side, math=ops)
 
 
@@ -46,14 +48,15 @@ class Blur:
     Args:
         kernel: (batch, k, k), k odd and at most m, or (1, k, k) for all; see `check_kernel`.
         image_side: m.
+        dtype: In which it computes.
 
     Raises:
         ValueError: The side of the kernels is even or larger than the image.
     """
 
-    def __init__(self, kernel, image_side: int):
+    def __init__(self, kernel, image_side: int, dtype: str = "float32"):
         """Transform the kernels once."""
-        kernel = ops.convert_to_tensor(kernel, dtype=config.floatx())
+        kernel = tensor(kernel, dtype)
         check_side(kernel.shape[-1], image_side)
         half = kernel.shape[-1] // 2
         self._kernel, self._side = kernel, image_side

@@ -8,10 +8,10 @@ on the lens alone; they are computed once and reused by every `apply` and `adjoi
 from functools import lru_cache
 
 import numpy as np
-from keras import config, ops
+from keras import ops
 from scipy.sparse import csr_matrix
 
-from rim_lensing.backend import compiled
+from rim_lensing.backend import compiled, tensor
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import Form, deflections_on_rays
@@ -56,6 +56,7 @@ class RayTracer:
         source_frame: Where the source grid lies, lens by lens: (batch, 3), the x and y of its
             centre and the width of its pixels, in arcsec. By default around the origin, with the
             pixels of `source_grid`.
+        dtype: In which it computes, whatever Keras is set to: "float32" or "float64".
 
     Raises:
         ValueError: `supersampling` is not a positive integer.
@@ -68,6 +69,7 @@ class RayTracer:
         source_grid: PixelGrid,
         supersampling: int = 1,
         source_frame=None,
+        dtype: str = "float32",
     ):
         """Shoot the rays."""
         if int(supersampling) != supersampling or supersampling < 1:
@@ -76,7 +78,7 @@ class RayTracer:
                 f"Received: supersampling={supersampling}"
             )
         supersampling = int(supersampling)
-        lens = ops.convert_to_tensor(lens, dtype=config.floatx())
+        lens = tensor(lens, dtype)
         self.image_grid, self.source_grid = image_grid, source_grid
         alpha = deflections_on_rays(lens, image_grid, supersampling)
         theta = np.stack(image_grid.coordinates(supersampling))
@@ -155,9 +157,9 @@ def lensing_matrices(
     Raises:
         ValueError: `lens` has another shape.
     """
-    lens = np.asarray(lens, config.floatx())
+    lens = np.asarray(lens, "float32")
     if source_frame is not None:
-        source_frame = np.asarray(source_frame, config.floatx())
+        source_frame = np.asarray(source_frame, "float32")
     traced = _compiled_rays(geometry, form)(lens, source_frame)
     return _sparse_matrices(*traced, geometry.source_side)
 

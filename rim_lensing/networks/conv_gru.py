@@ -39,7 +39,7 @@ class ConvGRU(keras.layers.Layer):
         """Create the two convolutions."""
         super().__init__(**kwargs)
         self.channels, self.kernel_size = channels, kernel_size
-        same = {"padding": "same", "dtype": self.dtype_policy}
+        same = {"padding": "same", "data_format": "channels_last", "dtype": self.dtype_policy}
         self.gates = keras.layers.Conv2D(
             2 * channels, kernel_size, activation="sigmoid", name="gates", **same
         )

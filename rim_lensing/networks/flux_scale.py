@@ -32,7 +32,11 @@ def estimate_flux_scale(image, noise):
     """
     valid = ops.cast(ops.isfinite(noise), image.dtype)
     smooth = ops.average_pool(
-        ops.stack([image * valid, valid], axis=-1), 3, strides=1, padding="same"
+        ops.stack([image * valid, valid], axis=-1),
+        3,
+        strides=1,
+        padding="same",
+        data_format="channels_last",
     )
     mean = ops.where(smooth[..., 1] > 0.3, smooth[..., 0] / (smooth[..., 1] + 1e-6), 0.0)
     brightest = ops.max(mean, axis=(1, 2), keepdims=True)

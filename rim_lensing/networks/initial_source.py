@@ -24,7 +24,7 @@ script that was not kept; `train/ablation.py --preset hst192` shows what the sta
 
 def dark(batch, side: int):
     """Return the logit of a source with DARK in all of its pixels, (batch, side, side)."""
-    return ops.full((batch, side, side), math.log(DARK / (1 - DARK)))
+    return ops.full((batch, side, side), math.log(DARK / (1 - DARK)), "float32")
 
 
 def inverted(model: ForwardModel, image, noise, curvature):

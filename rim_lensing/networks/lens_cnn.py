@@ -11,6 +11,7 @@ from keras import ops
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, transform_image
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
+from rim_lensing.networks.portable import PortableNetwork
 
 _SIGNIFICANCE_UNIT = 3.0
 _BATCH = 64
@@ -80,6 +81,7 @@ def _convolution(channels: int, kernel: int, stride: int, policy) -> keras.layer
         kernel,
         strides=stride,
         padding="same",
+        data_format="channels_last",
         use_bias=False,
         kernel_initializer="he_normal",
         dtype=policy,
@@ -87,7 +89,7 @@ def _convolution(channels: int, kernel: int, stride: int, policy) -> keras.layer
 
 
 @keras.saving.register_keras_serializable(package="rim_lensing")
-class LensCNN(keras.Model):
+class LensCNN(PortableNetwork):
     """Predicts the lens parameters and their uncertainty from an image.
 
     The network draws no random numbers: what dropout drops is an input. So a training step is a

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from rim_lensing.plain_numbers import plain
+
 
 @keras.saving.register_keras_serializable(package="rim_lensing")
 class GaussianNegativeLogLikelihood(keras.losses.Loss):
@@ -30,7 +32,8 @@ class GaussianNegativeLogLikelihood(keras.losses.Loss):
         **kwargs,
     ):
         """Keep the weight's form."""
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, **{"dtype": "float32"} | kwargs)
+        beta, spread = plain(beta), plain(tuple(spread))
         if not 0 <= beta <= 1:
             raise ValueError(f"`beta` must be in 0 to 1. Received: {beta}")
         if len(spread) != 7 or min(spread) <= 0:

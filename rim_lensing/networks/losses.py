@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from rim_lensing.networks.presets import RIMConfig
+from rim_lensing.plain_numbers import plain
 
 
 def rms_error(true_source, sources):
@@ -49,13 +50,13 @@ class UnrolledRMSError(keras.losses.Loss):
         **kwargs,
     ):
         """Keep the choices."""
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, **{"dtype": "float32"} | kwargs)
         if step_weights not in ("equal", "later") or not 0 <= flux_weight < float("inf"):
             raise ValueError(
                 "`step_weights` must be 'equal' or 'later', `flux_weight` 0 or positive. Received: "
                 f"{step_weights!r}, {flux_weight}"
             )
-        self.step_weights, self.flux_weight = step_weights, flux_weight
+        self.step_weights, self.flux_weight = step_weights, plain(flux_weight)
 
     @classmethod
     def from_rim_config(cls, config: RIMConfig) -> "UnrolledRMSError":
@@ -84,7 +85,7 @@ class FinalRMSError(keras.metrics.Mean):
 
     def __init__(self, name: str = "final_rms_error", **kwargs):
         """Start empty."""
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, **{"dtype": "float32"} | kwargs)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Add a batch: (batch, n, n) and (batch, T, n, n)."""

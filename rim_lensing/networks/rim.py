@@ -7,13 +7,14 @@ from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.initial_source import dark, inverted
+from rim_lensing.networks.portable import PortableNetwork
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.networks.rim_cell import RIMCell
 from rim_lensing.networks.unseen_pixels import with_floor
 
 
 @keras.saving.register_keras_serializable(package="rim_lensing")
-class RIM(keras.Model):
+class RIM(PortableNetwork):
     """Reconstructs the source of a lensed image, given the lens.
 
     Args:
@@ -85,7 +86,8 @@ class RIM(keras.Model):
         """Return eta, and what the cell needs to bring the gradient to scale."""
         batch, n = ops.shape(image)[0], self.config.source_side
         weight, extra = 1 / noise**2, {}
-        curvature = ops.maximum(model.adjoint(weight * model.predict(ops.ones((batch, n, n)))), 0.0)
+        ones = ops.ones((batch, n, n), "float32")
+        curvature = ops.maximum(model.adjoint(weight * model.predict(ones)), 0.0)
         if self.config.likelihood_input == "preconditioned":
             extra["curvature"] = with_floor(curvature, model, weight)
         elif self.config.likelihood_input == "variance":

@@ -69,6 +69,7 @@ class RIMCell(keras.layers.Layer):
             kernels[0],
             strides=stride,
             padding="same",
+            data_format="channels_last",
             activation="tanh",
             name="embedding",
             dtype=precision,
@@ -79,6 +80,7 @@ class RIMCell(keras.layers.Layer):
             kernels[2],
             strides=stride // block,
             padding="same",
+            data_format="channels_last",
             activation="tanh",
             name="upsampling",
             dtype=precision,
@@ -88,6 +90,7 @@ class RIMCell(keras.layers.Layer):
             block**2,
             kernels[4],
             padding="same",
+            data_format="channels_last",
             kernel_initializer=_FIRST_KERNELS[self.config.first_update],
             name="output",
             dtype=precision,
@@ -118,8 +121,8 @@ class RIMCell(keras.layers.Layer):
         low, high = side // self.config.stride, side // self.config.block
         channels = self.config.channels
         return (
-            ops.zeros((batch, low, low, channels[1])),
-            ops.zeros((batch, high, high, channels[3])),
+            ops.zeros((batch, low, low, channels[1]), "float32"),
+            ops.zeros((batch, high, high, channels[3]), "float32"),
         )
 
     def call(
@@ -139,12 +142,12 @@ class RIMCell(keras.layers.Layer):
         u = self.upsampling(h1)
         block = self.config.block
         if self.config.skip:
-            blocks = inputs if block == 1 else ops.space_to_depth(inputs, block)
+            blocks = inputs if block == 1 else ops.space_to_depth(inputs, block, "channels_last")
             u = ops.concatenate([u, blocks], axis=-1)
         h2 = self.gru2(u, states[1], spectra=spectra[1])
         update = self.output_layer(h2)
         if block > 1:
-            update = ops.depth_to_space(update, block)
+            update = ops.depth_to_space(update, block, "channels_last")
         return eta + ops.cast(update[..., 0], eta.dtype), (h1, h2)
 
     def _state_maps(self, eta) -> tuple:

@@ -20,6 +20,7 @@ from rim_lensing import __version__
 from rim_lensing.lens_fit.lens_predictor import LensPredictor
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
 from rim_lensing.networks.presets import RIMConfig
+from rim_lensing.plain_numbers import plain
 from rim_lensing.provenance import UNKNOWN, git_commit, seen_galaxies
 from rim_lensing.publishing.lens_cnn_calibration import calibrate
 from rim_lensing.publishing.lens_cnn_card import (
@@ -272,7 +273,7 @@ def _write_card(
         kinds = Counter(read_galaxies(galaxies, "train", dtype="float16").kinds)
         facts["training"] = facts["training"] | {"galaxy_kinds": dict(kinds.most_common())}
     (directory / "README.md").write_text(parts.card(name, facts, config, measurements))
-    (directory / METRICS).write_text(json.dumps(measurements, indent=2) + "\n")
+    (directory / METRICS).write_text(json.dumps(plain(measurements), indent=2) + "\n")
     _save_pictures(directory, parts.draw_pictures(model, evaluations))
     zoo.write_metadata(directory, facts)
 

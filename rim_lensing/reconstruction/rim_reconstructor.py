@@ -52,11 +52,7 @@ class RIMReconstructor:
         # when they change from one call to the next.
         self._compiled = compiled(network.stateless_call)
         self._compiled_likelihood = compiled(self._log_likelihood)
-        self._compiled_gradient = compiled(
-            lambda lens, *others: value_and_gradient(
-                lambda x: self._log_likelihood(x, *others), lens
-            )
-        )
+        self._compiled_gradient = compiled(self._likelihood_and_gradient)
 
     def __repr__(self) -> str:
         """Return one line."""
@@ -298,6 +294,9 @@ class RIMReconstructor:
         source = self.network.stateless_call(*weights, inputs)[0][:, -1]
         model = ForwardModel(lens, psf, config.image_grid, config.source_grid, config.supersampling)
         return model.log_likelihood(source * scale, image, noise)
+
+    def _likelihood_and_gradient(self, lens, *others):
+        return value_and_gradient(lambda x: self._log_likelihood(x, *others), lens)
 
     def _flux_scale(self, inputs: dict) -> np.ndarray:
         """Return what a network's inputs are to be divided by, (batch, 1, 1); see `reconstruct`."""

@@ -16,6 +16,7 @@ from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.observation import Observation, check_observation
+from rim_lensing.plain_numbers import plain
 from rim_lensing.program import is_crash
 from rim_lensing.reconstruction.constrained import seen_pixels, warn_of_unconstrained
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
@@ -75,6 +76,7 @@ class SemilinearInversion:
                 "`geometry` must be a Geometry: that of a RIM is geometry=model.network.config. "
                 f"Received: {type(geometry).__name__}"
             )
+        strength = plain(strength)
         self.regularization = check_regularization(regularization)
         if strength is not None and not _is_positive(strength):
             raise ValueError(
@@ -310,4 +312,4 @@ def flux_errors(fluxes: np.ndarray, covariance: np.ndarray) -> tuple[float, floa
 
 
 def _is_positive(value) -> bool:
-    return isinstance(value, int | float | np.number) and 0 < value < np.inf
+    return isinstance(value, int | float) and 0 < value < np.inf

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from keras import ops
 
+from rim_lensing.backend import tensor
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_profiles import deflection
 from rim_lensing.observation.observation import Observation, which_systems
@@ -34,7 +35,7 @@ def flux_outside(
     x, y = image_grid.coordinates()
     outside = []
     for start in range(0, len(observation), _CHUNK):
-        lens = ops.convert_to_tensor(observation.lens[start : start + _CHUNK])
+        lens = tensor(observation.lens[start : start + _CHUNK])
         alpha = deflection(lens, x[None], y[None])
         beta_x, beta_y = (
             theta - ops.convert_to_numpy(a) for theta, a in zip((x, y), alpha, strict=True)

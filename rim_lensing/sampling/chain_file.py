@@ -19,6 +19,7 @@ import numpy as np
 from emcee.backends import HDFBackend
 
 from rim_lensing.hdf5_files import FileHeldError, is_being_written, open_hdf5
+from rim_lensing.plain_numbers import plain
 from rim_lensing.whole_files import whole_file
 
 _DESCRIPTION = "description"
@@ -64,7 +65,7 @@ class ChainFile:
 
     def __init__(self, path: str | os.PathLike, description: dict | None = None):
         """Read the file, or make one without a step."""
-        self.path = Path(path)
+        self.path, description = Path(path), plain(description)
         _check_folder(self.path)
         if not self.path.exists():
             if description is None:

@@ -25,6 +25,7 @@ from rim_lensing.lens_fit.lens_posterior import (
 from rim_lensing.lens_fit.optimise import check_single, nearest_starts
 from rim_lensing.lensing.lens_parameters import as_lens_array
 from rim_lensing.observation.leftover_light import refuse_lens_light
+from rim_lensing.plain_numbers import plain
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
 from rim_lensing.reconstruction.training_range import warn_outside_training
@@ -163,6 +164,8 @@ def sample_posterior(
         seed: Of the random numbers.
         path: HDF5 file.
     """
+    # A seed that is an array would draw other numbers.
+    seed = plain(seed)
     walkers = check_settings(method, walkers, max_steps, len(posterior.support.lower))
     if method == "nuts":
         check_threads()
@@ -172,7 +175,7 @@ def sample_posterior(
     description = (description | heat) | {
         "method": method,
         "walkers": walkers,
-        "seed": int(seed),
+        "seed": seed,
         "start": start.tolist(),
     }
     with tempfile.TemporaryDirectory() as scratch, alone_with(path or Path(scratch) / "chain.h5"):

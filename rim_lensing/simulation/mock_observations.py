@@ -85,7 +85,9 @@ def place_galaxies(stamps, placement, grid: PixelGrid, supersampling: int = STAM
     taken = ops.take(ops.reshape(stamps, (-1,)), indices + offset[:, None, None], axis=0)
     fine = ops.reshape(ops.sum(taken * weights, axis=-1), (-1, *u.shape[1:], 1))
     # Strides said outright: Keras 3.15 expands the default twice under JAX.
-    source = ops.average_pool(fine, supersampling, strides=supersampling)[..., 0]
+    source = ops.average_pool(
+        fine, supersampling, strides=supersampling, data_format="channels_last"
+    )[..., 0]
     peak = ops.max(source, axis=(1, 2), keepdims=True)
     return source / ops.where(peak > 0, peak, 1.0)
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 
 from rim_lensing.lensing.lens_parameters import MAX_ELLIPTICITY
+from rim_lensing.plain_numbers import make_fields_plain
 
 NOISE_BINS = ((0.001, 0.01), (0.01, 0.03), (0.03, 0.1))
 """Noise rms over the peak of the lensed image: the bins in which every measure is stated."""
@@ -52,12 +53,12 @@ class Priors:
     max_border: float = 0.02
 
     def __post_init__(self):
-        """Refuse ranges that cannot be drawn from."""
+        """Make the numbers plain, and refuse ranges that cannot be drawn from."""
+        make_fields_plain(self)
         for name in (field.name for field in fields(self) if isinstance(field.default, tuple)):
             value = getattr(self, name)
             if not (np.shape(value) == (2,) and -np.inf < value[0] <= value[1] < np.inf):
                 raise ValueError(f"`{name}` must be (smallest, largest). Received: {name}={value}")
-            object.__setattr__(self, name, tuple(value))
             if value[0] < 0 and name != "centre":
                 raise ValueError(f"`{name}` must not be below 0. Received: {value}")
         for name in ("source_size", "noise"):

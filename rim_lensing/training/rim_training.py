@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from rim_lensing import figures, metrics
+from rim_lensing.backend import float32_defaults
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.networks.losses import FinalRMSError, UnrolledRMSError
 from rim_lensing.networks.rim import RIM
@@ -67,7 +68,8 @@ def evaluate(model: RIM, mocks: MockObservations, batch: int = 16):
 
 def _measure(model: RIM, mocks: MockObservations, batch: int):
     """Return what `metrics.summarise` takes, sources and model images."""
-    sources = model.predict(mocks.network_inputs(), batch_size=batch, verbose=0)[:, -1]
+    with float32_defaults():
+        sources = model.predict(mocks.network_inputs(), batch_size=batch, verbose=0)[:, -1]
     images = predict_image(model, mocks, sources)
     measures = (
         metrics.rms_error(sources, mocks.source),

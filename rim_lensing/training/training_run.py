@@ -14,9 +14,10 @@ import h5py
 import keras
 import numpy as np
 
-from rim_lensing.backend import allow_varying_shapes
+from rim_lensing.backend import allow_varying_shapes, float32_defaults
 from rim_lensing.hdf5_files import FileHeldError, open_hdf5, when_free
 from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.plain_numbers import make_fields_plain, plain
 from rim_lensing.provenance import git_commit, machine
 from rim_lensing.whole_files import whole_file
 
@@ -60,7 +61,8 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self):
-        """Refuse what cannot be trained with."""
+        """Make the numbers plain, and refuse what cannot be trained with."""
+        make_fields_plain(self)
         if self.schedule not in ("exponential", "cosine"):
             raise ValueError(
                 f"`schedule` must be 'exponential' or 'cosine'. Received: {self.schedule!r}"
@@ -229,7 +231,7 @@ def train(
     """
     finished = Path(finished)
     finished.parent.mkdir(parents=True, exist_ok=True)
-    with _alone_in(finished.parent):
+    with _alone_in(finished.parent), float32_defaults():
         _claim(finished, model.config, recipe, description)
         model.compile(optimizer=recipe.optimizer(), loss=loss, metrics=list(metrics))
         if getattr(data, "shapes_vary", False):
@@ -310,7 +312,7 @@ def _compared(prefix: str, there: dict, here: dict) -> Iterator[tuple]:
 
 
 def _settings(config: Geometry, recipe: Recipe, description: dict) -> dict:
-    return description | {"recipe": asdict(recipe), "config": config.to_dict()}
+    return plain(description) | {"recipe": asdict(recipe), "config": config.to_dict()}
 
 
 def _claim(finished: Path, config: Geometry, recipe: Recipe, description: dict) -> None:

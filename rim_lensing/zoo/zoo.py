@@ -18,6 +18,7 @@ from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
 from rim_lensing.networks.presets import RIMConfig
+from rim_lensing.plain_numbers import plain
 from rim_lensing.simulation.priors import Priors
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def write_config(directory: Path, config: ModelConfig) -> None:
     if config.kind == "lens_cnn":
         content["std_factors"] = list(config.std_factors)
         content["interval_factors"] = [list(factors) for factors in config.interval_factors]
-    (Path(directory) / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
+    (Path(directory) / CONFIG).write_text(json.dumps(plain(content), indent=2) + "\n")
 
 
 def read_config(directory: Path) -> ModelConfig:
@@ -262,7 +263,7 @@ def write_metadata(directory: Path, facts: dict) -> None:
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name != METADATA
     }
-    (directory / METADATA).write_text(json.dumps(facts | {"files": files}, indent=2) + "\n")
+    (directory / METADATA).write_text(json.dumps(plain(facts) | {"files": files}, indent=2) + "\n")
 
 
 def read_metadata(directory: Path) -> dict:

@@ -45,7 +45,8 @@ def system(supersampling: int = 1, columns: int = 7, dtype: str = "float32") -> 
 
 def model_of(arrays: dict) -> ForwardModel:
     rays = int(arrays["supersampling"])
-    return ForwardModel(arrays["lens"], arrays["kernel"], IMAGE, SOURCE, rays)
+    dtype = str(arrays["source"].dtype) if "source" in arrays else "float32"
+    return ForwardModel(arrays["lens"], arrays["kernel"], IMAGE, SOURCE, rays, dtype=dtype)
 
 
 def numpy(value) -> np.ndarray:
@@ -61,10 +62,6 @@ def arrays(request):
 def float64():
     if "float64" not in str(ops.convert_to_tensor(np.zeros(1)).dtype):
         pytest.skip("the backend has no float64 by default")
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx(before)
 
 
 def test_adjoint(arrays):

@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from rim_lensing.simulation import galaxy_file
 from rim_lensing.hdf5_files import FileHeldError
+from rim_lensing.simulation import galaxy_file
 from rim_lensing.simulation.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
 
 
