@@ -178,20 +178,23 @@ class MassModel:
             alpha_x, alpha_y = alpha_x + more_x, alpha_y + more_y
         return alpha_x, alpha_y
 
-    def on_rays(self, parameters, grid: PixelGrid, supersampling: int = 1):
+    def on_rays(self, parameters, grid: PixelGrid, supersampling: int = 1, dtype: str = "float32"):
         """Return the deflections of the rays through an image's pixels.
 
         Args:
             parameters: (batch, p).
             grid: The image's pixels, m a side.
             supersampling: Rays per pixel along each axis, s.
+            dtype: In which it computes.
 
         Returns:
             (batch, 2, m s, m s): alpha_x and alpha_y in arcsec; rows and columns of the rays.
         """
-        from keras import config, ops
+        from keras import ops
 
-        parameters = ops.convert_to_tensor(parameters, dtype=config.floatx())
+        from rim_lensing.backend import tensor
+
+        parameters = tensor(parameters, dtype)
         x, y = grid.coordinates(supersampling)
         return ops.stack(self.deflection(parameters, x[None], y[None]), axis=1)
 
@@ -370,13 +373,14 @@ def as_lens(lens, batch: int | None = None, name: str = "lens") -> tuple[np.ndar
     return array.astype("float32"), forms.pop()
 
 
-def deflections_on_rays(lens, grid: PixelGrid, supersampling: int = 1):
+def deflections_on_rays(lens, grid: PixelGrid, supersampling: int = 1, dtype: str = "float32"):
     """Return the deflections of rays, (batch, 2, m s, m s), see `MassModel.on_rays`.
 
     Args:
         lens: (batch, 7 or 8), a short form; or the deflections themselves, see `GivenDeflections`.
         grid: The image's pixels.
         supersampling: Rays per pixel along each axis.
+        dtype: In which a short form computes.
 
     Raises:
         ValueError: `lens` has another shape.
@@ -389,4 +393,4 @@ def deflections_on_rays(lens, grid: PixelGrid, supersampling: int = 1):
             "`lens` must be (batch, 7 or 8), or deflections (batch, 2, rows, columns), which other "
             f"mass models give by `on_rays`. Received: shape {tuple(shape)}"
         )
-    return SHORT_FORMS[shape[1]].on_rays(lens, grid, supersampling)
+    return SHORT_FORMS[shape[1]].on_rays(lens, grid, supersampling, dtype)

@@ -80,7 +80,7 @@ class RayTracer:
         supersampling = int(supersampling)
         lens = tensor(lens, dtype)
         self.image_grid, self.source_grid = image_grid, source_grid
-        alpha = deflections_on_rays(lens, image_grid, supersampling)
+        alpha = deflections_on_rays(lens, image_grid, supersampling, dtype)
         theta = np.stack(image_grid.coordinates(supersampling))
         beta = _by_pixel(ops.cast(theta, lens.dtype) - alpha, image_grid.side, supersampling)
         if source_frame is not None:

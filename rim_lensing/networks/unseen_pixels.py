@@ -35,5 +35,5 @@ def with_floor(curvature, model: ForwardModel, weight):
     mean = ops.sum(weight, axis=(1, 2), keepdims=True) / ops.sum(used, axis=(1, 2), keepdims=True)
     unmasked = ops.where(weight > _AS_GOOD_AS_MASKED * mean, weight, mean)
     batch, n = ops.shape(weight)[0], model.source_grid.side
-    complete = model.adjoint(unmasked * model.predict(ops.ones((batch, n, n))))
+    complete = model.adjoint(unmasked * model.predict(ops.ones((batch, n, n), weight.dtype)))
     return ops.maximum(curvature, CURVATURE_FLOOR * complete)
