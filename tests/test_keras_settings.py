@@ -81,6 +81,7 @@ for kind, config, data, train in (
     network.build()
     recipe = Recipe(steps=2, batch=4, steps_per_epoch=2)
     development = simulator.draw(np.random.default_rng(1), 2)
+    development = [development] if kind is RIM else development
     output = scratch / kind.__name__
     train(network, recipe, data(simulator, config), development, {}, output)
     assert {str(variable.dtype) for variable in network.trainable_variables} == {"float32"}
