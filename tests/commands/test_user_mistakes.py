@@ -78,10 +78,11 @@ def test_a_file_of_the_other_kind_on_the_command_line(command, tiny_folder, tmp_
     assert "--mask-marks masked" in said and "--allow-hidden-arcs" in said
     options = cli._parser().parse_args([*arguments, "--mask-marks", "masked"])
     grid = PixelGrid(16, 0.3)
-    np.testing.assert_array_equal(read_user_image(options, grid).arguments["mask"], radius <= 2)
+    np.testing.assert_array_equal(read_user_image(options, grid).observation.mask, radius <= 2)
     options = cli._parser().parse_args([*arguments, "--allow-hidden-arcs"])
-    seen = read_user_image(options, grid).arguments["mask"]
-    assert seen.allow_hidden_arcs and seen.marks == "used"
+    seen = read_user_image(options, grid).observation
+    assert seen.allow_hidden_arcs
+    np.testing.assert_array_equal(seen.mask, radius > 2)
 
 
 @pytest.mark.filterwarnings("error")
@@ -183,7 +184,7 @@ def run(tiny_mocks, tiny_folder, tmp_path):
 def test_a_variance_map_is_told_by_its_chi2(run, tiny_mocks, capsys):
     noise = float(tiny_mocks.noise[0, 0, 0])
     said, _ = run(capsys, noise**2, "theta_E=1.2", "out", "--crop-centre", "12.5,12.5")
-    assert "Is the noise an rms" in said.err and "(of 256 pixels)" in said.out
+    assert "Is the noise an rms" in said.err and "(of 256 pixels; noise leaves 1 +- 0.088)" in said.out
 
 
 def test_the_lens_in_the_numbers_is_what_the_option_takes(run, tiny_mocks, capsys):
