@@ -21,7 +21,7 @@ setup(
     package_data={
         "rim_lensing.pretrained": ["**/*"],
         "rim_lensing.demo": ["*.fits"],
-        "rim_lensing.simulation": ["validation_sets/*.json"],
+        "rim_lensing.simulation": ["validation_sets/*.json", "validation_sets/sky/*.json"],
     },
     install_requires=[
         "astropy>=6.0",

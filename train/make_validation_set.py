@@ -17,6 +17,9 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
         type=Path,
         help="HDF5 file of prepare_galaxies.py: its validation split; default: procedural ones",
     )
+    parser.add_argument(
+        "--sky", action="store_true", help="the set of the recipe `sky`; galaxies with outskirts"
+    )
     parser.add_argument("--freeze", action="store_true", help="draw the set and write its recipe")
     parser.add_argument("--overwrite", action="store_true", help="freeze what is frozen already")
     return parser.parse_args(arguments)
@@ -32,6 +35,7 @@ def main(arguments=None) -> int:
     import json
 
     from rim_lensing.networks.presets import get_preset
+    from rim_lensing.simulation.sky_validation import SKY_RECIPES, freeze_sky, sky_validation_set
     from rim_lensing.simulation.validation_set import (
         PROCEDURAL,
         RECIPES,
@@ -40,18 +44,21 @@ def main(arguments=None) -> int:
         validation_set,
     )
 
+    make, find, recipes = freeze, validation_set, RECIPES
+    if options.sky:
+        make, find, recipes = freeze_sky, sky_validation_set, SKY_RECIPES
     geometry = get_preset(options.preset)
     if options.freeze:
         name = f"{options.preset}_{'galaxies' if options.galaxies else PROCEDURAL}"
-        freeze(name, geometry, options.galaxies, options.overwrite)
+        make(name, geometry, options.galaxies, options.overwrite)
     # One system: what is compared is the whole recipe, and an unfrozen set shall not be drawn.
-    systems = validation_set(geometry, options.galaxies, systems=1)
+    systems = find(geometry, options.galaxies, systems=1)
     if systems.name is None:
         raise ValueError(
             f"no set of {options.preset} is frozen for these galaxies; --freeze makes one. "
             f"Received: {options.galaxies or PROCEDURAL}"
         )
-    recipe = json.loads((RECIPES / f"{systems.name}.json").read_text())
+    recipe = json.loads((recipes / f"{systems.name}.json").read_text())
     if not same_galaxies(systems.galaxies.means(), recipe):
         raise RuntimeError(f"the {PROCEDURAL} galaxies drawn here are not those of {systems.name}")
     print(

@@ -6,7 +6,8 @@ every image pixel), and lens, galaxy, PSF, noise and blemishes are those of `sky
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from keras import ops
@@ -81,7 +82,7 @@ class SkySimulator:
         priors: Priors = SKY_PRIORS,
         kernels: Sequence[np.ndarray] = (),
     ):
-        """Check; the renderers are compiled when they are first needed."""
+        """Check; the renderer of an image side is compiled when it is first needed."""
         if np.ndim(stamps) != 3 or len(stamps) == 0 or stamps.shape[1] != stamps.shape[2]:
             raise ValueError(
                 "`stamps` must be (count, side, side) with at least one galaxy. "
@@ -91,7 +92,6 @@ class SkySimulator:
             ranges.ratios(side, geometry.source_side)
         self.stamps, self.geometry, self.ranges = stamps, geometry, ranges
         self.priors, self.kernels = priors, list(kernels)
-        self._renderers: dict[int, object] = {}
 
     def image_grid(self, side: int) -> PixelGrid:
         """Return the grid of images of so many pixels."""
@@ -154,9 +154,8 @@ class SkySimulator:
             systems: Parameters, as of `candidate`, (batch, ...).
             image_side: Of the images.
         """
-        if image_side not in self._renderers:
-            self._renderers[image_side] = compiled(self._renderer(image_side), fused=True)
-        rendered = self._renderers[image_side](
+        render = _compiled_renderer(_grids(self.geometry), self.ranges, image_side)
+        rendered = render(
             np.asarray(stamps, "float32"),
             *(systems[name] for name in ("lens", "placement", "source_frame", "psf")),
         )
@@ -243,41 +242,49 @@ class SkySimulator:
             stacked([filled[slot] for slot in range(batch)]), [generator] * batch, galaxies
         )
 
-    def _renderer(self, image_side: int):
-        geometry, grid = self.geometry, self.image_grid(image_side)
-        fine = PixelGrid(
-            FINE * (geometry.source_side + 2 * _BEYOND), geometry.source_pixel_scale / FINE
-        )
-        coarsest = self.ranges.ratios(image_side, geometry.source_side)[1]
-        supersampling = int(np.ceil(coarsest / _RAY_SPACING))
-        margin = FINE * _BEYOND
-
-        def render(stamps, lens, placement, source_frame, psf):
-            source = place_galaxies(stamps, placement, fine, supersampling=2)
-            seen = source[:, margin:-margin, margin:-margin, None]
-            seen = ops.average_pool(seen, FINE, strides=FINE)[..., 0]
-            peak = ops.max(seen, axis=(1, 2), keepdims=True)
-            peak = ops.where(peak > 0, peak, 1.0)
-            source, seen = source / peak, seen / peak
-            fine_frame = ops.concatenate([source_frame[:, :2], source_frame[:, 2:] / FINE], axis=1)
-            model = ForwardModel(lens, psf, grid, fine, supersampling, fine_frame)
-            unblurred = model.ray_tracer.apply(source)
-            image = model.blur.apply(unblurred)
-            brightest = ops.average_pool(image[..., None], 3, strides=1)
-            # Areas of a pixel of the image and of the true source.
-            areas = grid.pixel_scale**2, fine_frame[:, 2] ** 2
-            return {
-                "source": seen,
-                "image": image,
-                "brightest": ops.max(brightest, axis=(1, 2, 3)),
-                "magnification": ops.sum(unblurred, axis=(1, 2))
-                * areas[0]
-                / (ops.sum(source, axis=(1, 2)) * areas[1]),
-            }
-
-        return render
-
 
 def stacked(systems: Sequence[dict]) -> dict[str, np.ndarray]:
     """Return the systems, each a dictionary of arrays (1, ...), as one."""
     return {key: np.concatenate([system[key] for system in systems]) for key in systems[0]}
+
+
+def _grids(geometry: Geometry) -> Geometry:
+    """Return the Geometry alone of what may be a RIMConfig."""
+    return Geometry(**{field.name: getattr(geometry, field.name) for field in fields(Geometry)})
+
+
+@lru_cache(maxsize=16)
+def _compiled_renderer(geometry: Geometry, ranges: SkyRanges, image_side: int):
+    """Return what makes noiseless systems; compiling takes longer than many of its systems."""
+    grid = PixelGrid(image_side, geometry.image_pixel_scale)
+    fine = PixelGrid(
+        FINE * (geometry.source_side + 2 * _BEYOND), geometry.source_pixel_scale / FINE
+    )
+    coarsest = ranges.ratios(image_side, geometry.source_side)[1]
+    supersampling = int(np.ceil(coarsest / _RAY_SPACING))
+    margin = FINE * _BEYOND
+
+    def render(stamps, lens, placement, source_frame, psf):
+        source = place_galaxies(stamps, placement, fine, supersampling=2)
+        seen = source[:, margin:-margin, margin:-margin, None]
+        seen = ops.average_pool(seen, FINE, strides=FINE)[..., 0]
+        peak = ops.max(seen, axis=(1, 2), keepdims=True)
+        peak = ops.where(peak > 0, peak, 1.0)
+        source, seen = source / peak, seen / peak
+        fine_frame = ops.concatenate([source_frame[:, :2], source_frame[:, 2:] / FINE], axis=1)
+        model = ForwardModel(lens, psf, grid, fine, supersampling, fine_frame)
+        unblurred = model.ray_tracer.apply(source)
+        image = model.blur.apply(unblurred)
+        brightest = ops.average_pool(image[..., None], 3, strides=1)
+        # Areas of a pixel of the image and of the true source.
+        areas = grid.pixel_scale**2, fine_frame[:, 2] ** 2
+        return {
+            "source": seen,
+            "image": image,
+            "brightest": ops.max(brightest, axis=(1, 2, 3)),
+            "magnification": ops.sum(unblurred, axis=(1, 2))
+            * areas[0]
+            / (ops.sum(source, axis=(1, 2)) * areas[1]),
+        }
+
+    return compiled(render, fused=True)

@@ -266,7 +266,7 @@ def validation_set(
     pool = GalaxyPool(galaxies)
     for path in sorted(RECIPES.glob("*.json")):
         recipe = json.loads(path.read_text())
-        if recipe["geometry"] != _describe(geometry):
+        if recipe["geometry"] != describe(geometry):
             continue
         arranged = pool.arranged(recipe)
         if arranged is not None:
@@ -297,7 +297,7 @@ def freeze(
     drawn = ValidationSet(GalaxyPool(galaxies), geometry, Priors(), SYSTEMS)
     recipe = {
         "galaxies": drawn.galaxies.kind,
-        "geometry": _describe(geometry),
+        "geometry": describe(geometry),
         "priors": drawn.priors.to_dict(),
         "sha256": drawn.digest(),
         "candidates": drawn.candidates.tolist(),
@@ -331,7 +331,7 @@ def _candidate(priors: Priors, system: int, number: int) -> tuple[dict, np.rando
     return priors.draw(generator, 1), generator
 
 
-def _describe(geometry: Geometry) -> dict:
+def describe(geometry: Geometry) -> dict:
     """Return the fields of a Geometry, of what may be a RIMConfig."""
     return {field.name: getattr(geometry, field.name) for field in fields(Geometry)}
 
