@@ -267,7 +267,7 @@ def _compiled_renderer(geometry: Geometry, ranges: SkyRanges, image_side: int):
     def render(stamps, lens, placement, source_frame, psf):
         source = place_galaxies(stamps, placement, fine, supersampling=2)
         seen = source[:, margin:-margin, margin:-margin, None]
-        seen = ops.average_pool(seen, FINE, strides=FINE)[..., 0]
+        seen = ops.average_pool(seen, FINE, strides=FINE, data_format="channels_last")[..., 0]
         peak = ops.max(seen, axis=(1, 2), keepdims=True)
         peak = ops.where(peak > 0, peak, 1.0)
         source, seen = source / peak, seen / peak
@@ -275,7 +275,7 @@ def _compiled_renderer(geometry: Geometry, ranges: SkyRanges, image_side: int):
         model = ForwardModel(lens, psf, grid, fine, supersampling, fine_frame)
         unblurred = model.ray_tracer.apply(source)
         image = model.blur.apply(unblurred)
-        brightest = ops.average_pool(image[..., None], 3, strides=1)
+        brightest = ops.average_pool(image[..., None], 3, strides=1, data_format="channels_last")
         # Areas of a pixel of the image and of the true source.
         areas = grid.pixel_scale**2, fine_frame[:, 2] ** 2
         return {
