@@ -34,6 +34,7 @@ _PUBLIC = {
     "noise_correlation": "rim_lensing.observation.correlated_noise",
     "Observation": "rim_lensing.observation.observed",
     "read_observation": "rim_lensing.observation.reading",
+    "SystemsWarning": "rim_lensing.observation.batch_warnings",
     "read_image": "rim_lensing.observation.fits_files",
     "read_reconstruction": "rim_lensing.reconstruction.result_reader",
 }

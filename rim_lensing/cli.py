@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rim_lensing import __version__
 from rim_lensing.commands.fit import add_fit
 from rim_lensing.commands.reconstruct import add_demo, add_reconstruct
+from rim_lensing.commands.results import NOT_CONVERGED
 from rim_lensing.commands.sample import add_sample
 from rim_lensing.program import is_crash
 
@@ -26,8 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: Those of the process by default.
 
     Returns:
-        The exit code: 0, 2 after errors (one line on stderr for each), 130 after ctrl-C. Help and
-        malformed arguments raise SystemExit, as argparse does.
+        The exit status: 0; 2 after errors (one line on stderr for each); NOT_CONVERGED, 3, if a fit
+        or a chain was written that has not converged; 130 after ctrl-C. Help and malformed
+        arguments raise SystemExit, as argparse does.
     """
     parser = _parser()
     options, unknown = parser.parse_known_args(arguments)
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     shown, warnings.showwarning = warnings.showwarning, _one_line_each()
     try:
-        options.run(options)
+        return options.run(options) or 0
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         if is_crash(error):
             raise
@@ -50,12 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         # Who calls this function from Python has a way of showing warnings, too.
         warnings.showwarning = shown
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="rim-lensing", description="Reconstruct strongly lensed galaxies with a trained RIM."
+        prog="rim-lensing",
+        description="Reconstruct strongly lensed galaxies with a trained RIM.",
+        epilog=f"Exit status: 0; 2 after an error; {NOT_CONVERGED} if a fit or a chain has not "
+        "converged (its files are written all the same); 130 after ctrl-C.",
     )
     parser.add_argument("--version", action="version", version=f"rim-lensing {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

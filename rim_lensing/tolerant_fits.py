@@ -24,6 +24,9 @@ BLOCK, CARD = 2880, 80
 LONGEST_HEADER = 1000
 """Blocks, or 36,000 cards, after which the end is not looked for."""
 
+LARGEST_COUNT = 2**40
+"""Of bytes or groups: no file is larger."""
+
 MANDATORY = r"SIMPLE|XTENSION|BITPIX|NAXIS\d*"
 """Without these nobody knows where the data are."""
 
@@ -267,7 +270,7 @@ def _parse(card: bytes) -> tuple[str, object]:
 def _check_count(keyword: str, value: object) -> None:
     """Raise ValueError for numbers of bytes and of groups that there cannot be."""
     least = {"PCOUNT": 0, "GCOUNT": 1}.get(keyword)
-    if least is not None and not (isinstance(value, int) and value >= least):
+    if least is not None and not (isinstance(value, int) and least <= value < LARGEST_COUNT):
         raise ValueError
 
 

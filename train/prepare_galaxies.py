@@ -97,6 +97,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--workers", type=int, default=1, help="processes that clean (default %(default)s)"
     )
     parser.add_argument(
+        "--list-unreadable",
+        action="store_true",
+        help="name every file that could not be read, not the first ten alone",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace the output file if it exists"
     )
     options = parser.parse_args(arguments)
@@ -128,7 +133,7 @@ def _prepare(options: argparse.Namespace) -> int:
     unreadable = [item for reader in readers for item in reader.skipped]
     kept = [outcome for outcome in outcomes if outcome.stamp is not None]
     print(_table(outcomes))
-    _report_unreadable(unreadable)
+    _report_unreadable(unreadable, len(unreadable) if options.list_unreadable else 10)
     if not kept:
         raise ValueError("no galaxy was left after cleaning: nothing to write")
     train, validation = split_by_galaxy(kept, options.validation_fraction, options.seed)
@@ -262,16 +267,13 @@ def _table(outcomes: list[_Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _report_unreadable(unreadable: list[tuple[str, str]], shown: int = 10) -> None:
+def _report_unreadable(unreadable: list[tuple[str, str]], shown: int) -> None:
     if unreadable:
         print(f"{len(unreadable)} could not be read:")
         for _, why in unreadable[:shown]:
             print(f"  {why}")
         if len(unreadable) > shown:
-            print(
-                f"  ... and {len(unreadable) - shown} more: "
-                + ", ".join(name for name, _ in unreadable[shown:])
-            )
+            print(f"  ... and {len(unreadable) - shown} more, which --list-unreadable names")
 
 
 def _thumbnail(image: np.ndarray, side: int = 96) -> np.ndarray:

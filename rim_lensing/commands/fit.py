@@ -24,6 +24,7 @@ from rim_lensing.commands.inputs import (
 )
 from rim_lensing.commands.results import (
     METRICS,
+    NOT_CONVERGED,
     RESULT,
     ROUNDS,
     SUMMARY,
@@ -54,7 +55,9 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         "fit",
         help="find the lens in a FITS image, and reconstruct the source behind it",
         epilog=f"Writes {SUMMARY}, {RESULT}, {METRICS} and {ROUNDS} into the output directory; "
-        f"{METRICS} has what the lens model predicted, with its intervals, too.",
+        f"{METRICS} has what the lens model predicted, with its intervals, too. Exit status: 0, or "
+        f"{NOT_CONVERGED} if the fit has not converged (its files are written all the same), 2 "
+        "after an error, 130 after ctrl-C.",
     )
     add_image_options(command)
     add_lens_light_option(command)
@@ -93,8 +96,8 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=fit)
 
 
-def fit(options: argparse.Namespace) -> None:
-    """Fit a user's lens."""
+def fit(options: argparse.Namespace) -> int:
+    """Fit a user's lens; returns the exit status."""
     from rim_lensing.observation.leftover_light import refuse_lens_light
     from rim_lensing.zoo.zoo import find_pretrained
 
@@ -200,6 +203,7 @@ def fit(options: argparse.Namespace) -> None:
     ]
     write_picture(lens_fit(rows), options.output / ROUNDS)
     print(f"lens: --lens {image.as_option(found.lens)}")
+    return 0 if found.converged else NOT_CONVERGED
 
 
 def lens_model_for(grid: "PixelGrid", named: "PretrainedModel | None" = None) -> "PretrainedModel":

@@ -33,6 +33,9 @@ ROUNDS = "rounds.png"
 
 DEFAULT_MODEL = "rim_euclid64"
 
+NOT_CONVERGED = 3
+"""Exit status of a fit or a chain that has not converged; its files are written all the same."""
+
 
 def add_model_option(command: argparse.ArgumentParser) -> None:
     """Add --model."""

@@ -19,6 +19,7 @@ from rim_lensing.commands.inputs import (
     tell_psf,
 )
 from rim_lensing.commands.results import (
+    NOT_CONVERGED,
     add_model_option,
     check_directory,
     linear_inversion,
@@ -50,7 +51,9 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
         "judge it, and not kept. The prior is flat in e1, e2, gamma1 and gamma2, and in the rest: "
         "flat neither in the axis ratio nor in the modulus of the shear.",
         epilog=f"Writes {CHAIN}, {CORNER} and {POSTERIOR} into the output directory. After "
-        "ctrl-C, or with more --steps, the same command goes on with the chain that is there.",
+        "ctrl-C, or with more --steps, the same command goes on with the chain that is there. Exit "
+        f"status: 0, or {NOT_CONVERGED} if the chain has not converged (its files are written all "
+        "the same), 2 after an error, 130 after ctrl-C.",
     )
     add_image_options(command)
     add_lens_light_option(command)
@@ -105,8 +108,8 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=sample)
 
 
-def sample(options: argparse.Namespace) -> None:
-    """Sample the posterior of a user's lens."""
+def sample(options: argparse.Namespace) -> int:
+    """Sample the posterior of a user's lens; returns the exit status."""
     from rim_lensing.lens_fit.temperature import check_temperature
     from rim_lensing.observation.leftover_light import refuse_lens_light
     from rim_lensing.sampling.sampling_settings import INTER_OP_THREADS, check_settings
@@ -192,6 +195,7 @@ def sample(options: argparse.Namespace) -> None:
     # Of the model the linear inversion takes the grids and the priors alone.
     facts = {"note": _note(options)} | made_by(None if options.linear else model)
     _write(chain, other, image, options.output, facts)
+    return 0 if chain.converged else NOT_CONVERGED
 
 
 def _check_linear(options: argparse.Namespace, model: "PretrainedModel") -> None:

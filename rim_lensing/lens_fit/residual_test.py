@@ -38,6 +38,7 @@ in 0% and 1% at 3% and more).
 STATISTICS = ("arcs", "smoothed")
 _SMOOTHING = 1.0
 _FEWEST = 3
+_COPY = "simulated copy"
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def _reconstruct(
             engine=source_model.engine,
             geometry=source_model.geometry,
         )
-        again = at_its_strength.reconstruct_checked(observation, uncertainties=False)
+        again = at_its_strength.reconstruct_checked(observation, uncertainties=False, counted=_COPY)
         return again.model_image, {}
-    again, failures = source_model.reconstruct_silently(observation)
+    again, failures = source_model.reconstruct_silently(observation, counted=_COPY)
     return again.model_image, failures

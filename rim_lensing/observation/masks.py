@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rim_lensing.observation.batch_warnings import SystemsWarning
+
 MASK_CONVENTION = (
     "`mask` is True (or 1) where a pixel is USED, lenstronomy's convention; PyAutoLens's files "
     'have 1 where it is masked: say so, mask=rim_lensing.Mask(mask, marks="masked"), on the '
@@ -98,7 +100,7 @@ def check_hidden_arcs(
                 "mask=rim_lensing.Mask(mask, allow_hidden_arcs=True), on the command line "
                 "--allow-hidden-arcs"
             )
-        warnings.warn(said, UserWarning, stacklevel=5)
+        warnings.warn(SystemsWarning(said, systems), stacklevel=5)
 
 
 def _hidden(weight: np.ndarray, used: np.ndarray) -> np.ndarray:

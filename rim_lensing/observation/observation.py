@@ -14,6 +14,7 @@ from rim_lensing.lensing.psf_kernels import (
     gaussian_on_pixels,
     largest_side,
 )
+from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.masks import MASK_CONVENTION, check_hidden_arcs
 from rim_lensing.observation.observed import Observation as Observed
 from rim_lensing.observation.observed import as_observation
@@ -283,7 +284,10 @@ def _check_flux(
 
 
 def which_systems(bad: np.ndarray) -> str:
-    """Name the systems of a batch that an error or a warning is about."""
+    """Name the systems of a batch that an error or a warning is about, ten at most.
+
+    A `SystemsWarning` has all.
+    """
     if len(bad) == 1:
         return ""
     indices = np.flatnonzero(bad)
@@ -370,9 +374,11 @@ def _warn_of_another_slope(lens: np.ndarray) -> None:
     steep = lens[:, 7] > _STEEP if lens.shape[1] == 8 else np.zeros(len(lens), bool)
     if steep.any():
         warnings.warn(
-            f"The slope of the lens is steeper than galaxies' are{which_systems(steep)}: 1 is "
-            f"isothermal, and {OTHER_SLOPES}. Received: {lens[steep, 7][0]:.4g}",
-            UserWarning,
+            SystemsWarning(
+                f"The slope of the lens is steeper than galaxies' are{which_systems(steep)}: 1 is "
+                f"isothermal, and {OTHER_SLOPES}. Received: {lens[steep, 7][0]:.4g}",
+                steep,
+            ),
             stacklevel=4,
         )
 

@@ -57,7 +57,7 @@ SHAPE_CARDS = (
 changes no distance."""
 
 PLACE_CARDS = r"CRVAL\d|LONPOLE|LATPOLE"
-_WCS_CARDS = f"{SHAPE_CARDS}|{PLACE_CARDS}|RADE(SYS|CSYS)|EQUINOX|EPOCH|MJD-OBS|DATE-OBS|WCSNAME"
+_WCS_CARDS = f"{SHAPE_CARDS}|{PLACE_CARDS}|RADE(SYS|CSYS)|EQUINOX|EPOCH|WCSNAME"
 _NUMBERS = r"(CD|PC)\d_\d|(CDELT|CRPIX|CRVAL|CROTA)\d|(LON|LAT)POLE"
 _CELESTIAL = r"(RA--|DEC-|.LON|.LAT|..LN|..LT)-.*"
 _SCALES = r"(CD|PC)\d_\d$|CDELT\d$"
@@ -138,7 +138,7 @@ def read_sky(
     no_cards = Header()
     if not str(header.get("CTYPE1", "")).strip() and "CTYPE1" not in unreadable:
         return None, no_cards
-    # Nothing else: other cards, and WCS of other names, can make astropy fail, or crash.
+    # Nothing else: other cards can make astropy fail, and an MJD-OBS of -3e231 crashes it.
     header = Header(card for card in header.cards if re.fullmatch(_WCS_CARDS, card.keyword))
     bad = UnreadableCards(unreadable)
     for keyword in dict.fromkeys(header):

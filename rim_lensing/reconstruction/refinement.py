@@ -50,7 +50,7 @@ def error_scale(source: np.ndarray) -> np.ndarray:
 
 
 def refine(
-    observation: Observation, sources: np.ndarray, geometry: Geometry
+    observation: Observation, sources: np.ndarray, geometry: Geometry, counted: str = "system"
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Return sources with what the residuals say of their errors, and where that failed.
 
@@ -58,6 +58,7 @@ def refine(
         observation: The systems.
         sources: Of a RIM, (batch, n, n), in the observation's units.
         geometry: Grids and supersampling.
+        counted: What the progress bar calls the systems.
 
     Returns:
         Sources (batch, n, n); and, by the number of the system, why a source stays as it is: the
@@ -65,7 +66,7 @@ def refine(
     """
     refined, failures = np.array(sources), {}
     numbers = range(len(refined))
-    for i in tqdm(numbers, "refining", unit="system", disable=len(numbers) == 1):
+    for i in tqdm(numbers, "refining", unit=counted, disable=len(numbers) == 1):
         lensing = lensing_matrices(observation.lens[i : i + 1], geometry)[0]
         system = LinearSystem(
             lensing, observation.psf[i], observation.image[i], observation.noise[i]

@@ -11,6 +11,7 @@ from keras import ops
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.observation import Observation, which_systems
 from rim_lensing.reconstruction.constrained import seen_pixels
 
@@ -45,10 +46,12 @@ def warn_of_chi2(chi2: float | np.ndarray, fits_noise: bool = False) -> None:
     bad = (chi2 > high) | (chi2 < low)
     if bad.any():
         warnings.warn(
-            f"chi^2 per pixel is {chi2[bad][0]:.3g}{which_systems(bad)}, where noise leaves 1. Is "
-            "the noise an rms, not a variance or a weight, is the light of the lens and the sky "
-            "subtracted, and are lens and PSF right?",
-            UserWarning,
+            SystemsWarning(
+                f"chi^2 per pixel is {chi2[bad][0]:.3g}{which_systems(bad)}, where noise leaves 1. "
+                "Is the noise an rms, not a variance or a weight, is the light of the lens and the "
+                "sky subtracted, and are lens and PSF right?",
+                bad,
+            ),
             stacklevel=3,
         )
 

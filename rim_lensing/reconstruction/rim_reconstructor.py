@@ -12,6 +12,7 @@ from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.flux_scale import FIRST_PEAK, estimate_flux_scale, source_peak
 from rim_lensing.networks.rim import RIM
+from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.observation import Observation, check_observation, which_systems
 from rim_lensing.reconstruction.constrained import warn_of_unconstrained
@@ -183,17 +184,20 @@ class RIMReconstructor:
     def reconstruct_checked(self, observation: Observation, batch_size: int = 16) -> Reconstruction:
         """Do what `reconstruct` does after its checks; warns of sources that cannot be refined."""
         result, failures = self.reconstruct_silently(observation, batch_size)
-        for i, error in failures.items():
-            which = f" of system {i} (of {len(observation)})" if len(observation) > 1 else ""
+        if failures:
+            bad = np.isin(np.arange(len(observation)), list(failures))
             warnings.warn(
-                f"The source{which} could not be refined, and stays the network's: {error}",
-                UserWarning,
+                SystemsWarning(
+                    f"The source could not be refined{which_systems(bad)}, and stays the "
+                    f"network's: {next(iter(failures.values()))}",
+                    bad,
+                ),
                 stacklevel=3,
             )
         return result
 
     def reconstruct_silently(
-        self, observation: Observation, batch_size: int = 16
+        self, observation: Observation, batch_size: int = 16, counted: str = "system"
     ) -> tuple[Reconstruction, dict[int, str]]:
         """Do what `reconstruct` does between its checks and its warnings.
 
@@ -203,13 +207,15 @@ class RIMReconstructor:
         Args:
             observation: The systems.
             batch_size: Of them, at a time.
+            counted: What the progress bar calls them.
 
         Returns:
             The reconstruction; and why systems could not be refined, see `refine`.
         """
-        history, name, failures = self._run_in_chunks(observation, batch_size), self._name, {}
+        history = self._run_in_chunks(observation, batch_size, counted)
+        name, failures = self._name, {}
         if self.refines:
-            last, failures = refine(observation, history[:, -1], self.network.config)
+            last, failures = refine(observation, history[:, -1], self.network.config, counted)
             if len(failures) < len(last):
                 history, name = np.concatenate([history, last[:, None]], axis=1), self.name
         result = Reconstruction.from_history(observation, history, self.network.config, model=name)
@@ -236,10 +242,12 @@ class RIMReconstructor:
             if self.refines:
                 others = "The refinement starts from there; a linear inversion is"
             warnings.warn(
-                f"The source is as bright as the network can make it{which_systems(cut_off)}, four "
-                "times the image's brightest 3x3 pixels: a point-like source is cut off there. "
-                f"{others} not.",
-                UserWarning,
+                SystemsWarning(
+                    f"The source is as bright as the network can make it{which_systems(cut_off)}, "
+                    "four times the image's brightest 3x3 pixels: a point-like source is cut off "
+                    f"there. {others} not.",
+                    cut_off,
+                ),
                 stacklevel=3,
             )
 
@@ -270,11 +278,11 @@ class RIMReconstructor:
         value, slope = (ops.convert_to_numpy(each) for each in answer)
         return value, slope
 
-    def _run_in_chunks(self, observation: Observation, batch_size: int) -> np.ndarray:
+    def _run_in_chunks(self, observation: Observation, batch_size: int, counted: str) -> np.ndarray:
         """Do what `run` does, `batch_size` systems at a time."""
         total, histories = len(observation), []
         size = min(batch_size, total)
-        with tqdm(total=total, unit="system", disable=total == size) as progress:
+        with tqdm(total=total, unit=counted, disable=total == size) as progress:
             for start in range(0, total, size):
                 # The last chunk is filled up, so that one compiled graph serves all.
                 indices = np.minimum(np.arange(start, start + size), total - 1)

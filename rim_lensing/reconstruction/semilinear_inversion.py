@@ -191,7 +191,11 @@ class SemilinearInversion:
         return result
 
     def reconstruct_checked(
-        self, observation: Observation, matrices: list | None = None, uncertainties: bool = True
+        self,
+        observation: Observation,
+        matrices: list | None = None,
+        uncertainties: bool = True,
+        counted: str = "system",
     ) -> LinearReconstruction:
         """Do what `reconstruct` does after its checks of the input.
 
@@ -199,6 +203,7 @@ class SemilinearInversion:
             observation: The systems.
             matrices: One lensing matrix per system; by default those of the observation's lenses.
             uncertainties: As in `reconstruct`.
+            counted: What the progress bar calls the systems.
 
         Raises:
             NoMaximumError: The data say nothing about the source, see `maximise_evidence`.
@@ -206,7 +211,7 @@ class SemilinearInversion:
             RuntimeError: Conjugate gradients (of the matrix-free engine) do not converge.
         """
         matrices, rows = matrices or [None] * len(observation), []
-        for i, matrix in enumerate(tqdm(matrices, unit="system", disable=len(matrices) == 1)):
+        for i, matrix in enumerate(tqdm(matrices, unit=counted, disable=len(matrices) == 1)):
             try:
                 rows.append(self._invert(observation[i : i + 1], matrix, uncertainties))
             except (ValueError, RuntimeError, np.linalg.LinAlgError) as error:

@@ -8,6 +8,7 @@ from keras import ops
 from rim_lensing.backend import tensor
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_profiles import deflection
+from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.observation import Observation, which_systems
 
 SIGNIFICANCE = 5.0
@@ -80,8 +81,10 @@ def check_source_coverage(
             "image) and the orientation; subtract the lens light and mask other objects."
         )
     warnings.warn(
-        f"Flux is lost: {found} What comes from there cannot be reconstructed: if it is another "
-        "object or lens light, mask it.",
-        UserWarning,
+        SystemsWarning(
+            f"Flux is lost: {found} What comes from there cannot be reconstructed: if it is "
+            "another object or lens light, mask it.",
+            bad,
+        ),
         stacklevel=3,
     )

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from rim_lensing.lensing.lens_parameters import axis_ratio_from_ellipticity
+from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.observation import Observation, which_systems
 from rim_lensing.simulation.priors import Priors
 
@@ -36,10 +37,12 @@ def warn_outside_training(observation: Observation, priors: Priors) -> None:
         outside = (values < low / _RANGE_TOLERANCE) | (values > high * _RANGE_TOLERANCE)
         if outside.any():
             warnings.warn(
-                f"The {name} is outside the range that the model was trained on, {low:g} to "
-                f"{high:g}{which_systems(outside)}: expect {worse}, and look at the residuals. "
-                f"Received: {values[outside][0]:.4g}",
-                UserWarning,
+                SystemsWarning(
+                    f"The {name} is outside the range that the model was trained on, {low:g} to "
+                    f"{high:g}{which_systems(outside)}: expect {worse}, and look at the residuals. "
+                    f"Received: {values[outside][0]:.4g}",
+                    outside,
+                ),
                 stacklevel=3,
             )
 
@@ -73,10 +76,12 @@ def warn_of_prediction(lens: np.ndarray, std: np.ndarray, priors: Priors) -> Non
         outside = (values < low - margin * errors) | (values > high + margin * errors)
         if outside.any():
             warnings.warn(
-                f"The predicted {name} is outside the range that the network was trained on, "
-                f"{low:g} to {high:g}{which_systems(outside)}, and may lie further out still: "
-                f"{advice}. Received: {values[outside][0]:.4g} +- {errors[outside][0]:.2g}",
-                UserWarning,
+                SystemsWarning(
+                    f"The predicted {name} is outside the range that the network was trained on, "
+                    f"{low:g} to {high:g}{which_systems(outside)}, and may lie further out still: "
+                    f"{advice}. Received: {values[outside][0]:.4g} +- {errors[outside][0]:.2g}",
+                    outside,
+                ),
                 stacklevel=3,
             )
 

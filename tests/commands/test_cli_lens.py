@@ -1,6 +1,7 @@
 """`rim-lensing fit` and `rim-lensing sample`, and images on pixels of their own."""
 
 import json
+import re
 from dataclasses import replace
 
 import h5py
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from rim_lensing import __version__, cli
 from rim_lensing.commands import inputs, sample
 from rim_lensing.commands.fit import lens_model_for
+from rim_lensing.commands.results import NOT_CONVERGED
 from rim_lensing.lens_fit import automated_fit
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
@@ -63,13 +65,19 @@ def centre_of(facts):
     return [facts["lens"]["x"], facts["lens"]["y"]]
 
 
+def told(output) -> int:
+    """What the files of a fit say that its exit status must be."""
+    facts = json.loads((output / "metrics.json").read_text())
+    return 0 if facts["converged"] else NOT_CONVERGED
+
+
 def weights_hash(folder):
     return zoo.sha256(zoo.find_pretrained(folder).weights)
 
 
 def test_fit_is_algorithm_1(start, files, tiny_folder, tiny_cnn_folder, tmp_path, capsys):
     code = start("fit", "--rounds", "0", lens_model=tiny_cnn_folder)
-    assert code == 0, capsys.readouterr().err
+    assert code == told(tmp_path / "out"), capsys.readouterr().err
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"summary.png", "result.fits", "metrics.json", "rounds.png"}
     facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -99,9 +107,36 @@ def test_fit_is_algorithm_1(start, files, tiny_folder, tiny_cnn_folder, tmp_path
             assert numbers[f"interval_{level:.0%}"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.parametrize("converged", [True, False])
+@pytest.mark.parametrize("command", ["fit", "sample"])
+def test_the_exit_status_says_whether_it_converged(
+    start, tmp_path, monkeypatch, capsys, command, converged
+):
+    """3 if not, with all files; the verdict itself is tested elsewhere."""
+    monkeypatch.setattr(LensChain, "converged", converged)
+    real = automated_fit.automated_fit
+    monkeypatch.setattr(
+        automated_fit, "automated_fit", lambda **more: replace(real(**more), converged=converged)
+    )
+    arguments = {
+        "fit": ["--start", "theta_E=1.2", "--rounds", "0"],
+        "sample": ["--lens", "theta_E=1.2", "--walkers", "14", "--steps", "4"],
+    }[command]
+    assert start(command, *arguments) == (0 if converged else 3)
+    files = {"fit": {"summary.png", "result.fits", "metrics.json", "rounds.png"}}
+    files["sample"] = {"chain.h5", "corner.png", "posterior.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files[command]
+    capsys.readouterr()
+    for asked in (["--help"], [command, "--help"]):
+        with pytest.raises(SystemExit):
+            cli.main(asked)
+        said = " ".join(capsys.readouterr().out.split())
+        assert re.search(r"Exit status: 0.* 3 if .* not converged \(its files are written", said)
+
+
 def test_a_fit_ends_with_a_refined_source(start, tiny_folder, tiny_cnn_folder, tmp_path, capsys):
     code = start("fit", "--rounds", "0", "--refine", lens_model=tiny_cnn_folder)
-    assert code == 0, capsys.readouterr().err
+    assert code == told(tmp_path / "out"), capsys.readouterr().err
     facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert facts["model"] == f"{zoo.find_pretrained(tiny_folder).name}, refined"
     with fits.open(tmp_path / "out" / "result.fits") as file:
@@ -170,7 +205,7 @@ def test_fit_passes_on_rounds_and_mask(start, tmp_path, monkeypatch):
 )
 def test_pixels_that_are_nearly_the_models(start, tiny_cnn_folder, tmp_path, pixel_scale, taken):
     arguments = ("fit", "--rounds", "0", "--pixel-scale", pixel_scale)
-    assert start(*arguments, lens_model=tiny_cnn_folder) == 0
+    assert start(*arguments, lens_model=tiny_cnn_folder) == told(tmp_path / "out")
     with fits.open(tmp_path / "out" / "result.fits") as file:
         assert file["DATA"].data.shape == (16, 16)
         assert file[0].header["IMGSCALE"] == taken
@@ -185,10 +220,10 @@ def test_pixels_that_are_not_nearly_the_models(start, capsys):
 
 def test_the_smallest_magnification_is_the_users(start, tmp_path, capsys):
     lens = "theta_E=1.2,e1=0.1"
-    assert start("fit", "--rounds", "0", start=lens, min_magnification=1000) == 0
+    assert start("fit", "--rounds", "0", start=lens, min_magnification=1000) == NOT_CONVERGED
     assert "the lens hardly magnifies" in capsys.readouterr().out
     arguments = {"start": lens, "min_magnification": 0.1, "output": tmp_path / "other"}
-    assert start("fit", "--rounds", "0", **arguments) == 0
+    assert start("fit", "--rounds", "0", **arguments) == told(tmp_path / "other")
     assert "the lens hardly magnifies" not in capsys.readouterr().out
     assert start("fit", "--rounds", "0", start=lens, min_magnification=-1) == 2
     assert "--min-magnification must be 0 or positive" in capsys.readouterr().err
@@ -199,7 +234,7 @@ def test_the_lens_is_looked_for_around_the_crop_centre(start, tiny_mocks, tmp_pa
     lens = tiny_mocks.lens[0].astype("float64")
     lens[3:5] = 0.04
     found = start("fit", "--rounds", "0", "--start", lens_text(lens), centre="13,13")
-    assert found == 0
+    assert found == told(tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert facts["crop_centre_offset"] == pytest.approx([0.15, 0.15])
     assert list(facts["lens"]) == list(PARAMETER_NAMES)
@@ -210,10 +245,10 @@ def test_the_lens_is_looked_for_around_the_crop_centre(start, tiny_mocks, tmp_pa
     assert "x=0.04,y=0.04" in out and "round 0, given lens: " in out
     lens[3:5] = 0.3
     arguments = ("fit", "--rounds", "0", "--start", lens_text(lens), "--overwrite")
-    assert start(*arguments) == 0
+    assert start(*arguments) == told(tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert centre_of(facts) == pytest.approx([0.05, 0.05]) and "edge" in facts["verdict"]
-    assert start(*arguments, "--centre-range", "0.4") == 0
+    assert start(*arguments, "--centre-range", "0.4") == told(tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert centre_of(facts) == pytest.approx([0.3, 0.3])
     assert start(*arguments, "--centre-range", "-1") == 2
@@ -234,7 +269,7 @@ def test_own_pixels(start, tiny_folder, tiny_cnn_folder, tiny_mocks, tmp_path, c
     assert fits.getdata(tmp_path / "whole" / "result.fits", "DATA").shape == (48, 48)
     # A lens CNN sees the mean of four.
     fit = {"lens_model": tiny_cnn_folder, "output": tmp_path / "fit", "centre": "24.5,24.5"}
-    assert start("fit", "--rounds", "0", "--own-pixels", **fine, **fit) == 0
+    assert start("fit", "--rounds", "0", "--own-pixels", **fine, **fit) == told(tmp_path / "fit")
     oblong = fine | {"image": "oblong", "centre": None, "output": tmp_path / "oblong"}
     assert start("reconstruct", "--lens", lens, "--own-pixels", **oblong) == 2
     assert "--own-pixels needs a square image" in capsys.readouterr().err
@@ -272,7 +307,7 @@ def test_a_slope_that_is_named_is_a_parameter(start, tiny_folder, tiny_mocks, tm
     assert len(inputs.parse_lens("theta_E=1.2")) == 7
     lens = lens_text(tiny_mocks.lens[0]) + ",slope=1"
     arguments = ["sample", "--lens", lens, "--walkers", "16", "--steps", "10", "--seed", "4"]
-    assert start(*arguments) == 0
+    assert start(*arguments) == NOT_CONVERGED
     facts = json.loads((tmp_path / "out" / "posterior.json").read_text())
     assert list(facts["parameters"]) == [*PARAMETER_NAMES, "slope"]
     assert facts["rim_lensing_version"] == __version__
@@ -298,7 +333,7 @@ def test_sample_takes_a_temperature(start, tiny_mocks, tmp_path, capsys):
     arguments += ["--steps", "10", "--temperature"]
     assert start(*arguments, "0.5") == 2
     assert "`temperature` must be" in capsys.readouterr().err
-    assert start(*arguments, "2.5") == 0
+    assert start(*arguments, "2.5") == NOT_CONVERGED
     facts = json.loads((tmp_path / "out" / "posterior.json").read_text())
     assert facts["temperature"] == 2.5 and facts["note"] == ""
     out = capsys.readouterr().out
@@ -311,7 +346,7 @@ def test_sample_keeps_a_chain_and_goes_on(start, tiny_mocks, tmp_path, capsys, l
     lens[3:5] = 0.02
     arguments = ["sample", "--lens", lens_text(lens), "--walkers", "14"]
     arguments += likelihood
-    assert start(*arguments, "--steps", "12", centre="13,13") == 0
+    assert start(*arguments, "--steps", "12", centre="13,13") == NOT_CONVERGED
     answer = capsys.readouterr()
     assert "NOT converged" in answer.err and answer.out.startswith("PSF: ")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -330,7 +365,7 @@ def test_sample_keeps_a_chain_and_goes_on(start, tiny_mocks, tmp_path, capsys, l
     assert f"{x - 0.15:10.5f}" in answer.out
     # As another machine's optimiser would give it.
     arguments[2] = lens_text(lens * (1 + 1e-7))
-    assert start(*arguments, "--steps", "20", centre="13,13") == 0
+    assert start(*arguments, "--steps", "20", centre="13,13") == NOT_CONVERGED
     chain = LensChain.from_hdf5(tmp_path / "out" / "chain.h5")
     assert len(chain.walkers) + chain.burn_in == 20
     with h5py.File(tmp_path / "out" / "chain.h5") as file:
@@ -367,12 +402,12 @@ def test_compare_draws_the_chain_that_is_there(start, tiny_mocks, tmp_path, monk
     monkeypatch.setattr(LensChain, "corner", corner)
     lens, first = lens_text(tiny_mocks.lens[0]), tmp_path / "first"
     arguments = ["--walkers", "16", "--steps", "10"]
-    assert start("sample", "--lens", lens, *arguments, output=first) == 0
+    assert start("sample", "--lens", lens, *arguments, output=first) == NOT_CONVERGED
     expected = LensChain.from_hdf5(first / "chain.h5")
     fresh = replace(expected, walkers=expected.walkers + 0.01)
     monkeypatch.setattr(sampling, "sample_lens_posterior", lambda **_: fresh)
     arguments += ["--compare", str(first)]
-    assert start("sample", "--lens", lens, *arguments) == 0
+    assert start("sample", "--lens", lens, *arguments) == NOT_CONVERGED
     alone, other = drawn
     assert alone is None
     np.testing.assert_array_equal(other.walkers, expected.walkers)

@@ -48,6 +48,24 @@ def test_noise_is_called_something_else_as_often_as_is_said(ridge_model, mock):
     assert binom.ppf(1e-4, trials, 0.07) <= alarms <= binom.ppf(1 - 1e-4, trials, 0.2)
 
 
+@pytest.mark.parametrize("kind", ["RIM", "linear"])
+def test_progress_bars_do_not_call_simulated_copies_systems(
+    tiny_folder, tiny_mocks, kind, capsys, monkeypatch
+):
+    """One lens is one system; its residuals are tested on copies of it."""
+    from rim_lensing.zoo.zoo import load_pretrained
+
+    model = load_pretrained(tiny_folder).refined()
+    if kind == "linear":
+        model = SemilinearInversion(geometry=model.network.config)
+    data = {name: getattr(tiny_mocks, name)[0] for name in ("image", "noise", "psf")}
+    result = model.reconstruct(lens=tiny_mocks.lens[0], **data)
+    capsys.readouterr()
+    check_residuals(result, model, copies=4)
+    said = capsys.readouterr().err
+    assert "4/4" in said and "simulated copy" in said and "system" not in said
+
+
 def test_significance_is_students_t(ridge_model, mock, monkeypatch):
     """Copies that all give the same model: the statistics scatter by their noise alone."""
     result, copies = ridge_model.reconstruct(lens=LENS, **mock(LENS)), 3

@@ -264,8 +264,12 @@ def test_what_could_not_be_refined_is_told(untrained, monkeypatch):
     monkeypatch.setattr(refinement, "LARGEST_EXACT_SIDE", 0)
     monkeypatch.setattr(MatrixFreeEngine, "mean", fails_at_first)
     images = np.repeat(data["image"][None], 2, axis=0)
-    with pytest.warns(UserWarning, match=r"of system 0 \(of 2\) could not.*not near enough"):
+    with pytest.warns(
+        UserWarning, match=r"in 1 of 2 systems \(index 0\).*not near enough"
+    ) as caught:
         both = model.reconstruct(**data | {"image": images})
+    said = [one.message for one in caught if "could not be refined" in str(one.message)]
+    assert [one.systems for one in said] == [(0,)]
     assert both.refined and both.model == "rim_tiny, refined"
     with pytest.warns(UserWarning, match="The source could not be refined.*not near enough"):
         alone = model.reconstruct(**data)

@@ -57,6 +57,21 @@ def folder(tmp_path, pictures):
     return tmp_path / "data"
 
 
+@pytest.mark.parametrize("options, named", [([], 10), (["--list-unreadable"], 13)])
+def test_few_of_the_unreadable_are_named_unless_all_are_asked_for(
+    program, folder, tmp_path, capsys, options, named
+):
+    for i in range(12):
+        (folder / "zoo" / f"damaged{i:02d}.jpg").write_bytes(b"no picture")
+    arguments = [str(folder), "--output", str(tmp_path / "g.h5"), "--side", "48", *options]
+    assert program.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "13 could not be read:" in printed
+    assert printed.count("cannot read picture") == named
+    assert sum(f"damaged{i:02d}.jpg" in printed for i in range(12)) == named - 1
+    assert ("... and 3 more, which --list-unreadable names" in printed) == (not options)
+
+
 def test_one_file_from_all_kinds_of_source(program, folder, tmp_path, capsys):
     output, sheets = tmp_path / "g.h5", tmp_path / "sheets"
     status = program.main(
