@@ -12,6 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.observation import Observation, which_systems
 
 LENS_PLACE = 0.2
@@ -172,8 +173,9 @@ def warn_of_lens_light(observation: Observation, image_grid: PixelGrid) -> None:
     found = has_lens_light(observation, image_grid)
     if found.any():
         warnings.warn(
-            f"{_what_is_seen(found)}: lens and source will be wrong. Subtract it.",
-            UserWarning,
+            SystemsWarning(
+                f"{_what_is_seen(found)}: lens and source will be wrong. Subtract it.", found
+            ),
             stacklevel=3,
         )
 

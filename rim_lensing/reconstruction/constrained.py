@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.observation import which_systems
 
 MIN_SEEN = 0.05
@@ -67,10 +68,12 @@ def warn_of_unconstrained(source: np.ndarray, constrained: np.ndarray) -> None:
     bad = share > NOTABLE_SHARE
     if bad.any():
         warnings.warn(
-            f"{share[bad][0]:.0%} of the source's light lies where no used image pixel sees it"
-            f"{which_systems(bad)}: no data speak for it or against it. These pixels are hatched "
-            "in the figure, False in `constrained`, and left out of flux and magnification. A "
-            "smaller mask may show what is there.",
-            UserWarning,
+            SystemsWarning(
+                f"{share[bad][0]:.0%} of the source's light lies where no used image pixel sees it"
+                f"{which_systems(bad)}: no data speak for it or against it. These pixels are "
+                "hatched in the figure, False in `constrained`, and left out of flux and "
+                "magnification. A smaller mask may show what is there.",
+                bad,
+            ),
             stacklevel=3,
         )

@@ -1,7 +1,9 @@
 """A warning about a batch names few systems in its text, and has all of them."""
 
+import ast
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,3 +73,12 @@ def test_a_warning_has_all_of_its_systems(name):
     assert "(index 0, 1, 3, 4, 5, 6, 8, 9, 10, 11, ...)" in str(said)
     again = pickle.loads(pickle.dumps(said))
     assert again.systems == said.systems and str(again) == str(said)
+
+
+def test_every_warning_that_names_systems_has_them_all():
+    for path in Path(rim_lensing.__file__).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or ast.unparse(call.func) != "warnings.warn":
+                continue
+            names = {node.id for node in ast.walk(call) if isinstance(node, ast.Name)}
+            assert "which_systems" not in names or "SystemsWarning" in names, path
