@@ -212,8 +212,8 @@ def run_blocks(place: Path, monkeypatch) -> dict:
             psf[12, 12] = 1
             given = {"image": arrays["image"], "noise_map": arrays["noise"], "psf": psf}
             given["lens_parameters"] = np.asarray(names["lens"], "float32")
-            block = f"source = {block}"
-            exec(block, {"tf": tf, **{name: array[None] for name, array in given.items()}}, names)
+            batch = {name: array[None] for name, array in given.items()}
+            names["source"] = eval(block.strip(), {"tf": tf} | batch)
         else:
             exec(block, names)
     return names

@@ -120,7 +120,7 @@ def test_the_exit_status_says_whether_it_converged(
     )
     arguments = {
         "fit": ["--start", "theta_E=1.2", "--rounds", "0"],
-        "sample": ["--lens", "theta_E=1.2", "--walkers", "14", "--steps", "4"],
+        "sample": ["--lens", "theta_E=1.2", "--walkers", "14", "--steps", "10"],
     }[command]
     assert start(command, *arguments) == (0 if converged else 3)
     files = {"fit": {"summary.png", "result.fits", "metrics.json", "rounds.png"}}
