@@ -151,7 +151,8 @@ if child == 0:
             print(error, flush=True)
     os._exit(0)
 _, status = os.waitpid(child, 0)
-sys.exit(os.waitstatus_to_exitcode(status))
+# As workers of multiprocessing end: TensorFlow's own clean-up waits for its threads, too.
+os._exit(os.waitstatus_to_exitcode(status))
 """
 
 USED = """
