@@ -115,9 +115,11 @@ def test_the_exit_status_says_whether_it_converged(
     """3 if not, with all files; the verdict itself is tested elsewhere."""
     monkeypatch.setattr(LensChain, "converged", converged)
     real = automated_fit.automated_fit
-    monkeypatch.setattr(
-        automated_fit, "automated_fit", lambda **more: replace(real(**more), converged=converged)
-    )
+
+    def fitted(*given, **more):
+        return replace(real(*given, **more), converged=converged)
+
+    monkeypatch.setattr(automated_fit, "automated_fit", fitted)
     arguments = {
         "fit": ["--start", "theta_E=1.2", "--rounds", "0"],
         "sample": ["--lens", "theta_E=1.2", "--walkers", "14", "--steps", "10"],
