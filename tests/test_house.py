@@ -1,6 +1,7 @@
 """The rooms of the package, from the ground up: each imports only from rooms below it."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -71,3 +72,25 @@ def test_an_import_that_runs_up_is_seen(tmp_path):
     path = tmp_path / "a.py"
     path.write_text("def f():\n    from rim_lensing.lens_fit.optimise import optimise_lens\n")
     assert imported(path) == {"rim_lensing.lens_fit.optimise"}
+
+
+def test_the_table_of_rooms_is_that_of_the_house():
+    """In CONTRIBUTING.md, from the top down; a row may hold several rooms, and so may a floor."""
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    table = text.split("| floor | room |")[1].split("\n\n")[0].splitlines()[2:]
+    rows = [re.findall(r"`(\w+)/?`", row.split("|")[2]) for row in table]
+    rooms = [room for row in rows for room in row]
+    assert sorted(rooms) == sorted(set(FLOOR) - {"__main__"})
+    floors = [FLOOR[room] for room in rooms]
+    assert floors == sorted(floors, reverse=True)
+
+
+def test_every_file_that_contributing_names_is_there():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:\w+/)*\w+\.py)`", text))
+    missing = {
+        name
+        for name in named
+        if not any((root / name).exists() for root in (PACKAGE, PACKAGE.parent))
+    }
+    assert not missing
