@@ -313,7 +313,8 @@ def check_ellipticity(e1: np.ndarray, e2: np.ndarray) -> None:
     modulus = np.hypot(e1, e2)
     if np.any(modulus > MAX_ELLIPTICITY):
         raise ValueError(
-            f"The ellipticity |e| = (1-q)/(1+q) must be at most {MAX_ELLIPTICITY}. "
+            "`e1`, `e2` must be an ellipticity |e| = (1-q)/(1+q) of at most "
+            f"{MAX_ELLIPTICITY}. "
             f"Received: |e|={modulus.max():.4g}"
         )
 

@@ -160,9 +160,7 @@ class Observation:
                 )
             return None
         if told is not None:
-            told = float(numbers("psf_oversampling", told))
-            if not 0 < told < np.inf:
-                raise ValueError(f"`psf_oversampling` must be positive. Received: {told}")
+            told = check_oversampling(told)
         if psf.pixel_scale is None or pixel_scale is None:
             return told
         ratio = pixel_scale / psf.pixel_scale
@@ -310,6 +308,18 @@ class Observation:
         noise = np.where(self.mask, self.noise, np.inf)
         unit = "flux per pixel" if self.unit is None else str(self.unit)
         return observation(self.image[chosen], noise[chosen], psf, self.pixel_scale, unit=unit)
+
+
+def check_oversampling(factor) -> float:
+    """Return pixels of the image over those of the PSF as a plain number.
+
+    Raises:
+        ValueError: It is not one positive number.
+    """
+    array = numbers("psf_oversampling", factor)
+    if array.size != 1 or not 0 < array.item() < np.inf:
+        raise ValueError(f"`psf_oversampling` must be one positive number. Received: {factor}")
+    return array.item()
 
 
 def as_observation(image, noise=None, psf=None, mask=None, pixel_scale=None) -> Observation:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rim_lensing.observation.fits_files import FitsImage, read_image
 from rim_lensing.observation.masks import Mask
-from rim_lensing.observation.observed import Observation
+from rim_lensing.observation.observed import Observation, check_oversampling
 from rim_lensing.problems import Problems
 
 
@@ -121,7 +121,7 @@ def _read_psf(psf, pixel_scale: float | None, oversampling: float | None):
     """Return a width in arcsec, or a kernel with the scale of its pixels where that is known."""
     if pixel_scale is not None and oversampling is not None:
         # What is said holds instead of what headers say.
-        return read_part("psf", psf, pixel_scale / oversampling)
+        return read_part("psf", psf, pixel_scale / check_oversampling(oversampling))
     try:
         return read_part("psf", psf, None)
     except ValueError:
