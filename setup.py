@@ -33,6 +33,7 @@ setup(
         "matplotlib>=3.8",
         "numpy>=1.26",
         "pillow>=10.0",
+        "pyyaml>=6.0",
         "scipy>=1.11",
         "tensorflow>=2.18",
         "tqdm>=4.60",
@@ -44,6 +45,7 @@ setup(
         "sparse": ["cvxopt>=1.3"],
         "jax": ["jax>=0.4.35"],
         "test": [
+            "coolest>=0.1.9",
             "cvxopt>=1.3",
             "jax>=0.4.35",
             "hypothesis>=6.100",

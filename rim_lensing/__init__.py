@@ -29,6 +29,12 @@ _PUBLIC = {
     "LensChain": "rim_lensing.sampling.lens_chain",
     "SemilinearInversion": "rim_lensing.reconstruction.semilinear_inversion",
     "LinearReconstruction": "rim_lensing.reconstruction.linear_result",
+    **dict.fromkeys(
+        ("from_lenstronomy", "to_lenstronomy", "from_pyautolens", "to_pyautolens"),
+        "rim_lensing.lensing.other_packages",
+    ),
+    **dict.fromkeys(("read_coolest", "write_coolest"), "rim_lensing.lensing.coolest_files"),
+    "LensPriors": "rim_lensing.lens_fit.lens_priors",
     "Priors": "rim_lensing.simulation.priors",
     "Mask": "rim_lensing.observation.masks",
     "noise_correlation": "rim_lensing.observation.correlated_noise",

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.mass_model import as_lens
 from rim_lensing.networks.presets import get_preset
 
 CONFIG = get_preset("tiny16")
@@ -42,14 +43,15 @@ class RidgeNetwork:
         return source[:, None], []
 
 
-def mock(lens: np.ndarray, rms: float = 0.02, seed: int = 0) -> dict[str, np.ndarray]:
-    """Image, noise and PSF of two Gaussian blobs behind a lens, on the grids of tiny16."""
+def mock(lens, rms: float = 0.02, seed: int = 0) -> dict[str, np.ndarray]:
+    """Image, noise and PSF of two Gaussian blobs behind a lens of any kind, on tiny16's grids."""
     x, y = CONFIG.source_grid.coordinates()
     source = np.exp(-0.5 * ((x - 0.1) ** 2 + (y - 0.15) ** 2) / 0.2**2)
     source += 0.6 * np.exp(-0.5 * ((x + 0.4) ** 2 + (y + 0.2) ** 2) / 0.15**2)
     psf = np.outer([0.1, 0.8, 0.1], [0.1, 0.8, 0.1]).astype("float32")
-    lens = np.asarray(lens, "float32")[None]
-    model = ForwardModel(lens, psf[None], CONFIG.image_grid, CONFIG.source_grid)
+    array, form = as_lens(lens)
+    rays = form.on_rays(array, CONFIG.image_grid)
+    model = ForwardModel(rays, psf[None], CONFIG.image_grid, CONFIG.source_grid)
     image = ops.convert_to_numpy(model.predict(source[None].astype("float32")))[0]
     image = image + rms * np.random.default_rng(seed).standard_normal(image.shape)
     return {"image": image, "noise": np.full(image.shape, rms), "psf": psf}

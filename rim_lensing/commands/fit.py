@@ -11,17 +11,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rim_lensing.commands.inputs import (
-    SIE_NAMES,
+    LENS_NAMES,
     UserImage,
     add_image_options,
     add_lens_light_option,
     add_search_ranges,
     add_seed,
     check_search_ranges,
-    parse_lens,
     read_user_image,
     tell_psf,
 )
+from rim_lensing.commands.lens_input import LENS_FILES, read_lens
+from rim_lensing.commands.prior_options import add_prior_options, in_field, read_priors
 from rim_lensing.commands.results import (
     METRICS,
     NOT_CONVERGED,
@@ -68,7 +69,9 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         "smallest pixels that are not smaller than the image's)",
     )
     start.add_argument(
-        "--start", metavar="NAME=VALUE,...", help=f"an SIE, instead of a prediction: {SIE_NAMES}"
+        "--start",
+        metavar="NAME=VALUE,...",
+        help=f"a lens, instead of a prediction: {LENS_NAMES}. {LENS_FILES}",
     )
     command.add_argument(
         "--rounds", type=int, default=4, help="largest number of optimisations (default 4)"
@@ -88,8 +91,15 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         "image of odd side, 1 in the middle, as rim_lensing.noise_correlation measures it "
         "(default: none)",
     )
+    command.add_argument(
+        "--epl",
+        action=argparse.BooleanOptionalAction,
+        help="fit a power law from the first round on, or none (default: where the residuals of an "
+        "SIE are not noise, one is fitted, and kept if the data tell it from the SIE)",
+    )
     add_seed(command)
     add_search_ranges(command)
+    add_prior_options(command)
     add_model_option(command)
     add_refine_option(command)
     add_output_options(command)
@@ -98,18 +108,21 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
 
 def fit(options: argparse.Namespace) -> int:
     """Fit a user's lens; returns the exit status."""
+    from rim_lensing.lens_fit.lens_support import LensSupport
+    from rim_lensing.lensing.mass_model import SHORT_FORMS
     from rim_lensing.observation.leftover_light import refuse_lens_light
+    from rim_lensing.simulation.priors import Priors
     from rim_lensing.zoo.zoo import find_pretrained
 
     problems, magnification = Problems(), options.min_magnification
     start = model = named = predictor = image = correlation = None
     with problems.noted():
-        start = None if options.start is None else parse_lens(options.start, "--start")
-        if start is not None and len(start) == 8:
-            raise ValueError(
-                "--start must not name the slope: Algorithm 1 fits isothermal ellipsoids. "
-                f"Received: {options.start!r}"
-            )
+        start = None if options.start is None else read_lens(options.start, "--start")
+        said = read_priors(options)
+        asked = options.epl or (options.epl is None and {"slope", "lens.slope"} & set(said))
+        form = SHORT_FORMS[7] if start is None else start.form
+        form = SHORT_FORMS[8] if asked and form == SHORT_FORMS[7] else form
+        LensSupport.from_priors(Priors(), form, in_field(said, form, (0.0, 0.0)))
     with problems.noted():
         if options.rounds < 0:
             raise ValueError(f"--rounds must be 0 or more. Received: {options.rounds}")
@@ -154,6 +167,7 @@ def fit(options: argparse.Namespace) -> int:
 
     from rim_lensing.figures import lens_fit
     from rim_lensing.lens_fit.automated_fit import automated_fit
+    from rim_lensing.lens_fit.lens_priors import LensPriors
 
     began = time.perf_counter()
     with _rounds_printed():
@@ -161,7 +175,8 @@ def fit(options: argparse.Namespace) -> int:
             image.observation,
             source_model=source_model,
             **begins,
-            priors=priors,
+            priors=LensPriors(in_field(said, form, image.offset), priors),
+            epl=options.epl,
             max_rounds=options.rounds,
             seed=options.seed,
             noise_correlation=correlation,
@@ -181,10 +196,10 @@ def fit(options: argparse.Namespace) -> int:
         "converged": found.converged,
         "verdict": found.verdict,
         "crop_centre_offset": image.offset,
-        "lens_option": image.as_option(found.lens),
+        "lens_option": image.as_option(found.mass_model),
         "rounds": [
             {
-                "lens": by_name(one.lens),
+                "lens": by_name(one.lens, one.form),
                 "sources": one.evaluations,
                 "p_value": None if one.test is None else float(one.test.p_value),
                 "findings": one.findings,
@@ -202,7 +217,8 @@ def fit(options: argparse.Namespace) -> int:
         if one.reconstruction is not None
     ]
     write_picture(lens_fit(rows), options.output / ROUNDS)
-    print(f"lens: --lens {image.as_option(found.lens)}")
+    option = image.as_option(found.mass_model)
+    print(f"lens: --lens {option}" if option else f"lens: {found.mass_model}")
     return 0 if found.converged else NOT_CONVERGED
 
 

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rim_lensing.lensing.grids import PixelGrid
+    from rim_lensing.lensing.mass_model import MassModel
     from rim_lensing.observation.fits_files import FitsImage
     from rim_lensing.observation.observation import Observation as NormalisedObservation
     from rim_lensing.observation.observed import Observation
     from rim_lensing.simulation.priors import Priors
 
 _FILE = "FITS file, or one of its extensions: 'FILE.fits[NAME]', 'FILE.fits[NAME,VERSION]'"
-_CENTRE = slice(3, 5)
 SIE_NAMES = "theta_E (arcsec), and of e1, e2, x, y (arcsec), gamma1, gamma2 those that are not 0"
 LENS_NAMES = (
     f"{SIE_NAMES}, and the slope if not 1 (isothermal); lenstronomy's conventions, x along the "
@@ -47,20 +47,27 @@ class UserImage:
     grid: "PixelGrid"
     offset: tuple[float, float]
 
-    def in_field(self, lens: "np.ndarray") -> "np.ndarray":
-        """Return a lens (7 or 8,) that is relative to the crop centre relative to the middle."""
-        moved = lens.copy()
-        moved[_CENTRE] += self.offset
-        return moved
+    def in_field(self, lens: "MassModel") -> "MassModel":
+        """Return a lens that is relative to the crop centre relative to the middle of the field."""
+        return lens.with_values(lens.values + self._shifts(lens))
 
-    def as_option(self, lens: "np.ndarray") -> str:
-        """Return what --lens takes: the reverse of `in_field`, as text."""
-        from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+    def as_option(self, lens: "MassModel") -> str | None:
+        """Return what --lens takes: the reverse of `in_field`, as text; None of other components.
 
-        given = lens.astype("float64")
-        given[_CENTRE] -= self.offset
-        pairs = zip((*PARAMETER_NAMES, "slope"), given, strict=False)
+        Args:
+            lens: As the files have it.
+        """
+        from rim_lensing.lensing.mass_model import SHORT_FORMS
+
+        if lens.form not in SHORT_FORMS.values():
+            return None
+        pairs = zip(lens.labels, lens.values - self._shifts(lens), strict=True)
         return ",".join(f"{name}={value:.6g}" for name, value in pairs)
+
+    def _shifts(self, lens: "MassModel") -> list[float]:
+        """Return what the crop centre's offset adds to each parameter, (p,)."""
+        by_name = dict(zip("xy", self.offset, strict=True))
+        return [by_name.get(parameter.name, 0.0) for parameter in lens.parameters]
 
     def search_ranges(self, priors: "Priors", options: argparse.Namespace) -> "Priors":
         """Return priors with the ranges that the user wants instead.

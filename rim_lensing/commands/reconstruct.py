@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rim_lensing.commands.inputs import (
     LENS_NAMES,
     add_image_options,
-    parse_lens,
     read_user_image,
     tell_psf,
 )
+from rim_lensing.commands.lens_input import LENS_FILES, read_lens
 from rim_lensing.commands.results import (
     METRICS,
     RESULT,
@@ -58,7 +58,9 @@ def add_reconstruct(commands: argparse._SubParsersAction) -> None:
         epilog=f"Writes {SUMMARY}, {RESULT} and {METRICS} into the output directory.",
     )
     add_image_options(command)
-    command.add_argument("--lens", required=True, metavar="NAME=VALUE,...", help=LENS_NAMES)
+    command.add_argument(
+        "--lens", required=True, metavar="NAME=VALUE,...", help=f"{LENS_NAMES}. {LENS_FILES}"
+    )
     _add_method_options(command)
     add_output_options(command)
     command.set_defaults(run=reconstruct)
@@ -116,7 +118,7 @@ def reconstruct(options: argparse.Namespace) -> None:
 
     problems, lens, model, image = Problems(), None, None, None
     with problems.noted():
-        lens = parse_lens(options.lens)
+        lens = read_lens(options.lens)
     with problems.noted():
         check_output(options, _FILES)
     with problems.noted():
@@ -136,7 +138,7 @@ def reconstruct(options: argparse.Namespace) -> None:
     numbers = {
         "seconds": seconds,
         "crop_centre_offset": image.offset,
-        "lens_option": image.as_option(result.lens),
+        "lens_option": image.as_option(result.mass_model),
     }
     made_by = None if options.linear else model
     write_reconstruction(result, made_by, options.output, numbers, header=image.observation.header)

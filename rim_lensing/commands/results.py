@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rim_lensing.lens_fit.lens_predictor import LensPredictor
     from rim_lensing.lens_fit.rebinned_lens_model import RebinnedLensModel
     from rim_lensing.lensing.grids import PixelGrid
+    from rim_lensing.lensing.mass_model import Form
     from rim_lensing.reconstruction.result import Reconstruction
     from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
     from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
@@ -168,11 +169,22 @@ def tell_refinement(result: "Reconstruction") -> None:
     print(f"refinement of the source {found}")
 
 
-def by_name(lens: "np.ndarray") -> dict[str, float]:
-    """Return the parameters of a lens (7,) or (8,) by their names, as the files have them."""
-    from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+def by_name(lens: "np.ndarray", form: "Form | None" = None) -> dict[str, float]:
+    """Return the parameters of a lens (p,) by their names, as the files have them.
 
-    return dict(zip((*PARAMETER_NAMES, "slope"), lens.tolist(), strict=False))
+    Args:
+        lens: Of given deflections, which have no parameters, anything.
+        form: By default that of 7 or 8 numbers.
+    """
+    from rim_lensing.lensing.mass_model import form_of
+
+    names = form_of(lens, form).labels
+    return dict(zip(names, lens.tolist() if names else [], strict=True))
+
+
+def scene_of(lens: "np.ndarray", form: "Form") -> "dict | str":
+    """Return the components of a lens (p,), with kind and values, as JSON can hold them."""
+    return form.describe(lens) if form.names else repr(form)
 
 
 def write_picture(figure: "Figure", path: Path) -> None:
@@ -217,7 +229,8 @@ def write_reconstruction(
     facts = {
         "model": result.model,
         **made_by(model),
-        "lens": by_name(result.lens),
+        "lens": by_name(result.lens, result.form),
+        "scene": scene_of(result.lens, result.form),
         **result.metrics(),
         "caveats": result.caveats,
         **numbers,

@@ -14,10 +14,11 @@ from rim_lensing.commands.inputs import (
     add_search_ranges,
     add_seed,
     check_search_ranges,
-    parse_lens,
     read_user_image,
     tell_psf,
 )
+from rim_lensing.commands.lens_input import LENS_FILES, read_lens
+from rim_lensing.commands.prior_options import add_prior_options, in_field, read_priors
 from rim_lensing.commands.results import (
     NOT_CONVERGED,
     add_model_option,
@@ -58,7 +59,10 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     add_image_options(command)
     add_lens_light_option(command)
     command.add_argument(
-        "--lens", required=True, metavar="NAME=VALUE,...", help=f"where to start: {LENS_NAMES}"
+        "--lens",
+        required=True,
+        metavar="NAME=VALUE,...",
+        help=f"where to start: {LENS_NAMES}. {LENS_FILES}",
     )
     likelihood = command.add_mutually_exclusive_group()
     likelihood.add_argument(
@@ -101,6 +105,7 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     )
     add_seed(command)
     add_search_ranges(command)
+    add_prior_options(command)
     add_model_option(command)
     command.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="made if missing"
@@ -117,14 +122,18 @@ def sample(options: argparse.Namespace) -> int:
     if options.method == "nuts":
         # What `nuts_sampler.check_threads` asks for; TensorFlow is not imported yet.
         os.environ.setdefault(INTER_OP_THREADS, "2")
+    from rim_lensing.lens_fit.lens_support import LensSupport
     from rim_lensing.sampling.lens_chain import LensChain
+    from rim_lensing.simulation.priors import Priors
     from rim_lensing.zoo.zoo import find_pretrained, read_config
 
     problems = Problems()
-    lens = model = image = other = None
+    lens = model = image = other = support = None
     with problems.noted():
-        lens = parse_lens(options.lens)
-        check_settings(options.method, options.walkers, options.steps, len(lens))
+        lens, said = read_lens(options.lens), read_priors(options)
+        named = in_field(said, lens.form, (0.0, 0.0))
+        support = LensSupport.from_priors(Priors(), lens.form, named)
+        check_settings(options.method, options.walkers, options.steps, len(support.names))
     with problems.noted():
         check_search_ranges(options)
     with problems.noted():
@@ -133,10 +142,10 @@ def sample(options: argparse.Namespace) -> int:
         check_temperature(options.temperature)
     with problems.noted():
         other = LensChain.from_hdf5(options.compare / CHAIN) if options.compare else None
-        if other and lens is not None and len(other.names) != len(lens):
+        if other and support is not None and other.names != support.names:
             raise ValueError(
-                f"--compare must have the parameters of --lens, {len(lens)}. Received: "
-                f"{', '.join(other.names)}"
+                f"--compare must have the parameters of --lens, {', '.join(support.names)}. "
+                f"Received: {', '.join(other.names)}"
             )
     with problems.noted():
         if options.method == "nuts" and (options.linear or options.refine):
@@ -170,6 +179,7 @@ def sample(options: argparse.Namespace) -> int:
         source_model = source_model.refined() if options.refine else source_model
         priors = source_model.priors
 
+    from rim_lensing.lens_fit.lens_priors import LensPriors
     from rim_lensing.sampling.sample import sample_lens_posterior
 
     options.output.mkdir(parents=True, exist_ok=True)
@@ -178,7 +188,9 @@ def sample(options: argparse.Namespace) -> int:
             image.observation,
             source_model=source_model,
             start=start,
-            priors=image.search_ranges(priors, options),
+            priors=LensPriors(
+                in_field(said, lens.form, image.offset), image.search_ranges(priors, options)
+            ),
             temperature=options.temperature,
             method=options.method,
             walkers=options.walkers,
@@ -244,7 +256,7 @@ def _write(
 ) -> None:
     """Write the picture and the numbers of a chain, `more` among them, and print the main ones."""
     facts = chain.summary() | {"crop_centre_offset": image.offset} | more
-    facts["lens_option"] = image.as_option(chain.mean)
+    facts["lens_option"] = image.as_option(chain.mass_model)
     beside = dict(zip("xy", image.offset, strict=True))
     write_picture(chain.corner(other=other), directory / CORNER)
     write_json(facts, directory / POSTERIOR)
@@ -252,7 +264,7 @@ def _write(
     if any(image.offset):
         print("x and y relative to the crop centre; in the files, to the middle of the field:")
     for name, numbers in facts["parameters"].items():
-        mean = numbers["mean"] - beside.get(name, 0)
+        mean = numbers["mean"] - beside.get(name.split(".")[-1], 0)
         print(f"{name:8s} {mean:10.5f} +- {numbers['std']:.5f}")
     print(*filter(None, [chain.verdict, facts["note"]]), sep="\n")
     print(f"effective samples per second: {facts['effective_samples_per_second']:.3g}")

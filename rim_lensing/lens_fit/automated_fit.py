@@ -2,13 +2,21 @@
 
 import logging
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
+from rim_lensing.lens_fit.fit_rounds import (
+    AutomatedFit,
+    Round,
+    best_round,
+    conclude,
+    nothing_better,
+)
 from rim_lensing.lens_fit.lens_posterior import LensPosterior, SourceModel, lens_posterior
-from rim_lensing.lens_fit.lens_predictor import LensPrediction
+from rim_lensing.lens_fit.lens_priors import LensPriors, as_lens_priors
 from rim_lensing.lens_fit.lens_search import default_method, maximise
 from rim_lensing.lens_fit.optimise import (
     check_single,
@@ -21,18 +29,23 @@ from rim_lensing.lens_fit.optimise import (
     what,
     with_uncertainties,
 )
-from rim_lensing.lens_fit.residual_test import FALSE_ALARM, ResidualTest, check_residuals
-from rim_lensing.lensing.lens_parameters import as_lens_array
+from rim_lensing.lens_fit.residual_test import FALSE_ALARM, check_residuals
+from rim_lensing.lensing.mass_model import SHORT_FORMS, MassModel, as_lens
 from rim_lensing.observation.correlated_noise import check_noise_correlation
 from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.observation.observation import PIXEL_SCALE_TOLERANCE
 from rim_lensing.program import is_crash
-from rim_lensing.reconstruction.linear_result import LinearReconstruction
-from rim_lensing.reconstruction.result import Reconstruction, named_lens
+from rim_lensing.reconstruction.result import Reconstruction
 from rim_lensing.simulation.priors import Priors
 
-START_STD = (0.05, 0.06, 0.06, 0.03, 0.03, 0.03, 0.03)
+START_STD = {"theta_E": 0.05, "e1": 0.06, "e2": 0.06, "slope": 0.1}
 """Of a lens that is given, in the units of the parameters: how far around it later rounds look."""
+
+OTHER_START_STD = 0.03
+"""Of all others."""
+
+FIRST_SLOPES = (0.8, 1.0, 1.2)
+"""Where a power law's slope starts: one start alone may end in a side maximum."""
 
 _DRAWS, _STARTS = 16, 3
 _FIRST_WIDENING = 2.0
@@ -48,127 +61,6 @@ class LensModel(Protocol):
         """Return the lens and its standard deviation, each (7,) or (1, 7)."""
 
 
-@dataclass(frozen=True, repr=False)
-class Round:
-    """One pass through the loop of Algorithm 1; the first has the predicted lens.
-
-    Args:
-        lens: (7,).
-        reconstruction: Behind this lens; None if the arcs do not fall on the source grid, or the
-            evidence of a linear inversion has no maximum.
-        test: Of the residuals; None without a reconstruction.
-        starts: Lenses that the optimiser started from; 0 for the predicted lens.
-        evaluations: Sources that it reconstructed.
-        demagnified: The lens magnifies less than the priors allow, see `LensOptimum`.
-        edges: Parameters on an edge of the priors.
-    """
-
-    lens: np.ndarray
-    reconstruction: Reconstruction | None
-    test: ResidualTest | None
-    starts: int
-    evaluations: int
-    demagnified: bool
-    edges: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        """Return one line."""
-        facts = [f"lens {named_lens(self.lens)}"]
-        if self.reconstruction is not None:
-            facts.append(f"chi^2 per pixel {self.reconstruction.chi2:.4g}")
-        facts += [f"{self.starts} start(s)", f"{self.evaluations} sources", self.findings]
-        return f"Round({', '.join(facts)})"
-
-    @property
-    def log_posterior(self) -> float:
-        """Of this lens, up to a constant; -inf without a reconstruction.
-
-        -chi^2 / 2 of a RIM's source; of a linear one the log evidence: chi^2 falls as long as the
-        prior is allowed to weaken.
-        """
-        if self.reconstruction is None:
-            return -np.inf
-        if isinstance(self.reconstruction, LinearReconstruction):
-            return float(self.reconstruction.log_evidence)
-        return -0.5 * float(self.reconstruction.chi2) * int(self.reconstruction.mask.sum())
-
-    @property
-    def succeeded(self) -> bool:
-        """The residuals are consistent with noise, and the lens is one."""
-        return self.test is not None and self.test.consistent and not self.demagnified
-
-    @property
-    def findings(self) -> str:
-        """What speaks against the lens, or for it."""
-        if self.reconstruction is None:
-            return "the lens leads less than half of the arcs to the source grid, or explains none"
-        said = [str(self.test)]
-        if self.demagnified:
-            magnified = self.reconstruction.metrics()["total_magnification"]
-            said.append(
-                f"the lens hardly magnifies, {magnified:.2f} times: the source is the arcs, shrunk"
-            )
-        if self.edges:
-            said.append(f"on the edge of the priors: {', '.join(self.edges)}")
-        return "; ".join(said)
-
-    @property
-    def advice(self) -> str:
-        """What to do about the findings; empty where nothing is known."""
-        said = []
-        if self.demagnified:
-            said.append(
-                "where so little magnification is the truth, allow it: "
-                "priors=Priors(min_magnification=...), on the command line --min-magnification"
-            )
-        if self.edges:
-            centre = "x" in self.edges or "y" in self.edges
-            options = ["--centre-range ARCSEC"] if centre else []
-            names = [name for name in self.edges if name not in ("x", "y")]
-            # As `Priors` and the command line call it.
-            names = ["axis_ratio" if name == "ellipticity" else name for name in names]
-            options += [f"--range {name}=LOW,HIGH" for name in names]
-            crop = "crop around the lens, or " if centre else ""
-            said.append(
-                f"to look beyond the edge, {crop}widen `priors`, on the command line "
-                f"{' '.join(options)}"
-            )
-        return "; ".join(said)
-
-
-@dataclass(frozen=True, repr=False)
-class AutomatedFit:
-    """What Algorithm 1 ends with.
-
-    Args:
-        lens: Of the last round if it converged, else of the most probable round, (7,).
-        reconstruction: Behind this lens; by a refined RIM, if that is what was asked for and if it
-            could (`Reconstruction.refined`).
-        rounds: All of them, in order.
-        converged: The residuals are consistent with noise: of a RIM, before they are refined, for
-            that takes up what a wrong lens leaves, too.
-        verdict: Converged, or not and why, in words.
-        prediction: What the lens model answered, before it was moved into the priors (the first
-            round has it moved): a LensPrediction, or lens and standard deviation; None if the
-            start was given.
-    """
-
-    lens: np.ndarray
-    reconstruction: Reconstruction
-    rounds: tuple[Round, ...]
-    converged: bool
-    verdict: str
-    prediction: LensPrediction | tuple[np.ndarray, np.ndarray] | None = None
-
-    def __repr__(self) -> str:
-        """Return one line; why it ended so is in the verdict."""
-        return (
-            f"AutomatedFit({self.verdict.partition(':')[0]}, {len(self.rounds)} round(s), "
-            f"lens {named_lens(self.lens)}, {self.reconstruction.model}, "
-            f"chi^2 per pixel {self.reconstruction.chi2:.4g})"
-        )
-
-
 def automated_fit(
     image,
     noise=None,
@@ -176,7 +68,7 @@ def automated_fit(
     source_model: SourceModel | None = None,
     lens_model: LensModel | None = None,
     mask=None,
-    priors: Priors | None = None,
+    priors: LensPriors | Priors | Mapping | None = None,
     max_rounds: int = 4,
     false_alarm: float = FALSE_ALARM,
     seed: int = 0,
@@ -184,6 +76,7 @@ def automated_fit(
     pixel_scale: float | None = None,
     start=None,
     allow_lens_light: bool = False,
+    epl: bool | None = None,
 ) -> AutomatedFit:
     """Predict the lens, reconstruct the source, and optimise while the residuals are not noise.
 
@@ -192,6 +85,11 @@ def automated_fit(
     prediction, with twice its standard deviation, then four times, and so on, until such a round
     finds no better lens. Every round is logged (logger `rim_lensing.lens_fit.automated_fit`,
     level INFO).
+
+    The lens is an SIE in shear, or what `start` is. Where the residuals of an SIE are not noise, a
+    power law (EPL) is fitted from the best SIE in one more round, and kept if the data tell it from
+    the SIE: if the log-posterior rises by more than ln(N) / 2, N the number of used pixels, the
+    price of a parameter by Schwarz's criterion (1978).
 
     Args:
         image: An `Observation`, and all models by name; or (m, m), lens light and background
@@ -202,8 +100,9 @@ def automated_fit(
         source_model: A RIM, or a linear inversion. A refined RIM is a RIM until the lens is found.
         lens_model: Predicts where to start, such as a lens CNN; or None, and `start`.
         mask: True where a pixel is USED, (m, m).
-        priors: Their ranges bound the search, and their smallest magnification tells a lens
-            from none; by default those that the RIM was trained on, or `Priors()`.
+        priors: By parameter name, see `LensPriors`: ranges, distributions, what is held, what
+            follows what. Or Priors, whose ranges bound the search, and whose smallest magnification
+            tells a lens from none; by default those that the RIM was trained on, or `Priors()`.
         max_rounds: Largest number of optimisations; 0 takes the predicted lens and tests it.
         false_alarm: Of the test of the residuals, see `check_residuals`.
         seed: Of the test's noise and of the starts.
@@ -211,14 +110,17 @@ def automated_fit(
             residuals, see `check_residuals`; by default that of an `Observation`. The search takes
             pixels for independent, still.
         pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
-        start: Instead of a prediction, a lens near the true one: an SIE and external shear.
+        start: Instead of a prediction, a lens near the true one: a MassModel, or of a power law in
+            shear LensParameters, a dictionary, or 7 or 8 numbers.
         allow_lens_light: Search where the lens galaxy's light seems to be left in the image, too.
+        epl: Fit a power law from the first round on (True), or none (False); by default by the rule
+            above, and from the first round on where `start` or `priors` has a slope.
 
     Raises:
         ValueError: Bad input (see `check_observation`, `check_noise_correlation`), lens light in
-            the image (see `leftover_light`), both or neither of `lens_model` and `start`, a start
-            that is no SIE, a lens model for other pixels, a prediction that is not finite, or no
-            round whose arcs fall on the source grid.
+            the image (see `leftover_light`), both or neither of `lens_model` and `start`, several
+            starts, a lens model for other pixels, a prediction that is not finite, or no round
+            whose arcs fall on the source grid.
         TypeError: `source_model` is neither of the two, or `lens_model` cannot predict.
 
     Warns:
@@ -237,15 +139,15 @@ def automated_fit(
             "Exactly one of `lens_model` and `start` must be given. "
             f"Received: {'neither' if start is None else 'both'}"
         )
-    if start is not None:
-        start = _one_isothermal(start)
-    elif not callable(getattr(lens_model, "predict", None)):
+    if start is None and not callable(getattr(lens_model, "predict", None)):
         raise TypeError(
             "`lens_model` must have a method predict(image, noise, psf, mask), as "
             'load_pretrained("lens_cnn_euclid64") has. '
             f"Received: {what(lens_model)}"
         )
-    observation = check_single(image, noise, psf, np.zeros(7), mask, source_model, pixel_scale)
+    asked = epl or (epl is None and _names_slope(priors))
+    given, form = _given(start, asked)
+    observation = check_single(image, noise, psf, given, mask, source_model, pixel_scale, form)
     refuse_lens_light(observation, source_model.image_grid, allow_lens_light)
     if noise_correlation is None:
         noise_correlation = getattr(image, "noise_correlation", None)
@@ -256,78 +158,115 @@ def automated_fit(
     if refined:
         source_model = source_model.refined(False)
     posterior = lens_posterior(source_model, observation, priors)
-    prediction, first, begun = None, "given", (start, START_STD)
+    support, prediction, first = posterior.support, None, "given"
     if start is None:
         prediction = lens_model.predict(**observation.user_arrays())
-        first, begun = "predicted", prediction
-    predicted, spread = (np.asarray(value, "float64").reshape(-1) for value in begun)
-    if not (predicted.shape == spread.shape == (7,) and np.all(np.isfinite([predicted, spread]))):
-        raise ValueError(
-            "`lens_model` must predict seven finite parameters and their standard deviations. "
-            f"Received: {predicted} and {spread}"
-        )
-    if start is None:
-        nearest = posterior.support.nearest(predicted[None])[0]
+        first = "predicted"
+        given, spread = _predicted(prediction, form)
+        given, spread = support.select(given[None])[0], support.select(spread[None])[0]
+        predicted = support.nearest(given[None])[0]
         # Predictions scatter about the edges by their error; one far beyond was meant otherwise.
-        if np.any(np.abs(nearest - predicted) > _FAR_BEYOND * spread):
+        if np.any(np.abs(predicted - given) > _FAR_BEYOND * spread):
             warnings.warn(
                 "The predicted lens lies far outside of the priors, and is moved to their edge: "
                 "widen `priors` if the lens may lie there. "
-                f"Received: {predicted.round(4).tolist()}, moved to {nearest.round(4).tolist()}",
+                f"Received: {given.round(4).tolist()}, moved to {predicted.round(4).tolist()}",
                 UserWarning,
                 stacklevel=2,
             )
     else:
-        nearest = nearest_starts(posterior, predicted[None])[0]
-    predicted = nearest
+        predicted = nearest_starts(posterior, given[None])[0]
+        spread = support.select(_start_std(form)[None])[0]
+
+    def judged(posterior: LensPosterior, lens, result, starts: int, before: int) -> Round:
+        """Return the round that ends with a lens (f,)."""
+        test = None
+        if result is not None:
+            test = check_residuals(
+                result, source_model, false_alarm, seed=seed, noise_correlation=noise_correlation
+            )
+        return Round(
+            lens=posterior.support.expand(lens[None])[0],
+            reconstruction=result,
+            test=test,
+            starts=starts,
+            evaluations=posterior.evaluations - before,
+            demagnified=result is not None and is_demagnified(result, posterior),
+            edges=posterior.support.edges(lens),
+            form=posterior.observation.form,
+        )
+
     generator = np.random.default_rng(seed)
     rounds: list[Round] = []
     for number in range(int(max_rounds) + 1):
-        before = posterior.evaluations
-        starts, lens, result = np.empty((0, len(predicted))), predicted, None
         if number:
-            best = _best(rounds).lens
+            best = support.select(best_round(rounds).lens[None])[0]
             starts = _starts(posterior, best, predicted, spread, number, generator)
-            lenses, _, _ = maximise(posterior, starts, default_method(posterior))
-            chosen, result = choose(posterior, source_model, lenses)
-            lens = lenses[chosen]
-        elif not misses_arcs(posterior, source_model, lens):
-            result = reconstruct(posterior, source_model, lens)
-        fitted = result is not None
-        rounds.append(
-            Round(
-                lens=lens,
-                reconstruction=result,
-                test=check_residuals(
-                    result,
-                    source_model,
-                    false_alarm,
-                    seed=seed,
-                    noise_correlation=noise_correlation,
-                )
-                if fitted
-                else None,
-                starts=len(starts),
-                evaluations=posterior.evaluations - before,
-                demagnified=fitted and is_demagnified(result, posterior),
-                edges=posterior.support.edges(lens),
-            )
-        )
+            rounds.append(_optimise(posterior, source_model, starts, judged))
+        else:
+            before = posterior.evaluations
+            missed = misses_arcs(posterior, source_model, predicted)
+            result = None if missed else reconstruct(posterior, source_model, predicted)
+            rounds.append(judged(posterior, predicted, result, 0, before))
         how = f"{rounds[-1].evaluations} sources" if number else f"{first} lens"
         _logger.info("round %d, %s: %s", number, how, rounds[-1].findings)
-        if rounds[-1].succeeded or _nothing_better(rounds):
+        if rounds[-1].succeeded or nothing_better(rounds):
             break
-    found = _conclude(rounds, first)
+    found = conclude(rounds, first)
+    if epl is None and max_rounds and form == SHORT_FORMS[7] and not found.converged:
+        power_law = replace(observation, lens=np.zeros((1, 8), "float32"))
+        steeper = lens_posterior(source_model, power_law, priors)
+        starts = steeper.support.select([[*found.lens, slope] for slope in FIRST_SLOPES])
+        rounds.append(_optimise(steeper, source_model, steeper.support.nearest(starts), judged))
+        found, chosen = _choose_power_law(found, rounds[-1], rounds, first)
+        posterior = steeper if chosen else posterior
+        _logger.info("round %d, a power law: %s", len(rounds) - 1, rounds[-1].findings)
     result = with_uncertainties(found.reconstruction, posterior, source_model)
     found = replace(found, reconstruction=result, prediction=prediction)
     if refined:
-        result = reconstruct(posterior, refined, found.lens)
+        lens = posterior.support.select(found.lens[None])[0]
+        result = reconstruct(posterior, refined, lens)
         said = _judge_refined(
             result, refined, false_alarm, seed=seed, noise_correlation=noise_correlation
         )
         found = replace(found, reconstruction=result, verdict=f"{found.verdict}; {said}")
     warn_of_optimum(posterior, refined or source_model, found.reconstruction)
     return found
+
+
+def _optimise(posterior: LensPosterior, source_model: SourceModel, starts, judged) -> Round:
+    """Return the round that optimises from some starts, free parameters (k, f)."""
+    before = posterior.evaluations
+    lenses, _, _ = maximise(posterior, starts, default_method(posterior))
+    chosen, result = choose(posterior, source_model, lenses)
+    return judged(posterior, lenses[chosen], result, len(starts), before)
+
+
+def _choose_power_law(
+    found: AutomatedFit, power_law: Round, rounds: list[Round], first: str
+) -> tuple[AutomatedFit, bool]:
+    """Return the fit with the power law or without it, and whether with it.
+
+    Args:
+        found: Without it.
+        power_law: The last round.
+        rounds: All of them.
+        first: The first lens was "predicted" or "given".
+    """
+    sie = best_round(rounds[:-1])
+    wanted = 0.5 * np.log(found.reconstruction.mask.sum())
+    gained = power_law.log_posterior - sie.log_posterior
+    better = power_law.reconstruction is not None and gained > wanted
+    # The first lens that magnifies may fit worse than the arcs themselves, shrunk.
+    better = (better and not power_law.demagnified) or (sie.demagnified and power_law.succeeded)
+    said = (
+        f"log-posterior {gained:+.1f} with a power law, where {wanted:.1f} tell it from an SIE"
+        if np.isfinite(gained)
+        else "no power law leads the arcs to the source grid"
+    )
+    if better:
+        found = conclude([power_law], first, optimisations=len(rounds) - 1)
+    return replace(found, rounds=tuple(rounds), verdict=f"{found.verdict}; {said}"), better
 
 
 def _judge_refined(result: Reconstruction, refined: SourceModel, *options, **more) -> str:
@@ -343,15 +282,52 @@ def _judge_refined(result: Reconstruction, refined: SourceModel, *options, **mor
         return f"the refined source could not be tested: {error}"
 
 
-def _one_isothermal(start) -> np.ndarray:
-    """Return the lens (7,) that a user gave."""
-    lens = as_lens_array(start, name="start")
-    if lens.shape != (1, 7):
+def _names_slope(priors) -> bool:
+    """Return whether a user has named the slope among the priors."""
+    named = as_lens_priors(priors, Priors()).named
+    return any(name.split(".")[-1] == "slope" for name in named)
+
+
+def _given(start, epl: bool | None) -> tuple[np.ndarray, MassModel]:
+    """Return the lens (p,) that a fit begins with, and its form.
+
+    Args:
+        start: What the user gave; None, a prediction will take the place of what is returned.
+        epl: Whether the user asked for a power law.
+
+    Raises:
+        ValueError: It is not one lens with parameters.
+    """
+    if start is None:
+        form = SHORT_FORMS[8 if epl else 7]
+        return form.values, form
+    lens, form = as_lens(start, name="start")
+    if len(lens) != 1 or not form.parameters:
         raise ValueError(
-            "`start` must be one lens without a slope: Algorithm 1 fits isothermal ellipsoids. "
-            f"Received: {len(lens)} of {lens.shape[1]} parameters"
+            "`start` must be one lens with parameters. "
+            f"Received: {len(lens)} of {len(form.parameters)} parameters"
         )
-    return lens[0].astype("float64")
+    if epl and form == SHORT_FORMS[7]:
+        lens, form = np.append(lens, [[1.0]], axis=1), SHORT_FORMS[8]
+    return lens[0].astype("float64"), form
+
+
+def _predicted(prediction, form: MassModel) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a lens model predicted and its standard deviation, (7,) or (8,) each."""
+    lens, spread = (np.asarray(value, "float64").reshape(-1) for value in prediction)
+    if not (lens.shape == spread.shape == (7,) and np.all(np.isfinite([lens, spread]))):
+        raise ValueError(
+            "`lens_model` must predict seven finite parameters and their standard deviations. "
+            f"Received: {lens} and {spread}"
+        )
+    if len(form.names) == 8:
+        return np.append(lens, 1.0), np.append(spread, START_STD["slope"])
+    return lens, spread
+
+
+def _start_std(form: MassModel) -> np.ndarray:
+    """Return how far around a lens that is given later rounds look, (p,)."""
+    return np.array([START_STD.get(each.name, OTHER_START_STD) for each in form.parameters])
 
 
 def _check_same_pixels(lens_model: LensModel, source_model: SourceModel) -> None:
@@ -373,7 +349,7 @@ def _starts(
 ) -> np.ndarray:
     """Return the lenses that an optimisation starts from."""
     if number == 1:
-        return best[None]
+        return _at_slopes(posterior, best)
     widening = _FIRST_WIDENING ** (number - 1)
     draws = predicted + widening * spread * generator.standard_normal((_DRAWS, len(predicted)))
     draws = posterior.support.nearest(draws)
@@ -381,50 +357,15 @@ def _starts(
     return np.concatenate([best[None], draws[promising]])
 
 
-def _best(rounds: list[Round]) -> Round:
-    """Return the most probable round of those that magnify, or else of those with a source."""
-    return min(
-        rounds,
-        key=lambda one: (one.reconstruction is None, one.demagnified, -one.log_posterior),
-    )
-
-
-def _nothing_better(rounds: list[Round]) -> bool:
-    """Return whether starts from several places have led to no better lens than was known.
-
-    Better: the log-posterior rises by more than 1/2 (chi^2 falls by 1). Without, the residuals hold
-    what no lens explains, or the test has raised a false alarm: more rounds would say the same.
-    """
-    best = _best(rounds[:-1]) if len(rounds) > 2 else None
-    if best is None or best.reconstruction is None:
-        return False
-    if best.demagnified and _best(rounds) is rounds[-1]:
-        # The first lens that magnifies may fit worse than the arcs themselves, shrunk.
-        return False
-    return rounds[-1].log_posterior - best.log_posterior < 0.5
-
-
-def _conclude(rounds: list[Round], first: str) -> AutomatedFit:
-    """Say how it ended; the first lens was "predicted" or "given"."""
-    converged = rounds[-1].succeeded
-    best = rounds[-1] if converged else _best(rounds)
-    if best.reconstruction is None:
-        raise ValueError(
-            f"Neither the {first} lens nor any optimised one leads the arcs to the source grid: "
-            "give a lens model trained on such images, or a `start` closer to the lens, or allow "
-            f"more optimisations. Received: the {first} lens {rounds[0].lens.round(3).tolist()}, "
-            f"max_rounds={len(rounds) - 1}"
-        )
-    optimisations = len(rounds) - 1
-    outcome = "converged" if converged else "not converged"
-    how = f"with the {first} lens" if optimisations == 0 else f"after {optimisations} optimisation"
-    plural = "s" if optimisations > 1 else ""
-    found = "; ".join(filter(None, [best.findings, best.advice]))
-    stopped = "" if converged or not _nothing_better(rounds) else "; no start finds a better lens"
-    return AutomatedFit(
-        lens=best.lens,
-        reconstruction=best.reconstruction,
-        rounds=tuple(rounds),
-        converged=converged,
-        verdict=f"{outcome} {how}{plural}: {found}{stopped}",
-    )
+def _at_slopes(posterior: LensPosterior, lens: np.ndarray) -> np.ndarray:
+    """Return a lens (f,) as it is, or of an isothermal power law that may have others, at each."""
+    form, support = posterior.observation.form, posterior.support
+    columns = [
+        i
+        for i, column in enumerate(support.columns)
+        if form.names[column].endswith(".slope") and lens[i] == 1.0
+    ]
+    starts = np.repeat(lens[None], len(FIRST_SLOPES) if columns else 1, axis=0)
+    for i in columns:
+        starts[:, i] = FIRST_SLOPES
+    return support.nearest(starts)

@@ -1,17 +1,17 @@
 """How probable a lens is, given an image: the source is what the source model makes of it.
 
 One object for optimisers and samplers (paper section 3, Algorithm 1 and figure 9): many lenses in,
-one number each out, the source reconstructed anew for every lens. The prior is flat on a
-`LensSupport`. With a RIM the likelihood is that of the data given the RIM's source, or integrated
-over that source's error; with the linear inversion it is the evidence, which integrates over all
-sources, and never chi^2: that falls as long as the source is allowed to follow the noise, whatever
-the lens.
+one number each out, the source reconstructed anew for every lens. What goes in are the free
+parameters of a `LensSupport`, which is the prior. With a RIM the likelihood is that of the data
+given the RIM's source, or integrated over that source's error; with the linear inversion it is the
+evidence, which integrates over all sources, and never chi^2: that falls as long as the source is
+allowed to follow the noise, whatever the lens.
 """
 
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from keras import ops
 
 from rim_lensing.inversion.evidence import NoMaximumError, log_evidence, maximise_evidence
 from rim_lensing.inversion.linear_system import LinearSystem
+from rim_lensing.lens_fit.lens_priors import LensPriors, as_lens_priors
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.temperature import check_temperature
 from rim_lensing.lensing.forward_model import ForwardModel
@@ -42,27 +43,30 @@ class LensPosterior(ABC):
     """The log-posterior of the lens of one observation, for batches of lenses.
 
     Args:
-        observation: One system; its `lens` says no more than whether this is an SIE or an EPL.
-        priors: Whose ranges hold.
+        observation: One system; of its `lens` only the form is used.
+        priors: See `LensPriors`.
         source_pixel_scale: arcsec.
 
     Attributes:
         support: The lenses that are allowed.
         temperature: The log-likelihood is divided by it, see `tempered`.
         evaluations: Sources that have been reconstructed so far.
-        steps: Sensible differences of the parameters, (2, 7 or 8), see `STEPS`.
+        steps: Sensible differences of the free parameters, (2, f), see `STEPS`.
     """
 
-    def __init__(self, observation: Observation, priors: Priors, source_pixel_scale: float):
+    def __init__(self, observation: Observation, priors: LensPriors, source_pixel_scale: float):
         """Start counting."""
         if len(observation) != 1:
             raise ValueError(
                 "A posterior is that of one system: give image (m, m). "
                 f"Received: {len(observation)} systems"
             )
-        self.observation, self.priors, self.evaluations = observation, priors, 0
+        priors = as_lens_priors(priors, Priors())
+        self.observation, self.priors, self.evaluations = observation, priors.ranges, 0
         self.temperature = 1.0
-        self.support = support = LensSupport.from_priors(priors, observation.lens.shape[1])
+        self.support = support = LensSupport.from_priors(
+            priors.ranges, observation.form, priors.named
+        )
         # Ellipticity and shear move rays by about as many arcsec as theta_E and centre do.
         self.steps = np.outer(STEPS, np.full(len(support.lower), source_pixel_scale))
 
@@ -70,22 +74,30 @@ class LensPosterior(ABC):
         """Return the log-posterior up to a constant, (k,); -inf outside of the support.
 
         Args:
-            lenses: (k, 7 or 8), as many parameters as the support has.
+            lenses: (k, f), the free parameters of the support.
         """
-        lenses = self._checked(lenses)
-        values = self._log_likelihood(self.support.nearest(lenses)) / self.temperature
-        return np.where(self.support.contains(lenses), values, -np.inf)
+        lenses, support = self._checked(lenses), self.support
+        nearest = support.nearest(lenses)
+        values = self._log_likelihood(support.expand(nearest)) / self.temperature
+        return np.where(support.contains(lenses), values + support.log_prior(nearest), -np.inf)
 
     def log_posterior_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return `log_posterior`, (k,), and its gradient, (k, 7 or 8); 0 outside."""
-        lenses = self._checked(lenses)
-        both = self._log_likelihood_and_gradient(self.support.nearest(lenses))
+        """Return `log_posterior`, (k,), and its gradient, (k, f); 0 outside."""
+        lenses, support = self._checked(lenses), self.support
+        nearest = support.nearest(lenses)
+        both = self._log_likelihood_and_gradient(nearest)
         values, slopes = (each / self.temperature for each in both)
-        inside = self.support.contains(lenses)
+        values = values + support.log_prior(nearest)
+        slopes = slopes + support.log_prior_gradient(nearest)
+        inside = support.contains(lenses)
         return np.where(inside, values, -np.inf), np.where(inside[:, None], slopes, 0.0)
 
     def at(self, lens: np.ndarray) -> Observation:
-        """Return the observation with another lens, (7,) or (8,)."""
+        """Return the observation with another lens, given by its free parameters, (f,)."""
+        return self.behind(self.support.expand(np.asarray(lens)[None])[0])
+
+    def behind(self, lens: np.ndarray) -> Observation:
+        """Return the observation with another lens, (p,)."""
         return replace(self.observation, lens=np.asarray(lens, "float32")[None])
 
     def with_noise(self, factor: float) -> "LensPosterior":
@@ -111,7 +123,7 @@ class LensPosterior(ABC):
         return other
 
     def held_at(self, lens: np.ndarray) -> "LensPosterior":
-        """Return the posterior for a chain that starts at this lens, (7 or 8,): here, the same."""
+        """Return the posterior for a chain that starts at this lens, (f,): here, the same."""
         return self
 
     def _checked(self, lenses: np.ndarray) -> np.ndarray:
@@ -124,7 +136,7 @@ class LensPosterior(ABC):
         return lenses
 
     def _batches(self, lenses: np.ndarray) -> Iterator[tuple[Observation, int]]:
-        """Yield the observation with every lens, a batch at a time, and how many to keep of it."""
+        """Yield the observation with every lens (k, p), some at a time, and how many to keep."""
         for start in range(0, len(lenses), _BATCHES[-1]):
             part = np.asarray(lenses[start : start + _BATCHES[-1]], "float32")
             size = min(size for size in _BATCHES if size >= len(part))
@@ -134,15 +146,15 @@ class LensPosterior(ABC):
 
     @abstractmethod
     def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
-        """Return (k,) for lenses (k, 7 or 8) inside of the support."""
+        """Return (k,) for lenses (k, p) inside of the support."""
 
     def _log_likelihood_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (k,) and, by central differences, (k, 7 or 8)."""
+        """Return (k,) of free parameters (k, f) and, by central differences, (k, f)."""
         shifts = np.diag(self.steps[-1])
         both = np.concatenate([lenses[:, None] + shifts, lenses[:, None] - shifts], axis=1)
         nearest = self.support.nearest(both.reshape(-1, lenses.shape[1])).reshape(both.shape)
         points = np.concatenate([lenses[:, None], nearest], axis=1)
-        values = self._log_likelihood(points.reshape(-1, lenses.shape[1]))
+        values = self._log_likelihood(self.support.expand(points.reshape(-1, lenses.shape[1])))
         values = values.reshape(len(lenses), -1)
         up, down = np.split(values[:, 1:], 2, axis=1)
         high, low = np.split(nearest, 2, axis=1)
@@ -154,19 +166,23 @@ class LensPosterior(ABC):
 class RIMLensPosterior(LensPosterior):
     """-chi^2 / 2 of the RIM's source; arguments as in `LensPosterior`, and the RIM."""
 
-    def __init__(self, model: RIMReconstructor, observation: Observation, priors: Priors):
+    def __init__(self, model: RIMReconstructor, observation: Observation, priors: LensPriors):
         """Keep the RIM."""
         super().__init__(observation, priors, model.source_grid.pixel_scale)
         self._model = model
 
     def residuals(self, lenses: np.ndarray) -> np.ndarray:
-        """Return image minus model over noise of the used pixels, (k, pixels)."""
+        """Return image minus model over noise of the used pixels, (k, pixels).
+
+        Args:
+            lenses: (k, f), the free parameters.
+        """
         config, parts = self._model.network.config, []
         used = self.observation.mask[0]
-        for part, count in self._batches(lenses):
-            model = ForwardModel(
-                part.lens, part.psf, config.image_grid, config.source_grid, config.supersampling
-            )
+        for part, count in self._batches(self.support.expand(lenses)):
+            grids = config.image_grid, config.source_grid, config.supersampling
+            rays = part.deflections(config.image_grid, config.supersampling)
+            model = ForwardModel(rays, part.psf, *grids)
             predicted = ops.convert_to_numpy(model.predict(self._model.run(part)[:, -1]))
             residual = (part.image - predicted)[:, used].astype("float64") / part.noise[:, used]
             parts.append(residual[:count])
@@ -181,10 +197,10 @@ class RIMLensPosterior(LensPosterior):
     def _log_likelihood_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         answers = [
             [each[:count] for each in self._model.log_likelihood_and_gradient(part)]
-            for part, count in self._batches(lenses)
+            for part, count in self._batches(self.support.expand(lenses))
         ]
         values, slopes = (np.concatenate(each) for each in zip(*answers, strict=True))
-        return values.astype("float64"), slopes.astype("float64")
+        return values.astype("float64"), self.support.reduce(slopes.astype("float64"))
 
 
 class RefinedLensPosterior(LensPosterior):
@@ -197,26 +213,26 @@ class RefinedLensPosterior(LensPosterior):
     `RIMLensPosterior`.
     """
 
-    def __init__(self, model: RIMReconstructor, observation: Observation, priors: Priors):
+    def __init__(self, model: RIMReconstructor, observation: Observation, priors: LensPriors):
         """Keep the RIM."""
         super().__init__(observation, priors, model.source_grid.pixel_scale)
         self._model, self._strength = model, None
 
     def held_at(self, lens: np.ndarray) -> "RefinedLensPosterior":
-        """Return the posterior with the fraction of the largest evidence at this lens, (p,).
+        """Return the posterior with the fraction of the largest evidence at this lens, (f,).
 
         One that holds a fraction already keeps it.
         """
         if self._strength is not None:
             return self
         other = copy.copy(self)
-        system, source = next(self._systems(np.asarray(lens)[None]))
+        system, source = next(self._systems(self.support.expand(np.asarray(lens)[None])))
         other._strength = best_strength(system, source)
         return other
 
     def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
         if self._strength is None:
-            self._strength = self.held_at(lenses[0])._strength
+            self._strength = self.held_at(self.support.select(lenses[:1])[0])._strength
         return np.array(
             [log_marginal_likelihood(*one, self._strength) for one in self._systems(lenses)]
         )
@@ -226,7 +242,8 @@ class RefinedLensPosterior(LensPosterior):
         seen, system = self.observation, None
         for part, count in self._batches(lenses):
             sources = self._model.run(part)[:count, -1]
-            matrices = lensing_matrices(part.lens, self._model.network.config)[:count]
+            geometry = self._model.network.config
+            matrices = lensing_matrices(part.lens, geometry, form=part.form)[:count]
             for lensing, source in zip(matrices, sources, strict=True):
                 if system is None:
                     system = LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0])
@@ -242,7 +259,9 @@ class LinearLensPosterior(LensPosterior):
     too rough for a posterior, and is warned of (UserWarning).
     """
 
-    def __init__(self, inversion: SemilinearInversion, observation: Observation, priors: Priors):
+    def __init__(
+        self, inversion: SemilinearInversion, observation: Observation, priors: LensPriors
+    ):
         """Keep the inversion."""
         if inversion.engine != "exact":
             warnings.warn(
@@ -259,7 +278,8 @@ class LinearLensPosterior(LensPosterior):
     def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
         seen, values = self.observation, []
         for part, count in self._batches(lenses):
-            for lensing in lensing_matrices(part.lens, self._inversion.geometry)[:count]:
+            geometry = self._inversion.geometry
+            for lensing in lensing_matrices(part.lens, geometry, form=part.form)[:count]:
                 if self._system is None:
                     self._system = LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0])
                 values.append(self._log_evidence(self._system.with_lensing(lensing)))
@@ -292,15 +312,16 @@ class LinearLensPosterior(LensPosterior):
 def lens_posterior(
     source_model: SourceModel,
     observation: Observation,
-    priors: Priors | None = None,
+    priors: LensPriors | Priors | Mapping | None = None,
     marginal: bool = False,
 ) -> LensPosterior:
-    """Return the posterior of an observation's lens, SIE or EPL as its `lens` is.
+    """Return the posterior of an observation's lens, of the form that its `lens` has.
 
     Args:
         source_model: A RIM, or a linear inversion.
         observation: One system.
-        priors: Whose ranges hold; by default those that the RIM was trained on, or `Priors()`.
+        priors: See `LensPriors`; the ranges are by default those that the RIM was trained on, or
+            `Priors()`.
         marginal: Of a refined RIM, integrate over the error of its source.
 
     Raises:
@@ -318,4 +339,4 @@ def lens_posterior(
             "`source_model` must be a RIMReconstructor (load_pretrained) or a SemilinearInversion. "
             f"Received: {type(source_model).__name__}"
         )
-    return kind(source_model, observation, priors or default)
+    return kind(source_model, observation, as_lens_priors(priors, default))

@@ -45,11 +45,11 @@ def maximise(
 
     Args:
         posterior: Of the lens.
-        starts: (starts, 7 or 8).
+        starts: Free parameters of the posterior's support, (starts, f).
         method: One of METHODS.
 
     Returns:
-        Lenses (starts, 7 or 8), log-posteriors (starts,) and whether each has converged (starts,),
+        Lenses (starts, f), log-posteriors (starts,) and whether each has converged (starts,),
         the best first.
     """
     support, climb = posterior.support, {"lbfgs": _lbfgs, "simplex": _simplex}[method]
@@ -84,14 +84,14 @@ def noise_factors(posterior: LensPosterior) -> list[float]:
 
 @dataclass(frozen=True)
 class _Question:
-    """What a search asks: the log-posteriors of lenses (k, 7 or 8), and whether their gradients."""
+    """What a search asks: the log-posteriors of lenses (k, f), and whether their gradients."""
 
     lenses: np.ndarray
     gradient: bool = False
 
 
 def _answer(posterior: LensPosterior, questions: list[_Question]) -> list:
-    """Return log-posteriors (k,) of each question, with gradients (k, 7 or 8) where asked for."""
+    """Return log-posteriors (k,) of each question, with gradients (k, f) where asked for."""
     replies: list = [None] * len(questions)
     for gradient in (False, True):
         indices = [i for i, question in enumerate(questions) if question.gradient == gradient]

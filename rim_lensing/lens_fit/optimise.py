@@ -2,15 +2,16 @@
 
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from rim_lensing.inversion.evidence import NoMaximumError
 from rim_lensing.lens_fit.lens_posterior import LensPosterior, SourceModel, lens_posterior
+from rim_lensing.lens_fit.lens_priors import LensPriors
 from rim_lensing.lens_fit.lens_search import METHODS, default_method, maximise
-from rim_lensing.lens_fit.lens_support import SLOPE
-from rim_lensing.lensing.lens_parameters import as_lens_array
+from rim_lensing.lensing.mass_model import Deflections, Form, MassModel, as_lens, form_of
 from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.observation.observation import Observation, check_observation, one_image
 from rim_lensing.reconstruction.result import Reconstruction, named_lens, warn_of_chi2
@@ -34,7 +35,8 @@ class LensOptimum:
     """The most probable lens, and what it cost.
 
     Args:
-        lens: (7,) or (8,), see `lens_parameters`.
+        lens: (p,): of the short forms 7 or 8 numbers, see `lens_parameters`; else by the names of
+            `mass_model`.
         log_posterior: There, up to a constant; see `lens_posterior`.
         reconstruction: Of the source behind this lens.
         converged: The search ended because no step helped, and not for lack of time.
@@ -43,7 +45,7 @@ class LensOptimum:
         edges: Parameters on an edge of the priors: the best lens may lie beyond.
         evaluations: Sources that were reconstructed on the way.
         seconds: Of wall-clock time.
-        start_lenses: Where every start has come to, (starts, 7 or 8), the best first.
+        start_lenses: Where every start has come to, (starts, p), the best first.
         start_log_posteriors: There, (starts,).
     """
 
@@ -58,11 +60,16 @@ class LensOptimum:
     start_lenses: np.ndarray
     start_log_posteriors: np.ndarray
 
+    @property
+    def mass_model(self) -> MassModel:
+        """The lens as an object, with names and values."""
+        return self.reconstruction.form.with_values(self.lens)
+
     def __repr__(self) -> str:
         """Return one line."""
         facts = [
             "converged" if self.converged else "NOT converged",
-            f"lens {named_lens(self.lens)}",
+            f"lens {named_lens(self.lens, self.reconstruction.form)}",
             f"log-posterior {self.log_posterior:.6g}",
             f"chi^2 per pixel {self.reconstruction.chi2:.4g}",
             f"{len(self.start_lenses)} start(s)",
@@ -81,7 +88,7 @@ def optimise_lens(
     start=None,
     method: str | None = None,
     mask=None,
-    priors: Priors | None = None,
+    priors: LensPriors | Priors | Mapping | None = None,
     pixel_scale: float | None = None,
     allow_lens_light: bool = False,
 ) -> LensOptimum:
@@ -95,16 +102,18 @@ def optimise_lens(
             the image's pixels (not oversampled).
         source_model: A RIM (the likelihood of its source is maximised), or a linear inversion (its
             evidence is).
-        start: A lens, or (starts, 7 or 8) of them: SIE or EPL, and external shear. What lies
-            outside of the priors is moved to their edge. An EPL that starts isothermal needs a
-            dictionary that names the slope, or the array of 8; with little noise starts at several
-            slopes are worth their time, for one alone may end in a side maximum.
+        start: A lens: a MassModel, or of a power law in shear LensParameters, a dictionary, or 7 or
+            8 numbers; or several, to start from each. What lies outside of the priors is moved to
+            their edge. An EPL that starts isothermal needs a MassModel, a dictionary that names the
+            slope, or the array of 8; with little noise starts at several slopes are worth their
+            time, for one alone may end in a side maximum.
         method: "lbfgs", by the gradient, the default with a RIM; "simplex" (Nelder and Mead
             1965), the paper's, and the default with a linear inversion, whose evidence has no
             cheap gradient. All starts go in lock-step: a batch of sources at every step.
         mask: True where a pixel is USED, (m, m).
-        priors: Their ranges bound the search, and their smallest magnification tells a lens
-            from none; by default those that the RIM was trained on, or `Priors()`.
+        priors: By parameter name, see `LensPriors`: ranges, distributions, what is held, what
+            follows what. Or Priors, whose ranges bound the search, and whose smallest magnification
+            tells a lens from none; by default those that the RIM was trained on, or `Priors()`.
         pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
         allow_lens_light: Search where the lens galaxy's light seems to be left in the image, too.
 
@@ -122,8 +131,8 @@ def optimise_lens(
             optimised; or chi^2 is not that of noise.
     """
     began = time.perf_counter()
-    starts = as_lens_array(start, name="start")
-    observation = check_single(image, noise, psf, starts[0], mask, source_model, pixel_scale)
+    starts, form = as_lens(start, name="start")
+    observation = check_single(image, noise, psf, starts[0], mask, source_model, pixel_scale, form)
     refuse_lens_light(observation, source_model.image_grid, allow_lens_light)
     posterior = lens_posterior(source_model, observation, priors)
     method = method or default_method(posterior)
@@ -136,7 +145,7 @@ def optimise_lens(
         raise ValueError(
             "`start` has led to no lens that brings the arcs onto the source grid: start closer "
             f"to the lens, or from more places. Received: {len(starts)} start(s), ending at "
-            f"{lenses.round(3).tolist()}"
+            f"{posterior.support.expand(lenses).round(3).tolist()}"
         )
     demagnified = is_demagnified(result, posterior)
     if demagnified:
@@ -151,7 +160,7 @@ def optimise_lens(
         )
     warn_of_optimum(posterior, source_model, result)
     return LensOptimum(
-        lens=lenses[best],
+        lens=posterior.support.expand(lenses)[best],
         log_posterior=float(values[best]),
         reconstruction=with_uncertainties(result, posterior, source_model),
         converged=bool(converged[best]),
@@ -159,21 +168,21 @@ def optimise_lens(
         edges=posterior.support.edges(lenses[best]),
         evaluations=posterior.evaluations,
         seconds=time.perf_counter() - began,
-        start_lenses=lenses,
+        start_lenses=posterior.support.expand(lenses),
         start_log_posteriors=values,
     )
 
 
 def nearest_starts(posterior: LensPosterior, starts: np.ndarray) -> np.ndarray:
-    """Return the allowed lenses next to what a user gave, (k, 7 or 8); warn if one is moved."""
+    """Return the allowed free parameters (k, f) next to lenses (k, p); warn if one is moved."""
+    starts = posterior.support.select(starts)
     nearest = posterior.support.nearest(starts)
     # To the rounding of float32, in which an edge may lie outside of itself.
     moved = np.abs(nearest - starts).max(axis=1) > 1e-6
     if moved.any():
         warnings.warn(
             "`start` lies outside of the priors, and is moved to their edge: widen `priors` (on "
-            "the command line --range, --centre-range) if the lens may lie there "
-            f"(the range of the slope, {SLOPE[0]:g} to {SLOPE[1]:g}, is fixed). "
+            "the command line --range, --centre-range, --prior) if the lens may lie there. "
             f"Received: {starts[moved][0].round(4).tolist()}, moved to "
             f"{nearest[moved][0].round(4).tolist()}",
             UserWarning,
@@ -183,9 +192,18 @@ def nearest_starts(posterior: LensPosterior, starts: np.ndarray) -> np.ndarray:
 
 
 def check_single(
-    image, noise, psf, lens, mask, source_model: SourceModel, pixel_scale: float | None = None
+    image,
+    noise,
+    psf,
+    lens: np.ndarray,
+    mask,
+    source_model: SourceModel,
+    pixel_scale: float | None = None,
+    form: Form | None = None,
 ) -> Observation:
     """Check the observation of one system; raises as `check_observation`, and for a batch.
+
+    Its lens is (p,), checked already, of the form that is given, or of 7 or 8 numbers.
 
     Raises:
         TypeError: `source_model` is none, such as the name of one.
@@ -195,9 +213,11 @@ def check_single(
             '`source_model` must be a RIMReconstructor, such as load_pretrained("rim_euclid64"), '
             f"or a SemilinearInversion. Received: {what(source_model)}"
         )
+    lens = np.asarray(lens)
+    form = form_of(lens, form)
     return check_observation(
         one_image(image, noise, psf, mask, pixel_scale),
-        lens=lens,
+        lens=form.with_values(lens) if isinstance(form, MassModel) else Deflections(*lens),
         image_grid=source_model.image_grid,
         psf_side=source_model.psf_side,
     )
@@ -220,7 +240,7 @@ def choose(
     Args:
         posterior: Of the lens.
         source_model: Which reconstructs.
-        lenses: (k, 7 or 8), the best first.
+        lenses: Free parameters (k, f), the best first.
     """
     second_best = 0, None
     for index, lens in enumerate(lenses):
@@ -249,7 +269,7 @@ def reconstruct(
     lens: np.ndarray,
     uncertainties: bool = False,
 ) -> Reconstruction | None:
-    """Reconstruct the source of the posterior's observation behind a lens (7 or 8,).
+    """Reconstruct the source of the posterior's observation behind a lens (f,).
 
     None if the evidence of a linear inversion has no maximum: the lens explains nothing. Its
     `uncertainties` cost more than the rest, and are for the lens that is found.
@@ -274,7 +294,8 @@ def with_uncertainties(
     """
     if not isinstance(source_model, SemilinearInversion):
         return result
-    return reconstruct(posterior, source_model, result.lens, uncertainties=True)
+    lens = posterior.support.select(result.lens[None])[0]
+    return reconstruct(posterior, source_model, lens, uncertainties=True)
 
 
 def warn_of_optimum(
@@ -287,7 +308,7 @@ def warn_of_optimum(
         source_model: Which reconstructed, refined or not as the result was to be.
         result: Behind a lens that `misses_arcs` does not speak against.
     """
-    observation = posterior.at(result.lens)
+    observation = posterior.behind(result.lens)
     if isinstance(source_model, RIMReconstructor):
         warn_outside_training(observation, source_model.priors)
         source_model.warn_of_cut_off(observation, result)

@@ -207,6 +207,7 @@ def _reconstruct(
         flux_unit=np.full(copies, unit),
         psf_sigma=np.full(copies, np.nan),
         single=False,
+        form=result.form,
     )
     if isinstance(result, LinearReconstruction):
         at_its_strength = SemilinearInversion(

@@ -69,8 +69,12 @@ class Component:
     Attributes:
         pairs: Pairs of parameters that turn with the sky, and how often as fast as it (their spin):
             a centre has spin 1, an ellipticity and a shear 2, a multipole of order m has m.
+        lenstronomy: Name of its profile there.
+        pyautolens: Name of its class there, of `al.mp`.
     """
 
+    lenstronomy: ClassVar[str]
+    pyautolens: ClassVar[str]
     pairs: ClassVar[dict[tuple[str, str], int]] = {}
     _formula: ClassVar[str]
 
@@ -161,6 +165,7 @@ class SIE(Component):
 
     pairs = {("e1", "e2"): 2, ("x", "y"): 1}
     _formula = "sie"
+    lenstronomy, pyautolens = "SIE", "Isothermal"
 
     @classmethod
     def check(cls, values: np.ndarray, name: str = "") -> None:
@@ -178,6 +183,7 @@ class EPL(SIE):
     )
 
     _formula = "epl"
+    lenstronomy, pyautolens = "EPL", "PowerLaw"
 
     @classmethod
     def check(cls, values: np.ndarray, name: str = "") -> None:
@@ -200,6 +206,7 @@ class Shear(Component):
 
     pairs = {("gamma1", "gamma2"): 2}
     _formula = "shear"
+    lenstronomy, pyautolens = "SHEAR", "ExternalShear"
 
 
 @dataclass(frozen=True)
@@ -212,6 +219,7 @@ class Sheet(Component):
     kappa: float = _small("convergence")
 
     _formula = "sheet"
+    lenstronomy, pyautolens = "CONVERGENCE", "MassSheet"
 
 
 @dataclass(frozen=True)
@@ -224,6 +232,7 @@ class SIS(Component):
 
     pairs = {("x", "y"): 1}
     _formula = "sis"
+    lenstronomy, pyautolens = "SIS", "IsothermalSph"
 
 
 @dataclass(frozen=True)
@@ -231,6 +240,7 @@ class PointMass(SIS):
     """Point mass: alpha = theta_E^2 / r."""
 
     _formula = "point_mass"
+    lenstronomy, pyautolens = "POINT_MASS", "PointMass"
 
 
 @dataclass(frozen=True)
@@ -246,6 +256,7 @@ class NFW(Component):
 
     pairs = {("x", "y"): 1}
     _formula = "nfw"
+    lenstronomy, pyautolens = "NFW", "NFWSph"
 
 
 @dataclass(frozen=True)
@@ -262,6 +273,8 @@ class Multipole(Component):
     a2: float = _parameter(0.0, "arcsec", "amplitude times sin m phi_m", (-0.2, 0.2))
     x: float = _centre("centre, along the columns")
     y: float = _centre("centre, along the rows")
+
+    lenstronomy, pyautolens = "MULTIPOLE", "PowerLawMultipole"
 
     def __post_init__(self):
         """Refuse orders that have no formula."""

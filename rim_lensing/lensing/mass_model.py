@@ -96,6 +96,11 @@ class MassModel:
             )
         ]
 
+    @property
+    def columns(self) -> dict[str, tuple[int, ...]]:
+        """Of the vector, by the component's name."""
+        return dict(zip(self.components, self._columns, strict=True))
+
     def _by_component(self) -> zip:
         """Return (name, component) and its columns of the vector, one component after the other."""
         return zip(self.components.items(), self._columns, strict=True)
@@ -252,6 +257,14 @@ class GivenDeflections:
         """Return a word for it."""
         return "given deflections"
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other is given deflections, too."""
+        return isinstance(other, GivenDeflections)
+
+    def __hash__(self) -> int:
+        """Return one number."""
+        return hash(GivenDeflections)
+
     def check(self, array: np.ndarray) -> None:
         """Raise ValueError for maps that are not finite."""
         if not np.all(np.isfinite(array)):
@@ -339,6 +352,43 @@ def _short_epl() -> MassModel:
 
 SHORT_FORMS: dict[int, MassModel] = {7: MassModel(lens=SIE(), shear=Shear()), 8: _short_epl()}
 """Of arrays with 7 and 8 numbers a system, see `lens_parameters`."""
+
+
+def form_of(lens: np.ndarray, form: Form | None = None) -> Form:
+    """Return the form that reads an array of lenses: the one given, or a short form by its width.
+
+    Args:
+        lens: (..., p), or (batch, 2, rows, columns) of given deflections.
+        form: None, or a short form, gives way to that of the array's width.
+    """
+    short = form is None or form in SHORT_FORMS.values()
+    return SHORT_FORMS[lens.shape[-1]] if short else form
+
+
+def describe_form(form: MassModel) -> int | dict:
+    """Return a form as JSON can hold it: of the short ones the number of parameters."""
+    short = form in SHORT_FORMS.values()
+    return len(form.names) if short else form.form.describe(form.form.values)
+
+
+def read_form(described: int | dict) -> MassModel:
+    """Return the form that `describe_form` described.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if isinstance(described, int) and described in SHORT_FORMS:
+        return SHORT_FORMS[described]
+    return MassModel.from_description(described).form
+
+
+def first_columns(form: Form, kind: type[Component]) -> list[int]:
+    """Return the columns of the first component of a kind; empty if there is none."""
+    if isinstance(form, MassModel):
+        for name, component in form.components.items():
+            if isinstance(component, kind):
+                return list(form.columns[name])
+    return []
 
 
 def as_lens(lens, batch: int | None = None, name: str = "lens") -> tuple[np.ndarray, Form]:

@@ -7,7 +7,8 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.lens_parameters import OTHER_SLOPES, as_lens_array
+from rim_lensing.lensing.lens_parameters import OTHER_SLOPES
+from rim_lensing.lensing.mass_model import Form, as_lens, form_of
 from rim_lensing.lensing.psf_kernels import (
     check_kernel,
     gaussian_as_sharp,
@@ -49,10 +50,11 @@ class Observation:
         image: (batch, m, m) float32, in units of `flux_unit`; 0 where masked.
         noise: rms, (batch, m, m) float32, in the same units; infinite where masked.
         psf: Kernels, (batch, k, k) float32, each with the sum 1.
-        lens: (batch, 7) or (batch, 8) float32, see `lens_parameters`; None if it is not known.
+        lens: (batch, p) float32, see `mass_model`; None if it is not known.
         flux_unit: (batch,) float64: each system's brightest pixel, in the user's unit.
         psf_sigma: (batch,): width in arcsec of the Gaussian that is as sharp as the kernel.
         single: The user gave one image (m, m), and gets one source (n, n).
+        form: Which reads `lens`; by default that of 7 or 8 numbers.
     """
 
     image: np.ndarray
@@ -62,6 +64,12 @@ class Observation:
     flux_unit: np.ndarray
     psf_sigma: np.ndarray
     single: bool
+    form: Form | None = None
+
+    def __post_init__(self):
+        """Find the form of 7 or 8 numbers."""
+        if self.lens is not None:
+            object.__setattr__(self, "form", form_of(self.lens, self.form))
 
     def __len__(self) -> int:
         """Number of systems."""
@@ -96,6 +104,10 @@ class Observation:
             "mask": self.mask[0],
         }
 
+    def deflections(self, grid: PixelGrid, supersampling: int = 1):
+        """Return the deflections of rays, (batch, 2, m s, m s), see `MassModel.on_rays`."""
+        return self.form.on_rays(self.lens, grid, supersampling)
+
     def network_inputs(self) -> dict[str, np.ndarray]:
         """Return what a RIM takes, or, if the lens is not known, what a lens CNN takes."""
         inputs = {"image": self.image, "noise": self.noise, "psf": self.psf}
@@ -121,7 +133,7 @@ def check_observation(
         image: As `check_image` takes it, and so are noise, psf, mask and the rest.
         noise: rms.
         psf: Widths or kernels.
-        lens: What `as_lens_array` takes: one lens for all systems, or one for each.
+        lens: What `as_lens` takes: one lens for all systems, or one for each.
         mask: True where a pixel is USED.
         image_grid: The pixels that the image must have.
         psf_side: Smallest side of Gaussian kernels.
@@ -134,7 +146,7 @@ def check_observation(
     Warns:
         UserWarning: As `check_image`; or the slope looks like another package's.
     """
-    problems, observation, lenses = Problems(), None, None
+    problems, observation, found = Problems(), None, None
     with problems.noted():
         observation = check_image(
             image,
@@ -148,12 +160,13 @@ def check_observation(
     with problems.noted():
         if lens is None:
             raise ValueError(
-                "`lens` must be given: LensParameters, a dictionary of them, or 7 or 8 numbers"
+                "`lens` must be given: a MassModel, LensParameters, a dictionary, or 7 or 8 numbers"
             )
-        lenses = as_lens_array(lens, None if observation is None else len(observation))
+        found = as_lens(lens, None if observation is None else len(observation))
     problems.raise_all()
-    _warn_of_another_slope(lenses)
-    return replace(observation, lens=lenses)
+    lenses, form = found
+    _warn_of_another_slope(lenses, form)
+    return replace(observation, lens=lenses, form=form)
 
 
 def check_image(
@@ -369,14 +382,15 @@ def _marked(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> np.ndarra
     return marked
 
 
-def _warn_of_another_slope(lens: np.ndarray) -> None:
+def _warn_of_another_slope(lens: np.ndarray, form: Form) -> None:
     """Warn of slopes that galaxies do not have, and other packages' numbers for theirs are."""
-    steep = lens[:, 7] > _STEEP if lens.shape[1] == 8 else np.zeros(len(lens), bool)
+    slopes = lens[:, [i for i, name in enumerate(form.names) if name.endswith(".slope")]]
+    steep = np.any(slopes > _STEEP, axis=1) if slopes.size else np.zeros(len(lens), bool)
     if steep.any():
         warnings.warn(
             SystemsWarning(
                 f"The slope of the lens is steeper than galaxies' are{which_systems(steep)}: 1 is "
-                f"isothermal, and {OTHER_SLOPES}. Received: {lens[steep, 7][0]:.4g}",
+                f"isothermal, and {OTHER_SLOPES}. Received: {slopes[steep].max():.4g}",
                 steep,
             ),
             stacklevel=4,

@@ -67,7 +67,7 @@ def refine(
     refined, failures = np.array(sources), {}
     numbers = range(len(refined))
     for i in tqdm(numbers, "refining", unit=counted, disable=len(numbers) == 1):
-        lensing = lensing_matrices(observation.lens[i : i + 1], geometry)[0]
+        lensing = lensing_matrices(observation.lens[i : i + 1], geometry, form=observation.form)[0]
         system = LinearSystem(
             lensing, observation.psf[i], observation.image[i], observation.noise[i]
         )

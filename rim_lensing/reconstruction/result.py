@@ -10,7 +10,7 @@ from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
-from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing.lensing.mass_model import SHORT_FORMS, Deflections, Form, MassModel, form_of
 from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.observation import Observation, which_systems
 from rim_lensing.reconstruction.constrained import seen_pixels
@@ -72,7 +72,9 @@ class Reconstruction:
         image: The data, (m, m); NaN where masked.
         noise: rms, (m, m); infinite where masked.
         mask: True where a pixel is used, (m, m).
-        lens: 7 or 8 numbers, see `lens_parameters`; NaN if a lensing matrix was given instead.
+        lens: The lens's parameters, (p,), by the names of `mass_model`: of the short forms 7 or 8
+            numbers, see `lens_parameters`; of given deflections the maps, (2, rows, columns); NaN
+            if a lensing matrix was given instead.
         psf: Kernel, (k, k).
         chi2: chi^2 per used pixel, a number.
         chi2_history: That of every step, (T,).
@@ -84,6 +86,7 @@ class Reconstruction:
             the figure, and left out of flux and magnification. By default, everywhere.
         pixel_magnification: Flux of the images of a source pixel in the frame over its own, (n, n);
             needed where not all pixels are constrained.
+        form: Which reads `lens`; by default that of 7 or 8 numbers.
     """
 
     source: np.ndarray
@@ -102,8 +105,11 @@ class Reconstruction:
     constrained: np.ndarray = field(default=None, kw_only=True)
     pixel_magnification: np.ndarray = field(default=None, kw_only=True)
 
+    form: Form | None = field(default=None, kw_only=True)
+
     def __post_init__(self):
-        """Take all pixels for constrained where nothing is said."""
+        """Take all pixels for constrained, and the form of 7 or 8 numbers, if nothing is said."""
+        object.__setattr__(self, "form", form_of(self.lens, self.form))
         if self.constrained is None:
             object.__setattr__(self, "constrained", np.ones(np.shape(self.source), bool))
         if self.pixel_magnification is None:
@@ -165,6 +171,7 @@ class Reconstruction:
             image_pixel_scale=geometry.image_pixel_scale,
             source_pixel_scale=geometry.source_pixel_scale,
             model=model,
+            form=observation.form,
             **more,
         )
         return result[0] if observation.single else result
@@ -182,7 +189,21 @@ class Reconstruction:
             f"source {source_side} x {source_side} of {self.source_pixel_scale:.4g} arcsec",
             f"chi^2 per pixel {as_range(self.chi2)}",
         ]
-        return facts + ([] if self.is_batch else [f"lens {named_lens(self.lens)}"])
+        return facts + ([] if self.is_batch else [f"lens {named_lens(self.lens, self.form)}"])
+
+    @property
+    def mass_model(self) -> MassModel | Deflections | None:
+        """The lens as an object; None if a lensing matrix was given instead.
+
+        Raises:
+            TypeError: This is a batch: take result[0].mass_model and so on.
+        """
+        if self.is_batch:
+            raise TypeError("This is a batch: take the mass model of result[0], result[1], ...")
+        if isinstance(self.form, MassModel):
+            known = np.all(np.isfinite(self.lens))
+            return self.form.with_values(self.lens) if known else None
+        return Deflections(*self.lens)
 
     @property
     def is_batch(self) -> bool:
@@ -335,11 +356,13 @@ class Reconstruction:
 
     def panels(self) -> dict:
         """Return what `figures` draws of one system: arrays, pixel scales, critical curves."""
-        from rim_lensing.lensing.critical_curves import caustics, critical_curves, cut
+        from rim_lensing.lensing.critical_curves import critical_curves, cut, to_source
 
-        known = np.all(np.isfinite(self.lens))
-        source_curves = caustics(self.lens) if known else []
-        if known and len(self.lens) == 7:
+        lens = self.mass_model
+        known = isinstance(lens, MassModel)
+        curves = critical_curves(lens) if known else []
+        source_curves = [to_source(lens, curve) for curve in curves]
+        if known and self.form == SHORT_FORMS[7]:
             source_curves.append(cut(self.lens))
         return {
             "image": self.image,
@@ -349,7 +372,7 @@ class Reconstruction:
             "constrained": self.constrained,
             "image_pixel_scale": self.image_pixel_scale,
             "source_pixel_scale": self.source_pixel_scale,
-            "critical_curves": critical_curves(self.lens) if known else [],
+            "critical_curves": curves,
             "caustics": source_curves,
         }
 
@@ -377,12 +400,14 @@ class Reconstruction:
         write_reconstruction(self, path, overwrite=overwrite, header=header)
 
 
-def named_lens(lens: np.ndarray) -> str:
-    """Return a lens (7,) or (8,) in words, as reprs do."""
+def named_lens(lens: np.ndarray, form: Form | None = None) -> str:
+    """Return a lens (p,) in words, as reprs do; its form is by default that of 7 or 8 numbers."""
+    form = form_of(lens, form)
     if not np.all(np.isfinite(lens)):
         return "in a lensing matrix"
-    names = (*PARAMETER_NAMES, "slope")[: len(lens)]
-    pairs = zip(names, lens, strict=True)
+    if not isinstance(form, MassModel):
+        return f"in {form}"
+    pairs = zip(form.labels, lens, strict=True)
     return f"({', '.join(f'{name}={value:.4g}' for name, value in pairs)})"
 
 
@@ -403,9 +428,9 @@ def _predict(
     images, chi2, constrained, magnification = [], [], [], []
     for start in range(0, len(observation), _CHUNK):
         part, sources = observation[start : start + _CHUNK], history[start : start + _CHUNK]
-        model = ForwardModel(
-            part.lens, part.psf, geometry.image_grid, geometry.source_grid, geometry.supersampling
-        )
+        rays = part.deflections(geometry.image_grid, geometry.supersampling)
+        grids = geometry.image_grid, geometry.source_grid, geometry.supersampling
+        model = ForwardModel(rays, part.psf, *grids)
         used = part.mask.sum(axis=(1, 2))
         steps = []
         for step in range(sources.shape[1]):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from rim_lensing import __version__
+from rim_lensing.lensing.mass_model import SHORT_FORMS, Form, MassModel
 from rim_lensing.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class WrittenResult(Protocol):
     image: np.ndarray
     noise: np.ndarray
     lens: np.ndarray
+    form: Form
     psf: np.ndarray
     chi2: float
     chi2_history: np.ndarray
@@ -71,11 +73,13 @@ def write_reconstruction(
     Extensions: MODEL, DATA, RESIDUAL, NOISE (these with the cards of `header`), SOURCE_HISTORY and
     CHI2_HISTORY (a value per step of the method) and PSF; CONSTRAINED, 0 in the pixels of the
     source that no used image pixel sees, and MAGNIFICATION of each; of a linear inversion with
-    uncertainties SOURCE_STD, too. Masked pixels are NaN in DATA and RESIDUAL and infinite in NOISE.
-    The primary header has the lens parameters, the name of the model, chi^2 per pixel and the pixel
-    scales; of a linear inversion also the strength of its prior (STRENGTH), the log evidence
-    (LOGEV), of a matrix-free engine its standard error (LOGEVERR), and the standard deviations of
-    fluxes and magnification (SFLUXSTD, MFLUXSTD, MAGNSTD).
+    uncertainties SOURCE_STD, too; of mass models other than 7 or 8 numbers SCENE, a table with a
+    row for every parameter, and of given deflections DEFLECTIONS, the two maps. Masked pixels are
+    NaN in DATA and RESIDUAL and infinite in NOISE. The primary header has the lens parameters (of 7
+    or 8 numbers), the name of the model, chi^2 per pixel and the pixel scales; of a linear
+    inversion also the strength of its prior (STRENGTH), the log evidence (LOGEV), of a matrix-free
+    engine its standard error (LOGEVERR), and the standard deviations of fluxes and magnification
+    (SFLUXSTD, MFLUXSTD, MAGNSTD).
 
     The file is complete or not there: it is written under another name and renamed.
 
@@ -117,6 +121,11 @@ def write_reconstruction(
         if array is not None:
             units.append(fits.ImageHDU(array, name=name))
             units[-1].header["PIXSCALE"] = (result.source_pixel_scale, "arcsec")
+    if not isinstance(result.form, MassModel):
+        units.append(fits.ImageHDU(np.asarray(result.lens), name="DEFLECTIONS"))
+        units[-1].header["BUNIT"] = ("arcsec", "alpha_x, alpha_y on the rays")
+    elif result.form not in SHORT_FORMS.values():
+        units.append(_scene_table(result.form, result.lens))
     with whole_file(path) as temporary:
         fits.HDUList(units).writeto(temporary, overwrite=True)
 
@@ -149,8 +158,42 @@ def _source_header(result: "WrittenResult", image_header: "Header | None") -> "H
         # No RIM has one, the exact engine's evidence has no error, and FITS has no NaN.
         if value != 0 and np.isfinite(value):
             header[card] = (float(value), comment)
-    for (card, comment), value in zip(LENS_CARDS.items(), result.lens, strict=False):
+    short = result.lens if result.form in SHORT_FORMS.values() else ()
+    for (card, comment), value in zip(LENS_CARDS.items(), short, strict=False):
         if np.isnan(value):  # A lensing matrix was given instead.
             continue
         header[card] = (float(value), comment)
     return header
+
+
+def _scene_table(form: MassModel, lens: np.ndarray):
+    """Return a mass model as a table, a row for every parameter."""
+    from astropy.io import fits
+
+    described = form.describe(lens)
+    rows = [
+        (component, facts["kind"], facts.get("m", 0), each.name, facts[each.name], each.unit)
+        for component, facts in described.items()
+        for each in form.components[component].parameters()
+    ]
+    formats = {"COMPONENT": "A32", "KIND": "A16", "ORDER": "J", "PARAMETER": "A16"}
+    formats |= {"VALUE": "D", "UNIT": "A16"}
+    columns = [
+        fits.Column(name=name, format=kind, array=np.array(column))
+        for (name, kind), column in zip(formats.items(), zip(*rows, strict=True), strict=True)
+    ]
+    return fits.BinTableHDU.from_columns(columns, name="SCENE")
+
+
+def read_scene_table(table) -> dict[str, dict]:
+    """Return the description (see `MassModel.describe`) that `_scene_table` wrote.
+
+    Args:
+        table: The rows of SCENE.
+    """
+    described: dict[str, dict] = {}
+    for row in table:
+        facts = described.setdefault(row["COMPONENT"], {"kind": row["KIND"]})
+        facts |= {"m": int(row["ORDER"])} if row["ORDER"] else {}
+        facts[row["PARAMETER"]] = float(row["VALUE"])
+    return described

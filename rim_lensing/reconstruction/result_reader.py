@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rim_lensing.lensing.mass_model import GIVEN, MassModel
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
 from rim_lensing.reconstruction.result import Reconstruction
-from rim_lensing.reconstruction.result_files import LENS_CARDS, LINEAR_CARDS
+from rim_lensing.reconstruction.result_files import LENS_CARDS, LINEAR_CARDS, read_scene_table
 
 
 def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
@@ -38,8 +39,16 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
                 else None
                 for name in ("SOURCE_STD", "CONSTRAINED", "MAGNIFICATION")
             )
+            scene = file["SCENE"].data if "SCENE" in file else None
+            maps = file["DEFLECTIONS"].data if "DEFLECTIONS" in file else None
         # Of a reconstruction by a lensing matrix there are no cards.
         lens = [header[card] for card in LENS_CARDS if card in header] or [np.nan] * 7
+        form = None
+        if maps is not None:
+            lens, form = maps, GIVEN
+        elif scene is not None:
+            model = MassModel.from_description(read_scene_table(scene))
+            lens, form = model.values, model.form
         parts = {
             "source": source.astype("float64"),
             "history": history,
@@ -48,6 +57,7 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             "noise": noise,
             "mask": np.isfinite(noise),
             "lens": np.array(lens, "float32"),
+            "form": form,
             "psf": psf,
             "chi2": header["CHI2"],
             "chi2_history": chi2_history,

@@ -1,7 +1,10 @@
 """The RIM as a user meets it: data in any unit in, source in that unit out."""
 
 import copy
+import functools
 import warnings
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -10,6 +13,7 @@ from tqdm import tqdm
 from rim_lensing.backend import compiled, value_and_gradient
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.mass_model import Form
 from rim_lensing.networks.flux_scale import FIRST_PEAK, estimate_flux_scale, source_peak
 from rim_lensing.networks.rim import RIM
 from rim_lensing.observation.batch_warnings import SystemsWarning
@@ -24,6 +28,14 @@ from rim_lensing.simulation.priors import Priors
 
 _NEARLY = 0.97
 """Of the largest brightness. A sigmoid reaches 1 nowhere."""
+
+
+class _Graphs(NamedTuple):
+    """Compiled for lenses of one form: their deflections, the log-likelihood and its gradient."""
+
+    on_rays: Callable
+    log_likelihood: Callable
+    value_and_gradient: Callable
 
 
 class RIMReconstructor:
@@ -52,8 +64,7 @@ class RIMReconstructor:
         # Keras's own predict forgets the side of the kernels and the number of lens parameters
         # when they change from one call to the next.
         self._compiled = compiled(network.stateless_call)
-        self._compiled_likelihood = compiled(self._log_likelihood)
-        self._compiled_gradient = compiled(self._likelihood_and_gradient)
+        self._graphs_of_forms: dict[Form, _Graphs] = {}
 
     def __repr__(self) -> str:
         """Return one line."""
@@ -138,7 +149,8 @@ class RIMReconstructor:
             psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or
                 normalised kernels on the image's pixels (not oversampled), (k, k) or
                 (batch, k, k), of any odd side up to the image's.
-            lens: LensParameters, a dictionary of them, 7 or 8 numbers, or (batch, 7 or 8).
+            lens: LensParameters, a dictionary of them, 7 or 8 numbers, or (batch, 7 or 8); a
+                MassModel, or a sequence of them; or Deflections of any other package.
             mask: True where a pixel is USED (lenstronomy's convention; PyAutoLens users give
                 Mask(mask, marks="masked")), (m, m) or (batch, m, m). By default all are used.
             pixel_scale: The image's arcsec per pixel, if known, to be compared with `image_grid`.
@@ -257,24 +269,24 @@ class RIMReconstructor:
         What `reconstruct` does, without its checks, and all systems at once: the network is
         compiled for every size of the batch anew.
         """
-        inputs = observation.network_inputs()
-        return self._run_at_scale(inputs, self._flux_scale(inputs))
+        inputs = self._network_inputs(observation)
+        return self._run_at_scale(inputs, self._flux_scale(observation, inputs))
 
     def log_likelihood(self, observation: Observation) -> np.ndarray:
         """Return -chi^2 / 2 of the sources, (batch,)."""
-        return ops.convert_to_numpy(
-            self._compiled_likelihood(*self._likelihood_inputs(observation))
-        )
+        likelihood = self._graphs(observation.form).log_likelihood
+        return ops.convert_to_numpy(likelihood(*self._likelihood_inputs(observation)))
 
     def log_likelihood_and_gradient(
         self, observation: Observation
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return -chi^2 / 2 of the sources, (batch,), and its gradient, (batch, 7 or 8).
+        """Return -chi^2 / 2 of the sources, (batch,), and its gradient, (batch, p).
 
         The gradient is that with respect to the lens, which the source follows. A flux scale that
         takes a first run (see `reconstruct`) is held.
         """
-        answer = self._compiled_gradient(*self._likelihood_inputs(observation))
+        differentiated = self._graphs(observation.form).value_and_gradient
+        answer = differentiated(*self._likelihood_inputs(observation))
         value, slope = (ops.convert_to_numpy(each) for each in answer)
         return value, slope
 
@@ -291,26 +303,44 @@ class RIMReconstructor:
                 progress.update(count)
         return np.concatenate(histories)
 
-    def _likelihood_inputs(self, observation: Observation) -> list:
-        inputs = observation.network_inputs()
-        arrays = [inputs[name] for name in ("lens", "image", "noise", "psf")]
-        return [*arrays, self._flux_scale(inputs), *self._weights()]
+    def _graphs(self, form: Form) -> "_Graphs":
+        """Return the graphs that take lenses of a form, compiled at their first call."""
+        if form not in self._graphs_of_forms:
+            config = self.network.config
+            rays = {"grid": config.image_grid, "supersampling": config.supersampling}
+            self._graphs_of_forms[form] = _Graphs(
+                compiled(functools.partial(form.on_rays, **rays)),
+                compiled(functools.partial(self._log_likelihood, form)),
+                compiled(functools.partial(self._value_and_gradient, form)),
+            )
+        return self._graphs_of_forms[form]
 
-    def _log_likelihood(self, lens, image, noise, psf, scale, *weights):
+    def _network_inputs(self, observation: Observation) -> dict:
+        """Return what the network takes: of the lens, the deflections."""
+        rays = self._graphs(observation.form).on_rays(observation.lens)
+        return observation.network_inputs() | {"lens": rays}
+
+    def _likelihood_inputs(self, observation: Observation) -> list:
+        arrays = [getattr(observation, name) for name in ("lens", "image", "noise", "psf")]
+        return [*arrays, self._flux_scale(observation), *self._weights()]
+
+    def _log_likelihood(self, form: Form, lens, image, noise, psf, scale, *weights):
         config = self.network.config
-        inputs = {"image": image / scale, "noise": noise / scale, "psf": psf, "lens": lens}
+        rays = form.on_rays(lens, config.image_grid, config.supersampling)
+        inputs = {"image": image / scale, "noise": noise / scale, "psf": psf, "lens": rays}
         source = self.network.stateless_call(*weights, inputs)[0][:, -1]
-        model = ForwardModel(lens, psf, config.image_grid, config.source_grid, config.supersampling)
+        model = ForwardModel(rays, psf, config.image_grid, config.source_grid, config.supersampling)
         return model.log_likelihood(source * scale, image, noise)
 
-    def _likelihood_and_gradient(self, lens, *others):
-        return value_and_gradient(lambda x: self._log_likelihood(x, *others), lens)
+    def _value_and_gradient(self, form: Form, lens, *others):
+        return value_and_gradient(lambda x: self._log_likelihood(form, x, *others), lens)
 
-    def _flux_scale(self, inputs: dict) -> np.ndarray:
+    def _flux_scale(self, observation: Observation, inputs: dict | None = None) -> np.ndarray:
         """Return what a network's inputs are to be divided by, (batch, 1, 1); see `reconstruct`."""
-        batch = len(inputs["image"])
+        batch = len(observation)
         if self.network.config.flux_scale == "image":
             return np.ones((batch, 1, 1), "float32")
+        inputs = inputs or self._network_inputs(observation)
         first = self._run_at_scale(inputs, np.full((batch, 1, 1), FIRST_PEAK, "float32"))
         config = self.network.config
         model = ForwardModel(

@@ -139,7 +139,8 @@ class SemilinearInversion:
             psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or
                 normalised kernels on the image's pixels (not oversampled), (k, k) or
                 (batch, k, k), of any odd side up to the image's.
-            lens: LensParameters, a dictionary of them, 7 or 8 numbers, or (batch, 7 or 8).
+            lens: LensParameters, a dictionary of them, 7 or 8 numbers, or (batch, 7 or 8); a
+                MassModel, or a sequence of them; or Deflections of any other package.
             mask: True where a pixel is USED, (m, m) or (batch, m, m). By default all are used.
             pixel_scale: The image's arcsec per pixel, if known, to be compared with `image_grid`.
             lensing_matrix: Instead of `lens`, for a mass model of the user's own: scipy sparse
@@ -247,7 +248,7 @@ class SemilinearInversion:
     def _invert(self, observation: Observation, matrix, uncertainties: bool) -> dict:
         """Return what a LinearReconstruction needs of one system, in the observation's units."""
         if matrix is None:
-            matrix = lensing_matrices(observation.lens, self.geometry)[0]
+            matrix = lensing_matrices(observation.lens, self.geometry, form=observation.form)[0]
         system = LinearSystem(
             matrix, observation.psf[0], observation.image[0], observation.noise[0]
         )

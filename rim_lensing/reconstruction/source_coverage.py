@@ -5,9 +5,7 @@ import warnings
 import numpy as np
 from keras import ops
 
-from rim_lensing.backend import tensor
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.mass_profiles import deflection
 from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.observation import Observation, which_systems
 
@@ -36,12 +34,9 @@ def flux_outside(
     x, y = image_grid.coordinates()
     outside = []
     for start in range(0, len(observation), _CHUNK):
-        lens = tensor(observation.lens[start : start + _CHUNK])
-        alpha = deflection(lens, x[None], y[None])
-        beta_x, beta_y = (
-            theta - ops.convert_to_numpy(a) for theta, a in zip((x, y), alpha, strict=True)
-        )
-        outside.append(np.maximum(np.abs(beta_x), np.abs(beta_y)) > source_grid.width / 2)
+        alpha = observation[start : start + _CHUNK].deflections(image_grid)
+        beta = np.stack([x, y]) - ops.convert_to_numpy(alpha)
+        outside.append(np.abs(beta).max(axis=1) > source_grid.width / 2)
     significant = observation.image > SIGNIFICANCE * observation.noise
     flux = np.where(significant, observation.image, 0).astype("float64")
     total = flux.sum(axis=(1, 2))
@@ -75,10 +70,14 @@ def check_source_coverage(
         found += f" (system {worst}, the worst; too much{which_systems(bad)})"
     found += "."
     if refused:
+        radius = ""
+        if "lens.theta_E" in observation.form.names:
+            column = observation.form.index("lens.theta_E")
+            radius = f'theta_E ({observation.lens[worst, column]:.4g}"), '
         raise ValueError(
-            f"`lens` must map the arcs onto the source grid. Received: {found} Look at theta_E "
-            f'({observation.lens[worst, 0]:.4g}"), the lens centre (arcsec from the middle of the '
-            "image) and the orientation; subtract the lens light and mask other objects."
+            f"`lens` must map the arcs onto the source grid. Received: {found} Look at {radius}"
+            "the lens centre (arcsec from the middle of the image) and the orientation; subtract "
+            "the lens light and mask other objects."
         )
     warnings.warn(
         SystemsWarning(

@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 
 from rim_lensing.lensing.lens_parameters import axis_ratio_from_ellipticity
+from rim_lensing.lensing.mass_components import SIE, Shear
+from rim_lensing.lensing.mass_model import Form, first_columns
 from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.observation import Observation, which_systems
 from rim_lensing.simulation.priors import Priors
@@ -27,7 +29,9 @@ def warn_outside_training(observation: Observation, priors: Priors) -> None:
         observation: The systems.
         priors: The ranges of the training set.
     """
-    measured = {} if observation.lens is None else _lens_ranges(observation.lens, priors)
+    measured = {}
+    if observation.lens is not None:
+        measured = _lens_ranges(observation.lens.astype("float64"), observation.form, priors)
     measured |= {
         "noise rms over the brightest pixel": (observation.noise_level, priors.noise),
         "width sigma of the PSF (arcsec)": (observation.psf_sigma, priors.psf_sigma),
@@ -92,18 +96,32 @@ def _modulus(pair: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return modulus, np.hypot(*(pair * std).T) / np.where(modulus > 0, modulus, 1)
 
 
-def _lens_ranges(lens: np.ndarray, priors: Priors) -> dict[str, tuple]:
-    """Return, by name, what lenses (batch, 7 or 8) have and the range that it should be in."""
-    axis_ratio, _ = axis_ratio_from_ellipticity(lens[:, 1], lens[:, 2])
-    furthest = max(abs(bound) for bound in priors.centre)
-    slope = lens[:, 7] if lens.shape[1] == 8 else np.ones(len(lens))
-    return {
-        "theta_E (arcsec)": (lens[:, 0], priors.theta_E),
-        "axis ratio of the lens": (axis_ratio, priors.axis_ratio),
-        "lens centre (arcsec from the origin)": (
-            np.abs(lens[:, 3:5]).max(axis=1),
-            (0.0, furthest),
-        ),
-        "external shear": (np.hypot(lens[:, 5], lens[:, 6]), priors.shear),
-        "slope of the lens": (slope, (1.0, 1.0)),
-    }
+def _lens_ranges(lens: np.ndarray, form: Form, priors: Priors) -> dict[str, tuple]:
+    """Return, by name, what lenses have and the range that it should be in.
+
+    Of mass models the first ellipsoid and the first shear are looked at, as training had one each;
+    of given deflections nothing is known.
+
+    Args:
+        lens: (batch, p).
+        form: Which reads it.
+        priors: The ranges of the training set.
+    """
+    measured = {}
+    ellipsoid, shear = (first_columns(form, kind) for kind in (SIE, Shear))
+    if ellipsoid:
+        theta_E, e1, e2, x, y, *slope = lens[:, ellipsoid].T
+        axis_ratio, _ = axis_ratio_from_ellipticity(e1, e2)
+        furthest = max(abs(bound) for bound in priors.centre)
+        measured |= {
+            "theta_E (arcsec)": (theta_E, priors.theta_E),
+            "axis ratio of the lens": (axis_ratio, priors.axis_ratio),
+            "lens centre (arcsec from the origin)": (
+                np.maximum(np.abs(x), np.abs(y)),
+                (0.0, furthest),
+            ),
+            "slope of the lens": (slope[0] if slope else np.ones(len(lens)), (1.0, 1.0)),
+        }
+    if shear:
+        measured["external shear"] = (np.hypot(*lens[:, shear].T), priors.shear)
+    return measured

@@ -9,8 +9,9 @@ import numpy as np
 from emcee.autocorr import integrated_time
 
 from rim_lensing.lens_fit.intervals import LEVELS
-from rim_lensing.lens_fit.lens_support import SLOPE, LensSupport
+from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing.lensing.mass_model import SHORT_FORMS, MassModel, read_form
 from rim_lensing.sampling.chain_file import ChainFile
 from rim_lensing.simulation.priors import Priors
 
@@ -31,8 +32,9 @@ MAX_R_HAT = 1.05
 class LensChain:
     """Draws from the posterior of a lens, after the burn-in.
 
-    p parameters: theta_E, e1, e2, x, y, gamma1, gamma2 and, of an EPL, the slope; lengths in
-    arcsec. Walkers are emcee's, or the independent chains of NUTS.
+    p free parameters: theta_E, e1, e2, x, y, gamma1, gamma2 and, of an EPL, the slope; or those of
+    a mass model that are neither held nor follow another. Lengths in arcsec. Walkers are emcee's,
+    or the independent chains of NUTS.
 
     Args:
         walkers: Where every walker was at every step, (steps, walkers, p).
@@ -45,6 +47,9 @@ class LensChain:
         cut_off: Parameters that run against an edge of the priors, see `LensSupport.pile_ups`.
         temperature: By which the log-likelihood was divided.
         data_sha256: Of image, noise and PSF; empty if it is not known.
+        support: Where the lens could lie, without its distributions; None, in the ranges of priors
+            for 7 or 8 numbers.
+        form: Of the lens; None, 7 or 8 numbers.
     """
 
     walkers: np.ndarray
@@ -57,13 +62,16 @@ class LensChain:
     cut_off: tuple[str, ...] = ()
     temperature: float = 1.0
     data_sha256: str = ""
+    support: LensSupport | None = None
+    form: MassModel | None = None
 
     def __repr__(self) -> str:
         """Return one line."""
         steps, walkers, _ = self.walkers.shape
         return (
             f"LensChain({self.title}: {steps} steps x {walkers} walkers after {self.burn_in} steps "
-            f"of burn-in, theta_E = {self.mean[0]:.5g} +- {self.std[0]:.2g}, {self._outcome})"
+            f"of burn-in, {self.names[0]} = {self.mean[0]:.5g} +- {self.std[0]:.2g}, "
+            f"{self._outcome})"
         )
 
     @classmethod
@@ -87,12 +95,14 @@ class LensChain:
         # Of one moment: the chain may be growing.
         read = file.read(burn_in, steps)
         walkers = read.walkers
-        priors = file.description.get("priors")
-        cut_off = ()
-        if priors:
-            priors, parameters = Priors.from_dict(priors), walkers.shape[-1]
-            support = LensSupport.from_priors(priors, parameters)
-            cut_off = support.pile_ups(walkers.reshape(-1, parameters))
+        priors, described = (file.description.get(name) for name in ("priors", "support"))
+        support, form, edged = None, None, None
+        if described:
+            support = edged = LensSupport.from_dict(described)
+            form = read_form(file.description["lens"])
+        elif priors:
+            edged = LensSupport.from_priors(Priors.from_dict(priors), walkers.shape[-1])
+        cut_off = edged.pile_ups(walkers.reshape(-1, walkers.shape[-1])) if edged else ()
         return cls(
             walkers=walkers,
             log_posteriors=read.log_posteriors,
@@ -104,12 +114,23 @@ class LensChain:
             cut_off=cut_off,
             temperature=file.description.get("temperature", 1.0),
             data_sha256=file.description.get("image_noise_psf", ""),
+            support=support,
+            form=form,
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the p parameters."""
+        if self.support is not None:
+            return self.support.names
         return (*PARAMETER_NAMES, "slope")[: self.walkers.shape[-1]]
+
+    @property
+    def mass_model(self) -> MassModel:
+        """At the mean of every parameter, with those that are held or follow another."""
+        if self.support is None:
+            return SHORT_FORMS[len(self.mean)].with_values(self.mean)
+        return self.form.with_values(self.support.expand(self.mean[None])[0])
 
     @property
     def title(self) -> str:
@@ -192,8 +213,6 @@ class LensChain:
             found += f"never moved {self.names[slowest]}"
         if self.cut_off:
             found += f"; cut off by an edge of the priors in {', '.join(self.cut_off)}: widen them"
-            if "slope" in self.cut_off:
-                found += f" (that of the slope, {SLOPE[0]:g} to {SLOPE[1]:g}, is fixed)"
         if self.converged:
             return f"converged: {found}"
         return (

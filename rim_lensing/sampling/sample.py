@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,8 +22,10 @@ from rim_lensing.lens_fit.lens_posterior import (
     SourceModel,
     lens_posterior,
 )
+from rim_lensing.lens_fit.lens_priors import LensPriors
+from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.optimise import check_single, nearest_starts
-from rim_lensing.lensing.lens_parameters import as_lens_array
+from rim_lensing.lensing.mass_model import SHORT_FORMS, as_lens, describe_form
 from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.plain_numbers import plain
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
@@ -51,7 +53,7 @@ def sample_lens_posterior(
     source_model: SourceModel | None = None,
     start=None,
     mask=None,
-    priors: Priors | None = None,
+    priors: LensPriors | Priors | Mapping | None = None,
     temperature: float = 1.0,
     method: str = "emcee",
     walkers: int | None = None,
@@ -63,9 +65,9 @@ def sample_lens_posterior(
 ) -> LensChain:
     """Draw lenses from their posterior, until the draws can be trusted.
 
-    The prior is flat in the parameters, (e1, e2) and (gamma1, gamma2) among them, within the ranges
-    of `priors`: that of the axis ratio goes as (1 - q) / (1 + q)^3 and that of the shear's modulus
-    as the modulus, where `Priors.draw` has both uniform.
+    Where `priors` names no distribution, the prior is flat in the parameters, (e1, e2) and (gamma1,
+    gamma2) among them, within the ranges of `priors`: that of the axis ratio goes as (1 - q) / (1 +
+    q)^3 and that of the shear's modulus as the modulus, where `Priors.draw` has both uniform.
 
     The likelihood is that of the RIM's source, or the evidence of the linear inversion, see
     `lens_posterior`. Both are too sure of themselves: a RIM's source is one estimate, whose own
@@ -86,13 +88,15 @@ def sample_lens_posterior(
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
             the image's pixels (not oversampled).
         source_model: A RIM, a refined one, or a linear inversion.
-        start: A lens at or near the best one, such as `automated_fit(...).lens`: SIE or EPL, and
-            external shear. What lies outside of the priors is moved to their edge. An EPL that
-            starts isothermal needs a dictionary that names the slope, or the array of 8. A chain
-            that goes on does not look at it.
+        start: A lens at or near the best one, such as `automated_fit(...).lens`: a MassModel, or of
+            a power law in shear LensParameters, a dictionary, or 7 or 8 numbers. What lies outside
+            of the priors is moved to their edge. An EPL that starts isothermal needs a MassModel, a
+            dictionary that names the slope, or the array of 8. A chain that goes on does not look
+            at it.
         mask: True where a pixel is USED, (m, m).
-        priors: Their ranges bound the lens; by default those that the RIM was trained on, or
-            `Priors()`.
+        priors: By parameter name, see `LensPriors`: ranges, distributions, what is held, what
+            follows what; the chain has the parameters that are left free. Or Priors, whose ranges
+            bound the lens; by default those that the RIM was trained on, or `Priors()`.
         temperature: The log-likelihood is divided by it: 1 takes it at its word, more widens all
             intervals, of a Gaussian by the square root.
         method: "emcee", an ensemble that needs no gradient; or "nuts", many chains that follow the
@@ -120,10 +124,10 @@ def sample_lens_posterior(
             that the RIM was trained on; the mask hides the arcs; the start lies outside of the
             priors; or the evidence is that of a matrix-free engine, too rough to be sampled.
     """
-    lens = as_lens_array(start, name="start")
+    lens, form = as_lens(start, name="start")
     if len(lens) != 1:
         raise ValueError(f"`start` must be one lens. Received: {len(lens)}")
-    observation = check_single(image, noise, psf, lens, mask, source_model, pixel_scale)
+    observation = check_single(image, noise, psf, lens[0], mask, source_model, pixel_scale, form)
     refuse_lens_light(observation, source_model.image_grid, allow_lens_light)
     posterior = lens_posterior(source_model, observation, priors, marginal=True)
     posterior = posterior.tempered(temperature)
@@ -156,7 +160,7 @@ def sample_posterior(
 
     Args:
         posterior: What is sampled.
-        start: (p,).
+        start: Free parameters of the posterior's support, (f,).
         description: What tells this posterior from others, with the `source_model` and its `name`.
         method: As there, and so are the rest.
         walkers: Number of them.
@@ -247,7 +251,7 @@ def _interrupts_between_steps() -> Iterator[Callable[[], None]]:
 
 
 def _positions(posterior: LensPosterior, start: np.ndarray, walkers: int, seed: int) -> np.ndarray:
-    """Return lenses close around the start, inside of the support, (walkers, p)."""
+    """Return lenses close around the start, inside of the support, (walkers, f)."""
     generator = np.random.default_rng(seed)
     width = _START_WIDTH * np.minimum(posterior.steps[-1], posterior.support.narrowest)
     found = np.empty((0, len(start)))
@@ -280,14 +284,30 @@ def _describe(source_model: SourceModel, posterior: LensPosterior) -> dict:
     seen = posterior.observation
     # A chain of before the support had inner edges is not that of a support that has some.
     support = posterior.support
-    inner = {"ellipticity": support.ellipticity[0], "shear": support.shear[0]}
+    inner = {disc.name: disc.smallest for disc in support.discs}
     inner = {"inner_edges": inner} if any(inner.values()) else {}
-    return inner | {
-        "source_model": model,
-        "image_noise_psf": _digest(seen.image, seen.noise, seen.psf, seen.flux_unit),
-        "priors": asdict(posterior.priors),
-        "parameters": len(posterior.support.lower),
-    }
+    return (
+        inner
+        | {
+            "source_model": model,
+            "image_noise_psf": _digest(seen.image, seen.noise, seen.psf, seen.flux_unit),
+            "priors": asdict(posterior.priors),
+            "parameters": len(posterior.support.lower),
+        }
+        | _scene(posterior)
+    )
+
+
+def _scene(posterior: LensPosterior) -> dict:
+    """Return what tells a lens from 7 or 8 free parameters in ranges: of these, nothing.
+
+    So chains of before there were others go on.
+    """
+    form, support = posterior.observation.form, posterior.support
+    usual = LensSupport.from_priors(posterior.priors, form).to_dict()
+    if form in SHORT_FORMS.values() and usual == support.to_dict():
+        return {}
+    return {"lens": describe_form(form), "support": support.to_dict()}
 
 
 def _digest(*arrays: np.ndarray) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 import rim_lensing
 from rim_lensing.figures import lens_contours, lens_fit, summary
-from rim_lensing.lens_fit.automated_fit import AutomatedFit, Round
+from rim_lensing.lens_fit.fit_rounds import AutomatedFit, Round
 from rim_lensing.lens_fit.lens_predictor import LensPrediction
 from rim_lensing.lens_fit.optimise import LensOptimum
 from rim_lensing.lens_fit.residual_test import ResidualTest

@@ -12,6 +12,7 @@ from rim_lensing.lens_fit.optimise import optimise_lens
 from rim_lensing.lens_fit.residual_test import check_residuals
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
+from rim_lensing.lensing.mass_model import Deflections
 from rim_lensing.observation.observation import check_observation
 from rim_lensing.reconstruction import rim_reconstructor
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
@@ -53,8 +54,9 @@ def test_a_lens_that_is_given_is_where_it_starts(ridge_model, mock):
     for wrong in ({"start": LENS, "lens_model": Guess(LENS)}, {}):
         with pytest.raises(ValueError, match="Exactly one of `lens_model` and `start`"):
             automated_fit(**data, **wrong)
-    with pytest.raises(ValueError, match="`start` must be one lens without a slope"):
-        automated_fit(**data, start=[*LENS, 1.1])
+    for several in ([LENS, LENS], Deflections(np.zeros((4, 4)), np.zeros((4, 4)))):
+        with pytest.raises(ValueError, match="`start` must be one lens with parameters"):
+            automated_fit(**data, start=several)
 
 
 def test_a_bad_prediction_is_told_by_its_residuals_and_mended(ridge_model, mock, caplog):
@@ -105,7 +107,7 @@ def test_a_prediction_that_misses_the_arcs_is_a_start_like_others(ridge_model, m
 
 def test_of_linear_reconstructions_the_evidence_decides(linear_model, mock):
     """A weak prior lets chi^2 fall, at a lens that is less probable."""
-    from rim_lensing.lens_fit.automated_fit import Round, _best
+    from rim_lensing.lens_fit.fit_rounds import Round, best_round
 
     data, wrong = mock(LENS), LENS + 0.01 * ERROR
     right = linear_model.reconstruct(lens=LENS, **data)
@@ -117,15 +119,17 @@ def test_of_linear_reconstructions_the_evidence_decides(linear_model, mock):
         Round(lens=lens, reconstruction=result, **rest)
         for lens, result in ((wrong, rough), (LENS, right), (LENS, None))
     ]
-    assert _best(rounds) is rounds[1]
+    assert best_round(rounds) is rounds[1]
     assert rounds[2].log_posterior == -np.inf
     shrunk = replace(rounds[0], demagnified=True)
-    assert _best([rounds[2], shrunk]) is shrunk and _best([shrunk, rounds[1]]) is rounds[1]
+    assert (
+        best_round([rounds[2], shrunk]) is shrunk and best_round([shrunk, rounds[1]]) is rounds[1]
+    )
 
 
 def test_the_first_lens_that_magnifies_is_not_the_end(linear_model, mock):
     """It is the better one though the shrunk source of the rounds before fits as well."""
-    from rim_lensing.lens_fit.automated_fit import Round, _nothing_better
+    from rim_lensing.lens_fit.fit_rounds import Round, nothing_better
 
     data = mock(LENS)
     right, worse = (
@@ -135,9 +139,9 @@ def test_the_first_lens_that_magnifies_is_not_the_end(linear_model, mock):
     rest = {"lens": LENS, "test": None, "starts": 0, "evaluations": 0, "edges": ()}
     shrunk = Round(reconstruction=right, demagnified=True, **rest)
     real = Round(reconstruction=worse, demagnified=False, **rest)
-    assert not _nothing_better([shrunk, shrunk, real])
-    assert _nothing_better([shrunk, shrunk, replace(shrunk)])
-    assert _nothing_better([shrunk, real, replace(real)])
+    assert not nothing_better([shrunk, shrunk, real])
+    assert nothing_better([shrunk, shrunk, replace(shrunk)])
+    assert nothing_better([shrunk, real, replace(real)])
 
 
 def test_what_was_found_is_kept_where_the_source_cannot_be_refined(ridge_model, mock, monkeypatch):

@@ -109,7 +109,7 @@ def test_a_slope_outside_of_its_range_is_moved_and_told(ridge_model, mock):
     start = np.append(LENS, 1.8)[None]
     seen = check_observation(lens=start, image_grid=ridge_model.image_grid, **mock(LENS))
     posterior = lens_posterior(ridge_model, seen)
-    with pytest.warns(UserWarning, match=r"range of the slope, 0\.5 to 1\.5, is fixed.*1\.5\]$"):
+    with pytest.warns(UserWarning, match=r"--prior\) if the lens may lie there.*1\.5\]$"):
         moved = nearest_starts(posterior, start)
     np.testing.assert_allclose(moved, [[*LENS, 1.5]])
 

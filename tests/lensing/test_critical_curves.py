@@ -9,6 +9,8 @@ from lenstronomy.LensModel.Solver.lens_equation_solver import LensEquationSolver
 
 from rim_lensing.lensing.critical_curves import caustics, critical_curves, cut, enclosed_area
 from rim_lensing.lensing.lens_parameters import LensParameters
+from rim_lensing.lensing.mass_components import EPL, SIS, Shear
+from rim_lensing.lensing.mass_model import MassModel
 
 # JAX computes in float32 unless it is told otherwise.
 EXACT = 1e-8 if "float64" in str(ops.convert_to_tensor(np.zeros(1)).dtype) else 2e-5
@@ -209,3 +211,23 @@ def test_refusals(lens, options, message):
 def test_only_isothermal_lenses_have_a_cut():
     with pytest.raises(ValueError, match="`lens` must be isothermal.*Received: slope=0.7"):
         cut(FLAT)
+
+
+def test_curves_of_a_scene_against_lenstronomy():
+    scene = MassModel(
+        lens=EPL(1.2, 0.15, -0.1, 0.02, 0.03, 0.9), shear=Shear(0.03, 0.02), sub=SIS(0.1, 0.9, 0.8)
+    )
+    model = LensModel(["EPL", "SHEAR", "SIS"])
+    keywords = [
+        {"theta_E": 1.2, "e1": 0.15, "e2": -0.1, "center_x": 0.02, "center_y": 0.03, "gamma": 1.9},
+        {"gamma1": 0.03, "gamma2": 0.02},
+        {"theta_E": 0.1, "center_x": 0.9, "center_y": 0.8},
+    ]
+    curves = critical_curves(scene)
+    for curve, caustic in zip(curves, caustics(scene), strict=True):
+        inverse = 1 / model.magnification(*curve.T, keywords)
+        assert np.abs(inverse).max() < 100 * EXACT
+        expected = np.stack(model.ray_shooting(*curve.T, keywords), axis=-1)
+        np.testing.assert_allclose(caustic, expected, atol=10 * EXACT + 1e-7)
+    without = critical_curves(LensParameters(1.2, 0.15, -0.1, 0.02, 0.03, 0.03, 0.02, 0.9))
+    assert enclosed_area(curves[0]) > enclosed_area(without[0]) + 0.1

@@ -5,9 +5,13 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 from astropy.io import fits
+from keras import ops
+from matplotlib.figure import Figure
 
 import rim_lensing as rl
 from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.lensing.mass_components import EPL, SIS, Multipole, Shear
+from rim_lensing.lensing.mass_model import Deflections, MassModel, as_lens
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 
@@ -81,3 +85,40 @@ def test_a_file_that_may_not_be_read_is_not_called_another(linear, tmp_path, mon
     monkeypatch.setattr(fits, "open", closed)
     with pytest.raises(PermissionError, match="not for you"):
         rl.read_reconstruction(tmp_path / "linear.fits")
+
+
+SCENE = MassModel(
+    lens=EPL(1.1, 0.1, 0.05, 0.01, -0.02, 1.1),
+    shear=Shear(0.02, 0.03),
+    boxy=Multipole(4, 0.02, 0.01),
+    perturber=SIS(0.1, 0.8, 0.4),
+)
+
+
+def test_a_scene_is_written_and_read(linear_model, mock, tmp_path):
+    result = linear_model.reconstruct(**mock(SCENE), lens=SCENE)
+    assert "perturber.theta_E=0.1" in repr(result)
+    np.testing.assert_allclose(result.mass_model.values, SCENE.values, rtol=1e-6)
+    result.to_fits(tmp_path / "out.fits")
+    with fits.open(tmp_path / "out.fits") as file:
+        assert "THETA_E" not in file[0].header
+        rows = {(row["COMPONENT"], row["PARAMETER"]): row for row in file["SCENE"].data}
+        assert rows["perturber", "x"]["VALUE"] == pytest.approx(0.8)
+        assert rows["boxy", "a1"]["ORDER"] == 4 and rows["boxy", "a1"]["UNIT"] == "arcsec"
+    again = rl.read_reconstruction(tmp_path / "out.fits")
+    assert again.form == SCENE.form and again.mass_model == result.mass_model
+    # Critical curves of a scene are drawn, too.
+    assert len(result.panels()["critical_curves"]) >= 1
+
+
+def test_given_deflections_are_written_and_read(linear_model, mock, tmp_path):
+    array, form = as_lens(SCENE)
+    maps = ops.convert_to_numpy(form.on_rays(array, linear_model.image_grid))[0]
+    result = linear_model.reconstruct(**mock(SCENE), lens=Deflections(*maps))
+    own = linear_model.reconstruct(**mock(SCENE), lens=SCENE)
+    np.testing.assert_allclose(result.source, own.source, atol=1e-5 * own.source.max())
+    assert "lens in given deflections" in repr(result)
+    result.to_fits(tmp_path / "out.fits")
+    again = rl.read_reconstruction(tmp_path / "out.fits")
+    np.testing.assert_array_equal(again.mass_model.maps[0], maps)
+    assert isinstance(again.plot(), Figure)
