@@ -110,7 +110,7 @@ NOISES = st.one_of(
 )
 PSFS = st.one_of(
     st.sampled_from(
-        [no(v) for v in (None, -0.1, np.nan, np.inf, [0.1, 0.1], "0.1", 0.1 * units.m)]
+        [no(v) for v in (None, -0.1, np.nan, np.inf, 1e9, [0.1, 0.1], "0.1", 0.1 * units.m)]
     ),
     st.sampled_from([no(-KERNEL), no(0 * KERNEL), no(KERNEL * np.nan), no(np.stack([KERNEL] * 2))]),
     st.sampled_from([no(np.ones((4, 4))), no(np.ones((31, 31))), no(np.ones((1, 1, 3, 3)))]),

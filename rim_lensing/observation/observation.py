@@ -460,6 +460,11 @@ def _check_psf(observed: Observed, grid: PixelGrid, psf_side: int) -> tuple[np.n
                 "`psf` must be a width in arcsec, 0 or positive (or a kernel image). "
                 f"Received: {psf.tolist()}"
             )
+        if np.any(sigma > grid.width / 2):
+            raise ValueError(
+                f"`psf` must be a width in arcsec of at most half the image's, {grid.width / 2:g}: "
+                f"nothing could be seen through a wider one. Received: {sigma.max():g}"
+            )
         pixels = sigma / grid.pixel_scale
         needed = 2 * int(np.ceil(_GAUSSIAN_REACH * pixels.max(initial=0))) + 1
         kernel = gaussian_on_pixels(

@@ -213,6 +213,7 @@ REFUSED = {
     "psf count": ({"psf": [0.1, 0.1]}, r"one for each of the 1 systems. Received: 2"),
     "kernel count": ({"psf": np.stack([KERNEL] * 2)}, r"each of the 1 systems. Received: 2"),
     "psf width": ({"psf": -0.1}, r"`psf` must be a width.*-0.1"),
+    "psf width beyond the image": ({"psf": 1e9}, r"`psf` must be a width .* at most half.*1e\+09"),
     "psf width NaN": ({"psf": np.nan}, r"`psf` must be a width"),
     "lens shape": ({"lens": np.ones((1, 5))}, r"`lens` must have 7 numbers"),
     "lens count": ({"lens": np.zeros((2, 7))}, r"`lens` must describe one system"),
