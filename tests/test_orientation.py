@@ -118,7 +118,8 @@ def test_linear_reconstructions_turn_with_the_image(kind, symmetry):
     here, there = (linear_reconstruction(kind, k) for k in (0, symmetry))
     assert there.log_evidence == pytest.approx(here.log_evidence, rel=1e-6)
     for name, value in here.metrics().items():
-        assert there.metrics()[name] == pytest.approx(value, rel=1e-5), name
+        expected = pytest.approx(value, rel=1e-4, abs=1e-6, nan_ok=True)
+        assert there.metrics()[name] == expected, name
     for name in ("source", "source_std", "model_image", "residuals"):
         expected, found = getattr(here, name), restore_image(getattr(there, name), symmetry)
         atol = 2e-5 * np.nanmax(np.abs(expected))
