@@ -80,9 +80,10 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         "--min-magnification",
         type=float,
         metavar="FACTOR",
-        help="smallest total magnification of a lens (default: that of the model's training, 3; a "
-        "double may have less). A fit does not converge below 0.9 of it, where the source is but "
-        "the arcs, shrunk",
+        help="smallest total magnification of a lens (default: that of the model's training, 3). "
+        "Below 0.9 of it a fit takes no lens for the answer whose source is but the arcs, shrunk: "
+        "one that shows its source more than once, a double, is taken, unless more than 3 is asked "
+        "for",
     )
     command.add_argument(
         "--noise-correlation",
@@ -201,6 +202,7 @@ def fit(options: argparse.Namespace) -> int:
             {
                 "lens": by_name(one.lens, one.form),
                 "sources": one.evaluations,
+                "log_posterior": one.log_posterior,
                 "p_value": None if one.test is None else float(one.test.p_value),
                 "findings": one.findings,
             }

@@ -102,7 +102,8 @@ def automated_fit(
         mask: True where a pixel is USED, (m, m).
         priors: By parameter name, see `LensPriors`: ranges, distributions, what is held, what
             follows what. Or Priors, whose ranges bound the search, and whose smallest magnification
-            tells a lens from none; by default those that the RIM was trained on, or `Priors()`.
+            tells a lens from none, see `optimise.is_demagnified`; by default those that the RIM was
+            trained on, or `Priors()`.
         max_rounds: Largest number of optimisations; 0 takes the predicted lens and tests it.
         false_alarm: Of the test of the residuals, see `check_residuals`.
         seed: Of the test's noise and of the starts.
@@ -178,7 +179,9 @@ def automated_fit(
         predicted = nearest_starts(posterior, given[None])[0]
         spread = support.select(_start_std(form)[None])[0]
 
-    def judged(posterior: LensPosterior, lens, result, starts: int, before: int) -> Round:
+    def judged(
+        posterior: LensPosterior, lens, result, starts: int, before: int, passed_over: float = 0.0
+    ) -> Round:
         """Return the round that ends with a lens (f,)."""
         test = None
         if result is not None:
@@ -194,6 +197,7 @@ def automated_fit(
             demagnified=result is not None and is_demagnified(result, posterior),
             edges=posterior.support.edges(lens),
             form=posterior.observation.form,
+            passed_over=passed_over,
         )
 
     generator = np.random.default_rng(seed)
@@ -237,9 +241,10 @@ def automated_fit(
 def _optimise(posterior: LensPosterior, source_model: SourceModel, starts, judged) -> Round:
     """Return the round that optimises from some starts, free parameters (k, f)."""
     before = posterior.evaluations
-    lenses, _, _ = maximise(posterior, starts, default_method(posterior))
+    lenses, values, _ = maximise(posterior, starts, default_method(posterior))
     chosen, result = choose(posterior, source_model, lenses)
-    return judged(posterior, lenses[chosen], result, len(starts), before)
+    passed_over = float(values[0] - values[chosen])
+    return judged(posterior, lenses[chosen], result, len(starts), before, passed_over)
 
 
 def _choose_power_law(
@@ -265,7 +270,7 @@ def _choose_power_law(
         else "no power law leads the arcs to the source grid"
     )
     if better:
-        found = conclude([power_law], first, optimisations=len(rounds) - 1)
+        found = conclude([power_law], first, optimisations=len(rounds) - 1, known=rounds)
     return replace(found, rounds=tuple(rounds), verdict=f"{found.verdict}; {said}"), better
 
 

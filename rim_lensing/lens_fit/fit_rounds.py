@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rim_lensing.lens_fit.lens_predictor import LensPrediction
+from rim_lensing.lens_fit.optimise import WORTH_A_WORD, in_words
 from rim_lensing.lens_fit.residual_test import ResidualTest
 from rim_lensing.lensing.mass_model import MassModel
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
@@ -22,9 +23,11 @@ class Round:
         test: Of the residuals; None without a reconstruction.
         starts: Lenses that the optimiser started from; 0 for the predicted lens.
         evaluations: Sources that it reconstructed.
-        demagnified: The lens magnifies less than the priors allow, see `LensOptimum`.
+        demagnified: The source is the arcs, shrunk, see `optimise.is_demagnified`.
         edges: Parameters on an edge of the priors.
         form: Of the lens; by default that of 7 or 8 numbers.
+        passed_over: By how much the log-posterior of the best lens is higher that the search found
+            and passed over, because it shrinks the source onto the arcs or misses the source grid.
     """
 
     lens: np.ndarray
@@ -35,6 +38,7 @@ class Round:
     demagnified: bool
     edges: tuple[str, ...]
     form: MassModel | None = None
+    passed_over: float = 0.0
 
     def __repr__(self) -> str:
         """Return one line."""
@@ -69,19 +73,24 @@ class Round:
             return "the lens leads less than half of the arcs to the source grid, or explains none"
         said = [str(self.test)]
         if self.demagnified:
-            magnified = self.reconstruction.metrics()["total_magnification"]
             said.append(
-                f"the lens hardly magnifies, {magnified:.2f} times: the source is the arcs, shrunk"
+                "the lens hardly magnifies, and the source is the arcs, shrunk: "
+                f"{in_words(self.reconstruction)}"
             )
         if self.edges:
             said.append(f"on the edge of the priors: {', '.join(self.edges)}")
+        if self.passed_over > WORTH_A_WORD:
+            said.append(
+                f"a lens with a log-posterior higher by {self.passed_over:.6g} is passed over: its "
+                "source is the arcs, shrunk, or they miss the source grid"
+            )
         return "; ".join(said)
 
     @property
     def advice(self) -> str:
         """What to do about the findings; empty where nothing is known."""
         said = []
-        if self.demagnified:
+        if self.demagnified or self.passed_over > WORTH_A_WORD:
             said.append(
                 "where so little magnification is the truth, allow it: "
                 "priors=Priors(min_magnification=...), on the command line --min-magnification"
@@ -163,8 +172,38 @@ def nothing_better(rounds: list[Round]) -> bool:
     return rounds[-1].log_posterior - best.log_posterior < 0.5
 
 
-def conclude(rounds: list[Round], first: str, optimisations: int | None = None) -> AutomatedFit:
-    """Say how it ended; the first lens was "predicted" or "given"."""
+def better_ones(rounds: list[Round], answer: Round) -> str:
+    """Say which round has found a far more probable lens than the answer, and what it is."""
+
+    def highest(one: Round) -> float:
+        return one.log_posterior + one.passed_over
+
+    first = max(rounds, key=highest)
+    more = highest(first) - answer.log_posterior
+    if first is answer or not more > WORTH_A_WORD:
+        return ""
+    number = next(i for i, one in enumerate(rounds) if one is first)
+    said = (
+        f"round {number} has found a lens with a log-posterior higher by {more:.6g}, which is not "
+        f"the answer: {named_lens(first.lens, first.form)}, {first.findings}"
+    )
+    return "; ".join(filter(None, [said, first.advice]))
+
+
+def conclude(
+    rounds: list[Round],
+    first: str,
+    optimisations: int | None = None,
+    known: list[Round] | None = None,
+) -> AutomatedFit:
+    """Say how it ended.
+
+    Args:
+        rounds: Of which one is the answer.
+        first: The first lens was "predicted" or "given".
+        optimisations: How many there were; by default all rounds but the first.
+        known: All rounds, whose better lenses are told; by default `rounds`.
+    """
     converged = rounds[-1].succeeded
     best = rounds[-1] if converged else best_round(rounds)
     if best.reconstruction is None:
@@ -178,7 +217,8 @@ def conclude(rounds: list[Round], first: str, optimisations: int | None = None) 
     outcome = "converged" if converged else "not converged"
     how = f"with the {first} lens" if optimisations == 0 else f"after {optimisations} optimisation"
     plural = "s" if optimisations > 1 else ""
-    found = "; ".join(filter(None, [best.findings, best.advice]))
+    told = [best.findings, best.advice, better_ones(known or rounds, best)]
+    found = "; ".join(filter(None, told))
     stopped = "" if converged or not nothing_better(rounds) else "; no start finds a better lens"
     return AutomatedFit(
         lens=best.lens,
