@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from rim_lensing.lens_fit.lens_predictor import LensPredictor, prediction_draws
 from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.mass_model import SHORT_FORMS
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, transform_image
 from rim_lensing.networks.flux_scale import FIRST_PEAK, source_peak
 from rim_lensing.networks.lens_cnn import LensCNN
@@ -18,10 +19,10 @@ from rim_lensing.networks.rim import RIM
 
 
 def export_saved_model(network: RIM, directory: str | Path) -> None:
-    """Write a SavedModel with the functions `serve` and (its signature) `serving_default`.
+    """Write a SavedModel with the functions `serve` and `serve_deflections`.
 
     `tf.saved_model.load(directory).serve(image, noise_map, psf, lens_parameters)` takes float32
-    tensors, any batch, and returns a dictionary:
+    tensors, any batch, and returns a dictionary (it is the signature `serving_default`):
 
         image: (batch, m, m), the observation, in any unit;
         noise_map: (batch, m, m), rms in the same unit; infinite where a pixel is masked;
@@ -33,6 +34,13 @@ def export_saved_model(network: RIM, directory: str | Path) -> None:
         source: (batch, n, n), after the last step, in the image's unit;
         model_image: (batch, m, m), the source lensed and blurred;
         history: (batch, T, n, n), the source after every step.
+
+    `serve_deflections(image, noise_map, psf, deflections)`, the signature of this name, returns the
+    same for any lens model of any package:
+
+        deflections: (batch, 2, m s, m s), alpha_x (along the columns) and alpha_y (along the rows)
+            in arcsec, at the centres of the image's pixels; or of each of their s x s parts if the
+            configuration has supersampling s.
 
     The weights are constants: they cannot be trained further there. Nothing is checked, all is
     float32. The answer follows the unit of the image as long as image, noise and scale stay well
@@ -50,7 +58,28 @@ def export_saved_model(network: RIM, directory: str | Path) -> None:
         RuntimeError: Keras does not run under TensorFlow.
     """
     check_backend()
-    _save(_rim_function(network), [*_signature(network), _spec("lens_parameters", 7)], directory)
+    config, arrays = network.config, _signature(network)
+    served = tf.Module()
+    rays = _spec("deflections", 2, *[config.image_side * config.supersampling] * 2)
+    served.serve_deflections = tf.function(_rim_function(network), input_signature=[*arrays, rays])
+    # One graph inside the other: the weights are in the file once.
+    inner = served.serve_deflections.get_concrete_function()
+
+    def serve(image, noise_map, psf, lens_parameters):
+        form = SHORT_FORMS[7]
+        deflections = form.on_rays(lens_parameters, config.image_grid, config.supersampling)
+        return inner(image, noise_map, psf, deflections)
+
+    lens = _spec("lens_parameters", 7)
+    served.serve = tf.function(serve, input_signature=[*arrays, lens], autograph=False)
+    _save(
+        served,
+        {
+            "serving_default": served.serve,
+            "serve_deflections": served.serve_deflections,
+        },
+        directory,
+    )
 
 
 def export_lens_predictor(model: LensPredictor, directory: str | Path) -> None:
@@ -74,7 +103,9 @@ def export_lens_predictor(model: LensPredictor, directory: str | Path) -> None:
         RuntimeError: Keras does not run under TensorFlow.
     """
     check_backend()
-    _save(_lens_function(model), _signature(model.network), directory)
+    served = tf.Module()
+    served.serve = tf.function(_lens_function(model), input_signature=_signature(model.network))
+    _save(served, {"serving_default": served.serve}, directory)
 
 
 def check_backend() -> None:
@@ -86,14 +117,10 @@ def check_backend() -> None:
         )
 
 
-def _save(serve, signature: list[tf.TensorSpec], directory: str | Path) -> None:
-    served = tf.Module()
-    served.serve = tf.function(serve, input_signature=signature)
+def _save(served: tf.Module, signatures: dict, directory: str | Path) -> None:
     # Gradients are part of the graph already; their own functions and the stack are not needed.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False, save_debug_info=False)
-    tf.saved_model.save(
-        served, str(directory), signatures={"serving_default": served.serve}, options=options
-    )
+    tf.saved_model.save(served, str(directory), signatures=signatures, options=options)
 
 
 def _spec(name: str, *shape: int) -> tf.TensorSpec:
@@ -124,14 +151,14 @@ def _constants(weights: list[list]) -> list[list[tf.Tensor]]:
 def _rim_function(network: RIM):
     config, weights = network.config, _weights(network)
 
-    def serve(image, noise_map, psf, lens_parameters):
+    def serve(image, noise_map, psf, deflections):
         forward = ForwardModel(
-            lens_parameters, psf, config.image_grid, config.source_grid, config.supersampling
+            deflections, psf, config.image_grid, config.source_grid, config.supersampling
         )
         constants = _constants(weights)
 
         def run(scale):
-            inputs = {"psf": psf, "lens": lens_parameters}
+            inputs = {"psf": psf, "lens": deflections}
             inputs |= {"image": image / scale, "noise": noise_map / scale}
             return network.stateless_call(*constants, inputs)[0] * scale[:, None]
 

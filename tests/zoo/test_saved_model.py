@@ -5,7 +5,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from lenstronomy.LensModel.lens_model import LensModel
 
+from rim_lensing.lensing.mass_components import SIE, SIS
+from rim_lensing.lensing.mass_model import MassModel
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
@@ -90,6 +93,39 @@ def test_signature_has_names(folder):
     signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
     assert set(signature.structured_input_signature[1]) == set(NAMES.values())
     assert set(signature.structured_outputs) == {"source", "model_image", "history"}
+
+
+def test_deflections_of_any_package_are_served(folder, inputs, network):
+    """Here lenstronomy's, of the same lenses and of a scene that has no seven numbers."""
+    loaded, (x, y) = tf.saved_model.load(str(folder)), network.config.image_grid.coordinates()
+    names = ("theta_E", "e1", "e2", "center_x", "center_y")
+    maps = []
+    for row in inputs["lens"].astype("float64"):
+        keywords = [dict(zip(names, row, strict=False)), {"gamma1": row[5], "gamma2": row[6]}]
+        maps.append(LensModel(["SIE", "SHEAR"]).alpha(x, y, keywords))
+    given = served(inputs)
+    given["deflections"] = np.array(maps, "float32")
+    expected = loaded.serve(**{name: given[name] for name in NAMES.values()})
+    del given["lens_parameters"]
+    for serve in (
+        loaded.serve_deflections,
+        lambda **tensors: loaded.signatures["serve_deflections"](
+            **{name: tf.constant(value) for name, value in tensors.items()}
+        ),
+    ):
+        found = serve(**given)
+        for name in ("source", "model_image"):
+            scale = float(np.max(expected[name]))
+            assert np.max(np.abs(found[name] - expected[name])) < 1e-3 * scale
+    scene = MassModel(lens=SIE(1.0, 0.2), perturber=SIS(0.1, 0.9, 0.3))
+    maps = scene.form.on_rays(np.repeat(scene.values[None], 4, axis=0), network.config.image_grid)
+    rim = RIMReconstructor(network, "tiny", Priors(psf_sigma=(0, 1)))
+    arguments = inputs | {"lens": scene, "noise": np.where(np.isinf(inputs["noise"]), 1.0, 0.02)}
+    mask = np.isfinite(inputs["noise"])
+    result = rim.reconstruct(mask=mask, **arguments)
+    noise = np.where(mask, arguments["noise"], np.inf).astype("float32")
+    source = loaded.serve_deflections(inputs["image"], noise, inputs["psf"], maps)["source"]
+    assert np.max(np.abs(source - result.source)) < 1e-4 * result.source.max()
 
 
 @pytest.mark.parametrize("unit", [1e-20, 1e6])
