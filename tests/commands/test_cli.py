@@ -161,9 +161,9 @@ BAD = {
         ["fit", "image.fits", *UNREAD, "--range", "theta_E=1,2", "--range", "theta_E=2,3"],
         "--range must name each parameter once",
     ),
-    "start with a slope": (
-        ["fit", "image.fits", *UNREAD, "--start", "theta_E=1,slope=1"],
-        "--start must not name the slope",
+    "start that is no lens": (
+        ["fit", "image.fits", *UNREAD, "--start", "theta_E=1,slope=9"],
+        "`slope` (kappa ~ R^-slope) must lie between 0 and 2",
     ),
     "matrix-free evidence": (
         ["sample", "image.fits", *UNREAD, "--lens", "theta_E=1", "--linear", "--model", "paper"],

@@ -328,6 +328,8 @@ def test_a_reconstruction_comes_back_from_its_file(tmp_path):
         "SOURCE_HISTORY": expected.history,
         "CHI2_HISTORY": expected.chi2_history,
         "PSF": expected.psf,
+        "CONSTRAINED": expected.constrained,
+        "MAGNIFICATION": expected.pixel_magnification,
     }
     with fits.open(tmp_path / "out.fits") as file:
         file.verify("exception")
