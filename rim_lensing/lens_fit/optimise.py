@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from rim_lensing.inversion.evidence import NoMaximumError
-from rim_lensing.lens_fit.lens_posterior import LensPosterior, SourceModel, lens_posterior
+from rim_lensing.lens_fit.lens_covariance import gauss_newton_covariance
+from rim_lensing.lens_fit.lens_posterior import (
+    LensPosterior,
+    RIMLensPosterior,
+    SourceModel,
+    lens_posterior,
+)
 from rim_lensing.lens_fit.lens_priors import LensPriors
 from rim_lensing.lens_fit.lens_search import METHODS, default_method, maximise
 from rim_lensing.lens_fit.shrunk_source import MULTIPLY_IMAGED, images_of_source
@@ -53,6 +59,7 @@ class LensOptimum:
         seconds: Of wall-clock time.
         start_lenses: Where every start has come to, (starts, p), the best first.
         start_log_posteriors: There, (starts,).
+        posterior: What was maximised.
     """
 
     lens: np.ndarray
@@ -65,6 +72,27 @@ class LensOptimum:
     seconds: float
     start_lenses: np.ndarray
     start_log_posteriors: np.ndarray
+    posterior: LensPosterior | None = None
+
+    @property
+    def std(self) -> np.ndarray:
+        """Standard deviations by the curvature of the log-posterior, (p,), as of `lens`.
+
+        That of the residuals' squares (Gauss-Newton): of a parameter that is held 0. It takes the
+        likelihood at its word, as `sample_lens_posterior` does; see there.
+
+        Raises:
+            TypeError: Of a linear inversion, whose evidence is no sum of squares: sample it.
+        """
+        if not isinstance(self.posterior, RIMLensPosterior):
+            raise TypeError(
+                "The standard deviations of a lens that maximises an evidence are those of a "
+                "chain: sample_lens_posterior(...).std"
+            )
+        support = self.posterior.support
+        middle = support.select(self.lens[None])[0]
+        free = np.sqrt(np.diag(gauss_newton_covariance(self.posterior, middle)))
+        return np.where(support.sources >= 0, free[support.sources], 0.0)
 
     @property
     def mass_model(self) -> MassModel:
@@ -189,6 +217,7 @@ def optimise_lens(
         seconds=time.perf_counter() - began,
         start_lenses=posterior.support.expand(lenses),
         start_log_posteriors=values,
+        posterior=posterior,
     )
 
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from emcee import State
 
+from rim_lensing.lens_fit.lens_covariance import gauss_newton_covariance
 from rim_lensing.lens_fit.lens_posterior import RIMLensPosterior
 from rim_lensing.sampling.chain_file import ChainFile
 from rim_lensing.sampling.sampling_settings import INTER_OP_THREADS, SAMPLERS
@@ -121,22 +122,6 @@ def nuts_sampler(
             warm_up()
 
     return advance
-
-
-def gauss_newton_covariance(posterior: RIMLensPosterior, lens: np.ndarray) -> np.ndarray:
-    """Return T (J'J)^-1 at a lens (p,), J the residuals' derivatives, T the temperature.
-
-    The priors' widths bound it.
-
-    The differences are the posterior's widest, which see past the kinks.
-    """
-    support, widths = posterior.support, posterior.steps[0]
-    shifts = np.diag(widths)
-    both = support.nearest(np.concatenate([lens + shifts, lens - shifts]))
-    up, down = np.split(posterior.residuals(both), 2)
-    reach = np.linalg.norm(np.subtract(*np.split(both, 2)), axis=1)
-    jacobian = (up - down) / reach[:, None] / np.sqrt(posterior.temperature)
-    return np.linalg.inv(jacobian @ jacobian.T + np.diag(1 / (support.upper - support.lower) ** 2))
 
 
 def _save(file: ChainFile, lenses: np.ndarray, results) -> None:
