@@ -134,7 +134,7 @@ def _sky_systems(options: argparse.Namespace, config, recipe, field: float) -> t
     data = SkyTrainingData(simulator, recipe.batch, recipe.steps_per_epoch, recipe.seed, paper)
     kept_apart = development_galaxies(options.galaxies, draw=draw_winged_galaxies)
     unseen = SkySimulator(kept_apart, config, kernels=kernels)
-    sides = SKY_RANGES.image_sides
+    sides = unseen.image_sides
     counts = [len(part) for part in np.array_split(range(options.development_systems), len(sides))]
     development = [
         unseen.draw(np.random.default_rng([0, side]), count, side)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
+from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.simulation.priors import Priors
 
 SKY_PRIORS = Priors(
@@ -27,11 +28,12 @@ class SkyRanges:
     """What a sky has that the paper's mocks lack. Shares are of the systems; pairs are ranges.
 
     Args:
-        image_sides: Of the images, in pixels: every batch has one of them. A field of more pixels
-            is a sharper telescope's; lens and galaxy fill as much of it.
-        pixel_ratio: Width of an image pixel in source pixels, log-uniform; the preset's is 2.
-        frame_width: Of the source grid over the image's, which bounds `pixel_ratio`; the preset's
-            is 0.5.
+        image_sides: Sides of the images over that of the source grid, both in pixels: every batch
+            has one of them. A field of more pixels is a sharper telescope's; lens and galaxy fill
+            as much of it.
+        pixel_scale: Width of an image pixel in source pixels over what the preset has, log-uniform.
+        frame_width: Of the source grid over the image's, which bounds `pixel_scale`; that of
+            euclid64 is 0.5.
         frame_offset: Largest distance of the galaxy from the middle of the source grid, over the
             grid's width; its square is uniform. The grid follows the source.
         slope: t of the elliptical power law, uniform; 1 is isothermal.
@@ -61,8 +63,8 @@ class SkyRanges:
         ValueError: A range or a share that is not one.
     """
 
-    image_sides: tuple[int, ...] = (64, 96, 144)
-    pixel_ratio: tuple[float, float] = (0.6, 2.4)
+    image_sides: tuple[float, ...] = (1.0, 1.5, 2.25)
+    pixel_scale: tuple[float, float] = (0.3, 1.2)
     frame_width: tuple[float, float] = (0.3, 0.75)
     frame_offset: float = 0.2
     slope: tuple[float, float] = (0.7, 1.3)
@@ -96,23 +98,30 @@ class SkyRanges:
             elif not 0 <= value <= (1 if field.name.endswith("_share") else np.inf):
                 raise ValueError(f"`{field.name}` is out of its range. Received: {value}")
 
-    def ratios(self, image_side: int, source_side: int) -> tuple[float, float]:
-        """Return the range of `pixel_ratio` that frames of `frame_width` leave.
+    def sides(self, geometry: Geometry) -> tuple[int, ...]:
+        """Return `image_sides` in pixels, beside the source grid of a preset."""
+        return tuple(round(side * geometry.source_side) for side in self.image_sides)
+
+    def ratios(self, image_side: int, geometry: Geometry) -> tuple[float, float]:
+        """Return the widths of an image pixel in source pixels that frames of `frame_width` leave.
 
         Args:
             image_side: Of an image, pixels.
-            source_side: Of the source grid, pixels.
+            geometry: The preset's grids.
 
         Raises:
             ValueError: None is left.
         """
+        source_side, usual = geometry.source_side, geometry.image_pixel_scale
+        usual = usual / geometry.source_pixel_scale
         narrowest, widest = (source_side / (image_side * width) for width in self.frame_width[::-1])
-        low, high = max(self.pixel_ratio[0], narrowest), min(self.pixel_ratio[1], widest)
+        low = max(self.pixel_scale[0] * usual, narrowest)
+        high = min(self.pixel_scale[1] * usual, widest)
         if low > high:
             raise ValueError(
-                f"Images of {image_side} pixels leave no pixel ratio for sources of {source_side}: "
-                f"`pixel_ratio` is {self.pixel_ratio}, `frame_width` asks for "
-                f"{narrowest:.2f} to {widest:.2f}"
+                f"Images of {image_side} pixels leave no pixel scale for sources of {source_side}: "
+                f"`pixel_scale` is {self.pixel_scale} times {usual:.3g} source pixels, "
+                f"`frame_width` asks for {narrowest:.3g} to {widest:.3g}"
             )
         return low, high
 

@@ -70,8 +70,11 @@ class SkySimulator:
         priors: The same, of lens, galaxy and noise; on the preset's own field.
         kernels: PSFs from files, see `psf_shapes.read_kernels`.
 
+    Attributes:
+        image_sides: That images have, in pixels.
+
     Raises:
-        ValueError: `stamps` is not (count, s, s), or images of some side leave no pixel ratio.
+        ValueError: `stamps` is not (count, s, s), or images of some side leave no pixel scale.
     """
 
     def __init__(
@@ -88,8 +91,9 @@ class SkySimulator:
                 "`stamps` must be (count, side, side) with at least one galaxy. "
                 f"Received: shape {np.shape(stamps)}"
             )
-        for side in ranges.image_sides:
-            ranges.ratios(side, geometry.source_side)
+        self.image_sides = ranges.sides(geometry)
+        for side in self.image_sides:
+            ranges.ratios(side, geometry)
         self.stamps, self.geometry, self.ranges = stamps, geometry, ranges
         self.priors, self.kernels = priors, list(kernels)
 
@@ -112,7 +116,7 @@ class SkySimulator:
         field = image_side / geometry.image_side
         lens = np.append(drawn["lens"], [[generator.uniform(*ranges.slope)]], axis=1)
         lens[:, [0, 3, 4]] *= field
-        ratio = np.exp(generator.uniform(*np.log(ranges.ratios(image_side, geometry.source_side))))
+        ratio = np.exp(generator.uniform(*np.log(ranges.ratios(image_side, geometry))))
         scale = geometry.image_pixel_scale / ratio
         # The source grid lies around the galaxy, not quite in the middle.
         distance = ranges.frame_offset * np.sqrt(generator.uniform()) * geometry.source_side
@@ -213,7 +217,7 @@ class SkySimulator:
         Args:
             generator: The only source of randomness: the same state gives the same systems.
             batch: How many.
-            image_side: Of the images, one of `ranges.image_sides`.
+            image_side: Of the images, one of `image_sides`.
             galaxies: Indices (batch,) of the galaxies to use, in order; by default at random.
 
         Raises:
@@ -260,7 +264,7 @@ def _compiled_renderer(geometry: Geometry, ranges: SkyRanges, image_side: int):
     fine = PixelGrid(
         FINE * (geometry.source_side + 2 * _BEYOND), geometry.source_pixel_scale / FINE
     )
-    coarsest = ranges.ratios(image_side, geometry.source_side)[1]
+    coarsest = ranges.ratios(image_side, geometry)[1]
     supersampling = int(np.ceil(coarsest / _RAY_SPACING))
     margin = FINE * _BEYOND
 

@@ -19,7 +19,7 @@ def cost_weights(noise_level: np.ndarray) -> np.ndarray:
 class SkyTrainingData(keras.utils.PyDataset):
     """Endless supply of mocks of the recipe `sky`, cut into epochs as `TrainingData` is.
 
-    Step by step the image side goes through `SkyRanges.image_sides`.
+    Step by step the image side goes through the simulator's.
 
     Args:
         simulator: Draws the mocks.
@@ -62,7 +62,7 @@ class SkyTrainingData(keras.utils.PyDataset):
     def _draw(self, generator: np.random.Generator, step: int) -> MockObservations:
         if self.paper is not None and step % 3 == 2:
             return self.paper.draw(generator, self.batch)
-        sides = self.simulator.ranges.image_sides
+        sides = self.simulator.image_sides
         number = step if self.paper is None else 2 * (step // 3) + step % 3
         return self.simulator.draw(generator, self.batch, sides[number % len(sides)])
 

@@ -1,8 +1,8 @@
 """The second frozen validation set, `sky`: 1,000 systems of the recipe `sky`.
 
 As `validation_set` freezes the paper's: system i is candidate number c_i of the stream
-numpy.random.default_rng([SEED, i, c_i]), and the c_i were written down. System i has images of the
-side image_sides[i mod their number]. Its PSFs are drawn, none is from a file.
+numpy.random.default_rng([SEED, i, c_i]), and the c_i were written down. System i has images of side
+i mod the number of `SkyRanges.image_sides`. Its PSFs are drawn, none is from a file.
 
 Checked against the recipe's sha256: the number of the galaxy, lens, placement, source frame, noise
 level. PSF, noise and pixels follow from these and the generator to float32 round-off.
@@ -94,7 +94,7 @@ class SkyValidationSet:
 
     def image_side(self, system: int) -> int:
         """Return the side of a system's image, in pixels."""
-        sides = self.simulator.ranges.image_sides
+        sides = self.simulator.image_sides
         return sides[system % len(sides)]
 
     def batches(self, systems: Sequence[int]) -> Iterator[tuple[np.ndarray, SkyObservations]]:

@@ -13,6 +13,7 @@ from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.zoo import zoo
 
+_OF_SOME_RUNS = ("beta", "sky", "psf_kernels", "paper_galaxies_sha256")
 _NETWORKS = {"rim": RIM, "lens_cnn": LensCNN}
 
 
@@ -77,7 +78,7 @@ def _training_facts(description: dict, recipe: dict, epochs: int) -> dict:
                 "development_split",
             )
         },
-        **{key: description[key] for key in ("beta",) if key in description},
+        **{key: description[key] for key in _OF_SOME_RUNS if key in description},
     }
 
 

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.psf import gaussian_kernel
+from rim_lensing.networks.presets import get_preset
 from rim_lensing.simulation.blemishes import (
     contamination,
     correlated,
@@ -124,7 +125,9 @@ def test_ranges_that_are_none_are_refused(wrong):
 
 
 def test_pixel_ratios_follow_from_the_frames():
-    low, high = SKY_RANGES.ratios(144, 64)
-    assert (low, high) == pytest.approx((0.6, 64 / (144 * 0.3)))
-    with pytest.raises(ValueError, match="Images of 20 pixels leave no pixel ratio"):
-        SKY_RANGES.ratios(20, 64)
+    euclid, hst = get_preset("euclid64"), get_preset("hst192")
+    assert SKY_RANGES.sides(euclid) == (64, 96, 144)
+    assert SKY_RANGES.ratios(144, euclid) == pytest.approx((0.6, 64 / (144 * 0.3)))
+    assert SKY_RANGES.ratios(192, hst) == pytest.approx((1 / 0.75, 1.2 * 2.56))
+    with pytest.raises(ValueError, match="Images of 20 pixels leave no pixel scale"):
+        SKY_RANGES.ratios(20, euclid)

@@ -20,7 +20,7 @@ from rim_lensing.training.rim_training import train_rim
 from rim_lensing.training.training_run import Recipe
 
 TINY = get_preset("tiny16")
-RANGES = SkyRanges(image_sides=(16, 24), frame_width=(0.2, 0.9))
+RANGES = SkyRanges(image_sides=(1.0, 1.5), frame_width=(0.2, 0.9))
 PAPER = Priors(source_size=(2.0, 2.6))
 
 
@@ -87,7 +87,7 @@ def test_mocks_meet_the_constraints_and_are_what_a_rim_takes(simulator):
     np.testing.assert_allclose(mocks.psf.sum(axis=(1, 2)), 1, rtol=1e-5)
     scale = mocks.pixel_ratio * mocks.source_frame[:, 2]
     np.testing.assert_allclose(scale, TINY.image_pixel_scale, rtol=1e-5)
-    low, high = RANGES.ratios(16, 16)
+    low, high = RANGES.ratios(16, TINY)
     assert np.all((mocks.pixel_ratio >= low) & (mocks.pixel_ratio <= high))
     hidden = ~np.isfinite(mocks.noise)
     assert 0 < hidden.mean() < 0.5
