@@ -6,7 +6,7 @@ the sphere's Einstein radius and all the rest are free. Ten lines, `fit`, are wh
 
     python examples/subhalo.py
 
-Needs lenstronomy; takes about a minute on a laptop.
+Needs lenstronomy; takes minutes.
 """
 
 import numpy as np
