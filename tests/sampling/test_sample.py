@@ -465,7 +465,7 @@ def test_refuses_before_any_work(ridge_model, mock, monkeypatch, changes, messag
     def worked(*arguments):
         raise AssertionError("the work has begun")
 
-    for name in ("_compiled", "_compiled_likelihood", "_compiled_gradient"):
+    for name in ("run", "log_likelihood", "log_likelihood_and_gradient"):
         monkeypatch.setattr(ridge_model, name, worked)
     arguments = mock(LENS) | {"source_model": ridge_model, "start": LENS} | changes
     with pytest.raises(ValueError, match=message):
