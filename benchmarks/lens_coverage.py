@@ -351,7 +351,7 @@ def own_prior_system(generator, priors, geometry):
 
 
 def _observation(image, noise, psf, lens, geometry):
-    from rim_lensing.observation.observation import check_observation
+    from rim_lensing.observation.checks import check_observation
 
     return check_observation(
         image, noise, psf, lens, image_grid=geometry.image_grid, psf_side=geometry.psf_side

@@ -38,7 +38,7 @@ _PUBLIC = {
     "Priors": "rim_lensing.simulation.priors",
     "Mask": "rim_lensing.observation.masks",
     "noise_correlation": "rim_lensing.observation.correlated_noise",
-    "Observation": "rim_lensing.observation.observed",
+    "Observation": "rim_lensing.observation.observation",
     "read_observation": "rim_lensing.observation.reading",
     "SystemsWarning": "rim_lensing.observation.batch_warnings",
     "read_image": "rim_lensing.observation.fits_files",

@@ -24,7 +24,7 @@ from rim_lensing import cli
 from rim_lensing.commands import fit, reconstruct
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
-from rim_lensing.observation.observation import check_observation
+from rim_lensing.observation.checks import check_observation
 
 SIDE = 16
 GRID = PixelGrid(SIDE, 0.3)

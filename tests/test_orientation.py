@@ -34,9 +34,10 @@ from rim_lensing.lensing.symmetries import (
 from rim_lensing.networks.flux_scale import estimate_flux_scale, source_peak
 from rim_lensing.networks.initial_source import inverted
 from rim_lensing.networks.rim_cell import preconditioned_gradient
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.correlated_noise import correlate_noise, noise_correlation
 from rim_lensing.observation.cutouts import cutout
-from rim_lensing.observation.observation import Observation, check_observation
+from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.refinement import (
     best_strength,
     error_scale,
@@ -87,7 +88,7 @@ def turned_data(symmetry: int) -> dict:
     return {name: transform_image(value, symmetry) for name, value in DATA.items()}
 
 
-def turned_observation(symmetry: int) -> Observation:
+def turned_observation(symmetry: int) -> NormalisedObservation:
     lens = turned_lens(LENS, symmetry)
     grid = GEOMETRY.image_grid
     return check_observation(**turned_data(symmetry), lens=lens, image_grid=grid)

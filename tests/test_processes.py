@@ -74,7 +74,7 @@ def test_a_pickle_holds_the_weights_once_and_no_code(models):
 
 
 def test_likelihoods_of_a_copy_are_the_models(models, ridge, arguments):
-    from rim_lensing.observation.observation import check_observation
+    from rim_lensing.observation.checks import check_observation
 
     grid = models["rim"].image_grid
     seen = check_observation(**arguments, lens=LENS, image_grid=grid, psf_side=5)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.lensing.mass_model import MassModel
     from rim_lensing.observation.fits_files import FitsImage
-    from rim_lensing.observation.observation import Observation as NormalisedObservation
-    from rim_lensing.observation.observed import Observation
+    from rim_lensing.observation.normalised import NormalisedObservation
+    from rim_lensing.observation.observation import Observation
     from rim_lensing.simulation.priors import Priors
 
 _FILE = "FITS file, or one of its extensions: 'FILE.fits[NAME]', 'FILE.fits[NAME,VERSION]'"
@@ -90,7 +90,7 @@ class UserImage:
         Args:
             lens: Relative to the crop centre, if there is one.
         """
-        from rim_lensing.observation.observation import check_image, check_observation
+        from rim_lensing.observation.checks import check_image, check_observation
 
         if lens is None:
             return check_image(self.observation, image_grid=self.grid)
@@ -238,9 +238,9 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         ValueError: Files or numbers break rules: all that can be told at once.
         FileNotFoundError: There is no such file.
     """
+    from rim_lensing.observation.checks import check_pixel_scale
     from rim_lensing.observation.cutouts import offset_in_cutout
     from rim_lensing.observation.masks import Mask
-    from rim_lensing.observation.observation import check_pixel_scale
     from rim_lensing.observation.reading import read_observation, read_part
     from rim_lensing.problems import Problems
 
@@ -318,7 +318,7 @@ def _grid_for(
 ) -> "PixelGrid":
     """Return the pixels that the image is to have: the model's, or its own."""
     from rim_lensing.lensing.grids import PixelGrid
-    from rim_lensing.observation.observation import PIXEL_SCALE_TOLERANCE
+    from rim_lensing.observation.checks import PIXEL_SCALE_TOLERANCE
 
     if own_pixels:
         return _own_grid(image, centre, model_grid)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rim_lensing.lensing.grids import PixelGrid
-    from rim_lensing.observation.observed import Observation
+    from rim_lensing.observation.observation import Observation
     from rim_lensing.reconstruction.result import Reconstruction
     from rim_lensing.zoo.zoo import PretrainedModel
 
@@ -86,7 +86,7 @@ def demo(options: argparse.Namespace) -> None:
     from rim_lensing import metrics
     from rim_lensing.demo import read_demo_lens
     from rim_lensing.lensing.grids import PixelGrid
-    from rim_lensing.observation.observed import Observation
+    from rim_lensing.observation.observation import Observation
     from rim_lensing.zoo.zoo import find_pretrained
 
     check_output(options, _FILES)

@@ -31,9 +31,9 @@ from rim_lensing.lens_fit.optimise import (
 )
 from rim_lensing.lens_fit.residual_test import FALSE_ALARM, check_residuals
 from rim_lensing.lensing.mass_model import SHORT_FORMS, MassModel, as_lens
+from rim_lensing.observation.checks import PIXEL_SCALE_TOLERANCE
 from rim_lensing.observation.correlated_noise import check_noise_correlation
 from rim_lensing.observation.leftover_light import refuse_lens_light
-from rim_lensing.observation.observation import PIXEL_SCALE_TOLERANCE
 from rim_lensing.program import is_crash
 from rim_lensing.reconstruction.result import Reconstruction
 from rim_lensing.simulation.priors import Priors

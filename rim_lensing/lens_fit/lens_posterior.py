@@ -24,7 +24,7 @@ from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.temperature import check_temperature
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.ray_tracing import lensing_matrices
-from rim_lensing.observation.observation import Observation
+from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.refinement import best_strength, log_marginal_likelihood
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.semilinear_inversion import ENGINES, SemilinearInversion
@@ -54,7 +54,9 @@ class LensPosterior(ABC):
         steps: Sensible differences of the free parameters, (2, f), see `STEPS`.
     """
 
-    def __init__(self, observation: Observation, priors: LensPriors, source_pixel_scale: float):
+    def __init__(
+        self, observation: NormalisedObservation, priors: LensPriors, source_pixel_scale: float
+    ):
         """Start counting."""
         if len(observation) != 1:
             raise ValueError(
@@ -92,11 +94,11 @@ class LensPosterior(ABC):
         inside = support.contains(lenses)
         return np.where(inside, values, -np.inf), np.where(inside[:, None], slopes, 0.0)
 
-    def at(self, lens: np.ndarray) -> Observation:
+    def at(self, lens: np.ndarray) -> NormalisedObservation:
         """Return the observation with another lens, given by its free parameters, (f,)."""
         return self.behind(self.support.expand(np.asarray(lens)[None])[0])
 
-    def behind(self, lens: np.ndarray) -> Observation:
+    def behind(self, lens: np.ndarray) -> NormalisedObservation:
         """Return the observation with another lens, (p,)."""
         return replace(self.observation, lens=np.asarray(lens, "float32")[None])
 
@@ -135,7 +137,7 @@ class LensPosterior(ABC):
             )
         return lenses
 
-    def _batches(self, lenses: np.ndarray) -> Iterator[tuple[Observation, int]]:
+    def _batches(self, lenses: np.ndarray) -> Iterator[tuple[NormalisedObservation, int]]:
         """Yield the observation with every lens (k, p), some at a time, and how many to keep."""
         for start in range(0, len(lenses), _BATCHES[-1]):
             part = np.asarray(lenses[start : start + _BATCHES[-1]], "float32")
@@ -166,7 +168,9 @@ class LensPosterior(ABC):
 class RIMLensPosterior(LensPosterior):
     """-chi^2 / 2 of the RIM's source; arguments as in `LensPosterior`, and the RIM."""
 
-    def __init__(self, model: RIMReconstructor, observation: Observation, priors: LensPriors):
+    def __init__(
+        self, model: RIMReconstructor, observation: NormalisedObservation, priors: LensPriors
+    ):
         """Keep the RIM."""
         super().__init__(observation, priors, model.source_grid.pixel_scale)
         self._model = model
@@ -213,7 +217,9 @@ class RefinedLensPosterior(LensPosterior):
     `RIMLensPosterior`.
     """
 
-    def __init__(self, model: RIMReconstructor, observation: Observation, priors: LensPriors):
+    def __init__(
+        self, model: RIMReconstructor, observation: NormalisedObservation, priors: LensPriors
+    ):
         """Keep the RIM."""
         super().__init__(observation, priors, model.source_grid.pixel_scale)
         self._model, self._strength = model, None
@@ -260,7 +266,7 @@ class LinearLensPosterior(LensPosterior):
     """
 
     def __init__(
-        self, inversion: SemilinearInversion, observation: Observation, priors: LensPriors
+        self, inversion: SemilinearInversion, observation: NormalisedObservation, priors: LensPriors
     ):
         """Keep the inversion."""
         if inversion.engine != "exact":
@@ -311,7 +317,7 @@ class LinearLensPosterior(LensPosterior):
 
 def lens_posterior(
     source_model: SourceModel,
-    observation: Observation,
+    observation: NormalisedObservation,
     priors: LensPriors | Priors | Mapping | None = None,
     marginal: bool = False,
 ) -> LensPosterior:

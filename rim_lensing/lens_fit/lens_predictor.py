@@ -12,8 +12,8 @@ from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.lensing.symmetries import SYMMETRIES
 from rim_lensing.networks.lens_cnn import LensCNN
+from rim_lensing.observation.checks import check_image
 from rim_lensing.observation.leftover_light import warn_of_lens_light
-from rim_lensing.observation.observation import check_image
 from rim_lensing.plain_numbers import plain
 from rim_lensing.reconstruction.training_range import warn_of_prediction, warn_outside_training
 from rim_lensing.simulation.priors import Priors

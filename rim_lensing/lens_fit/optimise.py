@@ -19,8 +19,9 @@ from rim_lensing.lens_fit.lens_priors import LensPriors
 from rim_lensing.lens_fit.lens_search import METHODS, default_method, maximise
 from rim_lensing.lens_fit.shrunk_source import MULTIPLY_IMAGED, images_of_source
 from rim_lensing.lensing.mass_model import Deflections, Form, MassModel, as_lens, form_of
+from rim_lensing.observation.checks import check_observation, one_image
 from rim_lensing.observation.leftover_light import refuse_lens_light
-from rim_lensing.observation.observation import Observation, check_observation, one_image
+from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.constrained import warn_of_unconstrained
 from rim_lensing.reconstruction.result import Reconstruction, named_lens, warn_of_chi2
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
@@ -248,7 +249,7 @@ def check_single(
     source_model: SourceModel,
     pixel_scale: float | None = None,
     form: Form | None = None,
-) -> Observation:
+) -> NormalisedObservation:
     """Check the observation of one system; raises as `check_observation`, and for a batch.
 
     Its lens is (p,), checked already, of the form that is given, or of 7 or 8 numbers.

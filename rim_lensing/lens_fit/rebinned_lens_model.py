@@ -6,8 +6,8 @@ import numpy as np
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LENGTHS, PARAMETER_NAMES
+from rim_lensing.observation.checks import check_image, one_image
 from rim_lensing.observation.correlated_noise import check_noise_correlation
-from rim_lensing.observation.observation import check_image, one_image
 from rim_lensing.observation.rebinning import rebin
 
 SAME_PIXELS = 0.01

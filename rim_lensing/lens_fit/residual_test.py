@@ -21,7 +21,7 @@ from rim_lensing.lens_fit.lens_posterior import SourceModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.symmetries import restore_image, standard_orientation
 from rim_lensing.observation.correlated_noise import correlate_noise
-from rim_lensing.observation.observation import Observation
+from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
 from rim_lensing.reconstruction.result import Reconstruction
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
@@ -199,7 +199,7 @@ def _reconstruct(
     def repeated(array):
         return np.repeat(np.asarray(array, "float32")[None], copies, axis=0)
 
-    observation = Observation(
+    observation = NormalisedObservation(
         image=(images / unit).astype("float32"),
         noise=repeated(result.noise / unit),
         psf=repeated(result.psf),

@@ -13,7 +13,8 @@ from scipy.ndimage import gaussian_filter
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.observation.batch_warnings import SystemsWarning
-from rim_lensing.observation.observation import Observation, which_systems
+from rim_lensing.observation.checks import which_systems
+from rim_lensing.observation.normalised import NormalisedObservation
 
 LENS_PLACE = 0.2
 """arcsec: the lens is looked for within this distance of the image's middle, or within a pixel."""
@@ -136,7 +137,7 @@ def _faintest_but_one(ring, sectors, image, variance) -> float:
     return float(means[second] / errors[second])
 
 
-def has_lens_light(observation: Observation, image_grid: PixelGrid) -> np.ndarray:
+def has_lens_light(observation: NormalisedObservation, image_grid: PixelGrid) -> np.ndarray:
     """Return which systems have the lens galaxy's light in, (batch,).
 
     Args:
@@ -149,7 +150,7 @@ def has_lens_light(observation: Observation, image_grid: PixelGrid) -> np.ndarra
 
 
 def refuse_lens_light(
-    observation: Observation, image_grid: PixelGrid, allow_lens_light: bool = False
+    observation: NormalisedObservation, image_grid: PixelGrid, allow_lens_light: bool = False
 ) -> None:
     """Raise ValueError if the lens galaxy's light is in the image: no search would find a lens.
 
@@ -168,7 +169,7 @@ def refuse_lens_light(
         )
 
 
-def warn_of_lens_light(observation: Observation, image_grid: PixelGrid) -> None:
+def warn_of_lens_light(observation: NormalisedObservation, image_grid: PixelGrid) -> None:
     """Warn where `refuse_lens_light` raises, on behalf of the function that a user has called."""
     found = has_lens_light(observation, image_grid)
     if found.any():

@@ -1,489 +1,443 @@
-"""What a user hands in, checked once and brought to one form. No Keras: errors come fast."""
+"""What was observed: image, noise, PSF, mask, and what their headers say, in one object."""
 
+import re
 import warnings
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.lens_parameters import OTHER_SLOPES
-from rim_lensing.lensing.mass_model import Form, as_lens, form_of
-from rim_lensing.lensing.psf_kernels import (
-    check_kernel,
-    gaussian_as_sharp,
-    gaussian_on_pixels,
-    largest_side,
+from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
+from rim_lensing.observation.arguments import (
+    Given,
+    arcsecond,
+    arcseconds,
+    in_unit_of_image,
+    numbers,
+    understand,
 )
-from rim_lensing.observation.batch_warnings import SystemsWarning
-from rim_lensing.observation.masks import MASK_CONVENTION, check_hidden_arcs
-from rim_lensing.observation.observed import Observation as Observed
-from rim_lensing.observation.observed import as_observation
-from rim_lensing.observation.psf_forms import on_image_pixels
+from rim_lensing.observation.cutouts import corner, cutout
+from rim_lensing.observation.masks import MASK_CONVENTION, Mask
+from rim_lensing.observation.psf_forms import SAME_SCALE
+from rim_lensing.observation.rebinning import rebin, rebinned_correlation
 from rim_lensing.problems import Problems
 
-PIXEL_SCALE_TOLERANCE = 1e-3
-"""An image's pixel scale may differ from the model's by this fraction. Lengths then come out wrong
-by as much: less than any network knows them."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-SMALLEST_NOISE = 1e-6
-"""Of the brightest pixel. Single precision, in which the networks work, knows no less."""
-
-MIN_SIGNIFICANCE = 5.0
-"""In sigma: the brightest 3x3 block of pixels must reach it, or there is nothing to reconstruct."""
-
-HUGE_NOISE, DROWNED = 1e4, 10.0
-"""A pixel is as good as masked if its noise is so many times that of the quietest of its system,
-and so many times what the brightest of the quiet ones has of flux."""
-
-_GAUSSIAN_REACH = 4
-_STEEP = 1.5
+    from rim_lensing.observation.pixel_scales import SkyPixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Observation:
-    """A batch of images with all that is needed to explain them; made by `check_observation`.
+    """An image or a batch of them, and what is needed to explain them.
 
-    `check_image` makes one whose lens is not known.
+    Every public function takes one as its first argument, `model.reconstruct(observation,
+    lens=...)`; numbers and arrays are its short form. What is given may be numbers, arrays, numpy's
+    and astropy's masked arrays, quantities, NDData and CCDData (with mask, unit, WCS, uncertainty),
+    astropy's uncertainties, or what `read_image` returns: see `arguments`. Types, shapes and units
+    are checked here, and all problems are reported together; what pixels hold is checked where an
+    observation is used, for a crop of it may do.
 
     Args:
-        image: (batch, m, m) float32, in units of `flux_unit`; 0 where masked.
-        noise: rms, (batch, m, m) float32, in the same units; infinite where masked.
-        psf: Kernels, (batch, k, k) float32, each with the sum 1.
-        lens: (batch, p) float32, see `mass_model`; None if it is not known.
-        flux_unit: (batch,) float64: each system's brightest pixel, in the user's unit.
-        psf_sigma: (batch,): width in arcsec of the Gaussian that is as sharp as the kernel.
-        single: The user gave one image (m, m), and gets one source (n, n).
-        form: Which reads `lens`; by default that of 7 or 8 numbers.
+        image: (y, x) or (batch, y, x), lens light and background subtracted, in any unit.
+        noise: rms in the image's unit, or one that can be converted to it: a number, one per system
+            (batch,), a map or maps. By default the uncertainty of a CCDData that is the image.
+        psf: Width (standard deviation) of a Gaussian in arcsec, or (batch,) of them; or kernels
+            (k, k) or (batch, k, k), see `on_image_pixels` for what is brought to form. By default
+            the `psf` of a CCDData that is the image.
+        mask: True (or 1) where a pixel is USED; or a `Mask`, which says what its marks mean. What
+            image and noise have masked is masked, too.
+        pixel_scale: arcsec; by default that of the image's header, if it tells.
+        noise_correlation: Of the noise of neighbouring pixels, (k, k), see `noise_correlation`.
+        psf_oversampling: Image pixels over kernel pixels; by default told by the headers, or 1.
+        psf_pixel_scale: arcsec, of a kernel's pixels; by default that of its header, if it tells.
+        unit: Of image and noise.
+        header: The image's cards: WCS and BUNIT.
+        sky: Where its pixels lie on the sky, if that tells the pixel scale: a crop measures it
+            anew. By default of the image's own WCS.
+        allow_hidden_arcs: The mask may hide most of what is bright, see `Mask`.
+
+    Raises:
+        ValueError: Arguments that are not understood, or do not fit together.
+
+    Attributes:
+        image: float64, as given.
+        noise: float64 with the image's shape; infinite where it came masked.
+        psf: float64, as given: widths in arcsec or kernels.
+        mask: True where a pixel is used, with the image's shape; infinite noise masks, too.
+
+    Example:
+        >>> seen = rim_lensing.Observation(image, noise=0.01, psf=0.07, pixel_scale=0.1)
+        >>> seen.crop(64, centre=(101.5, 98.0)).plot()
     """
 
-    image: np.ndarray
-    noise: np.ndarray
-    psf: np.ndarray
-    lens: np.ndarray | None
-    flux_unit: np.ndarray
-    psf_sigma: np.ndarray
-    single: bool
-    form: Form | None = None
+    image: Any
+    noise: Any = None
+    psf: Any = None
+    mask: Any = None
+    pixel_scale: Any = None
+    noise_correlation: Any = None
+    psf_oversampling: float | None = None
+    psf_pixel_scale: Any = None
+    unit: Any = None
+    header: Any = None
+    sky: "SkyPixels | None" = None
+    allow_hidden_arcs: bool = False
 
     def __post_init__(self):
-        """Find the form of 7 or 8 numbers."""
-        if self.lens is not None:
-            object.__setattr__(self, "form", form_of(self.lens, self.form))
-
-    def __len__(self) -> int:
-        """Number of systems."""
-        return len(self.image)
-
-    def __getitem__(self, systems: slice | np.ndarray) -> "Observation":
-        """Return some of the systems."""
-        arrays = ["image", "noise", "psf", "flux_unit", "psf_sigma"]
-        arrays += [] if self.lens is None else ["lens"]
-        return replace(self, **{name: getattr(self, name)[systems] for name in arrays})
-
-    @property
-    def mask(self) -> np.ndarray:
-        """True where a pixel is used, (batch, m, m)."""
-        return np.isfinite(self.noise)
-
-    @property
-    def noise_level(self) -> np.ndarray:
-        """Median rms of the used pixels over the brightest pixel, (batch,)."""
-        return np.nanmedian(np.where(self.mask, self.noise, np.nan), axis=(1, 2))
-
-    def user_arrays(self) -> dict[str, np.ndarray]:
-        """Return image, noise, psf and mask of one system, (m, m) and (k, k), in the user's unit.
-
-        For what takes the place of a lens CNN, and may know no Observation.
-        """
-        unit = self.flux_unit[0]
-        return {
-            "image": self.image[0] * unit,
-            "noise": self.noise[0] * unit,
-            "psf": self.psf[0],
-            "mask": self.mask[0],
+        """Bring all arguments to plain arrays."""
+        problems, parts = Problems(), {}
+        with problems.noted():
+            parts["image"] = understand("image", self.image)
+            _check_image_axes(parts["image"].array)
+        image = parts.get("image")
+        noise, psf = self.noise, self.psf
+        if image is not None:
+            noise = image.uncertainty if noise is None else noise
+            psf = getattr(self.image, "psf", None) if psf is None else psf
+        if image is not None and self.unit is not None:
+            image = parts["image"] = replace(image, unit=self.unit)
+        with problems.noted():
+            parts["scale"] = self._scale(image)
+        with problems.noted():
+            parts["noise"] = _noise(noise, image, parts.get("scale"))
+        with problems.noted():
+            parts["mask"] = self._mask(image, parts.get("scale"))
+        with problems.noted():
+            if psf is None:
+                raise ValueError(
+                    "`psf` must be given: a width in arcsec (0 for none), or a kernel image"
+                )
+            parts["psf"] = _of_psf(psf, self.psf_pixel_scale)
+        with problems.noted():
+            if self.noise_correlation is not None:
+                parts["correlation"] = numbers("noise_correlation", self.noise_correlation)
+        if parts.keys() >= {"scale", "psf"} and image is not None:
+            with problems.noted():
+                parts["oversampling"] = self._oversampling(parts["psf"], parts["scale"])
+        problems.raise_all()
+        used = parts["mask"] & ~np.isposinf(parts["noise"])
+        settled = {
+            "image": image.array,
+            "noise": parts["noise"],
+            "psf": parts["psf"].array,
+            "mask": used,
+            "pixel_scale": parts["scale"],
+            "noise_correlation": parts.get("correlation"),
+            "psf_oversampling": parts["oversampling"],
+            "psf_pixel_scale": parts["psf"].pixel_scale,
+            "unit": image.unit,
+            "header": image.header if self.header is None else self.header,
+            "allow_hidden_arcs": self.allow_hidden_arcs
+            or getattr(self.mask, "allow_hidden_arcs", False),
+            "sky": image.sky if self.pixel_scale is None else self.sky,
         }
+        for name, value in settled.items():
+            object.__setattr__(self, name, value)
 
-    def deflections(self, grid: PixelGrid, supersampling: int = 1):
-        """Return the deflections of rays, (batch, 2, m s, m s), see `MassModel.on_rays`."""
-        return self.form.on_rays(self.lens, grid, supersampling)
+    def _scale(self, image: Given | None) -> float | None:
+        """Return the pixel scale that was given, or else the header's."""
+        if self.pixel_scale is not None:
+            return arcsecond("pixel_scale", self.pixel_scale)
+        return None if image is None else image.pixel_scale
 
-    def network_inputs(self) -> dict[str, np.ndarray]:
-        """Return what a RIM takes, or, if the lens is not known, what a lens CNN takes."""
-        inputs = {"image": self.image, "noise": self.noise, "psf": self.psf}
-        return inputs if self.lens is None else inputs | {"lens": self.lens}
+    def _mask(self, image: Given | None, pixel_scale: float | None) -> np.ndarray:
+        """Return which pixels are used, with the image's shape."""
+        mask = _as_mask(self.mask, image, pixel_scale)
+        if image is not None and image.used is not None:
+            mask = mask & image.used
+        return mask
 
-
-def check_observation(
-    image,
-    noise=None,
-    psf=None,
-    lens=None,
-    mask=None,
-    *,
-    image_grid: PixelGrid,
-    psf_side: int = 1,
-    pixel_scale=None,
-) -> Observation:
-    """Check an observation and its lens, and bring them to the form of networks and inversions.
-
-    All that is wrong with any of the arguments is said at once.
-
-    Args:
-        image: As `check_image` takes it, and so are noise, psf, mask and the rest.
-        noise: rms.
-        psf: Widths or kernels.
-        lens: What `as_lens` takes: one lens for all systems, or one for each.
-        mask: True where a pixel is USED.
-        image_grid: The pixels that the image must have.
-        psf_side: Smallest side of Gaussian kernels.
-        pixel_scale: The image's arcsec per pixel where it is known.
-
-    Raises:
-        ValueError: An argument breaks a rule; the message names the argument and the rule, what
-            was received and what would be right.
-
-    Warns:
-        UserWarning: As `check_image`; or the slope looks like another package's.
-    """
-    problems, observation, found = Problems(), None, None
-    with problems.noted():
-        observation = check_image(
-            image,
-            noise,
-            psf,
-            mask,
-            image_grid=image_grid,
-            psf_side=psf_side,
-            pixel_scale=pixel_scale,
-        )
-    with problems.noted():
-        if lens is None:
+    def _oversampling(self, psf: Given, pixel_scale: float | None) -> float | None:
+        """Return image pixels over kernel pixels, None if nothing tells."""
+        told = self.psf_oversampling
+        if psf.array.ndim < 2:
+            if told is not None:
+                raise ValueError(
+                    f"`psf_oversampling` must be left out where `psf` is a width. Received: {told}"
+                )
+            return None
+        if told is not None:
+            told = check_oversampling(told)
+        if psf.pixel_scale is None or pixel_scale is None:
+            return told
+        ratio = pixel_scale / psf.pixel_scale
+        if told is not None and abs(ratio / told - 1) > SAME_SCALE:
             raise ValueError(
-                "`lens` must be given: a MassModel, LensParameters, a dictionary, or 7 or 8 numbers"
+                "`psf_oversampling` must be what the headers say, or the header be left out "
+                f'(psf.array). Received: {told:g}, pixel scales of {pixel_scale:g}" and '
+                f'{psf.pixel_scale:g}"'
             )
-        found = as_lens(lens, None if observation is None else len(observation))
-    problems.raise_all()
-    lenses, form = found
-    _warn_of_another_slope(lenses, form)
-    return replace(observation, lens=lenses, form=form)
+        return ratio
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        shape = " x ".join(str(length) for length in self.image.shape)
+        facts = [f"image {shape}"]
+        if self.pixel_scale is not None:
+            facts.append(f"pixels of {self.pixel_scale:.4g} arcsec")
+        facts.append(f"{self.mask.mean():.0%} of them used")
+        facts += [] if self.unit is None else [f"in {self.unit}"]
+        if self.psf.ndim >= 2:
+            facts.append(f"PSF {self.psf.shape[-2]} x {self.psf.shape[-1]}")
+            if self.psf_oversampling is not None and self.psf_oversampling > 1 + SAME_SCALE:
+                facts.append(f"{self.psf_oversampling:.4g} times as fine")
+        if self.noise_correlation is not None:
+            facts.append("correlated noise")
+        return f"Observation({', '.join(facts)})"
 
-def check_image(
-    image,
-    noise=None,
-    psf=None,
-    mask=None,
-    *,
-    image_grid: PixelGrid,
-    psf_side: int = 1,
-    pixel_scale=None,
-) -> Observation:
-    """Check an observation whose lens is not known, and bring it to the form of an `Observation`.
+    @property
+    def is_batch(self) -> bool:
+        """Whether there is a batch axis."""
+        return self.image.ndim == 3
 
-    The flux is divided by the brightest pixel in double precision, so that 1 / noise^2 neither
-    under- nor overflows in float32, whatever the unit.
+    def crop(
+        self, side: int, centre: tuple[float, float] | None = None, beyond: bool = False
+    ) -> "Observation":
+        """Return a square of side x side pixels around a point.
 
-    Args:
-        image: An `observed.Observation`, and nothing up to `mask`; or (m, m) or (batch, m, m), lens
-            light and background subtracted, any unit. May hold anything, NaN too, where `mask` is
-            False.
-        noise: rms of the noise in the image's unit: a number, one per system (batch,), a map
-            (m, m) or maps (batch, m, m). A pixel of infinite noise is masked, and so is one of
-            HUGE_NOISE that drowns all flux: so PyAutoLens marks pixels that are not to be used.
-        psf: Width (standard deviation) of a Gaussian in arcsec, a number or (batch,); or kernels
-            (k, k) or (batch, k, k), brought to form by `on_image_pixels`.
-        mask: True (or 1) where a pixel is USED, (m, m) or (batch, m, m). This is lenstronomy's
-            convention. PyAutoLens marks the masked pixels: give `Mask(mask, marks="masked")`.
-        image_grid: The pixels that the image must have.
-        psf_side: Gaussian kernels have at least this many pixels a side (odd), and as many more
-            as four sigma need.
-        pixel_scale: The image's arcsec per pixel where it is known (a FITS header), to be compared
-            with `image_grid`; None skips the comparison.
+        Args:
+            side: Pixels.
+            centre: (row, column) from 0, see `cutout`; by default the middle.
+            beyond: Whether it may reach beyond the image: what lies there is masked.
 
-    Raises:
-        ValueError: An argument breaks a rule; the message names the argument and the rule, what
-            was received and what would be right. A mask that hides most of what is bright breaks
-            one, see `check_hidden_arcs`.
-
-    Warns:
-        UserWarning: The mask hides most of the flux, in few pixels; or the PSF was brought to form.
-    """
-    observed = as_observation(image, noise, psf, mask, pixel_scale)
-    problems, kernels, flux = Problems(), None, None
-    with problems.noted():
-        check_pixel_scale(observed.pixel_scale, image_grid)
-    with problems.noted():
-        kernels = _check_psf(observed, image_grid, psf_side)
-    with problems.noted():
-        images = _check_image_shape(observed.image, image_grid.side)
-        flux = _check_flux(images, *_as_batch(observed, images), observed.allow_hidden_arcs)
-    problems.raise_all()
-    (image, noise, unit), (kernel, sigma) = flux, kernels
-    return Observation(
-        image=image.astype("float32"),
-        noise=noise.astype("float32"),
-        psf=kernel,
-        lens=None,
-        flux_unit=unit,
-        psf_sigma=sigma,
-        single=not observed.is_batch,
-    )
-
-
-def one_image(image, noise=None, psf=None, mask=None, pixel_scale=None) -> Observed:
-    """Return what was given as an Observation of one image, see `as_observation`.
-
-    Raises:
-        ValueError: It is a batch, or as `as_observation`.
-    """
-    observed = as_observation(image, noise, psf, mask, pixel_scale)
-    if observed.is_batch:
-        raise ValueError(
-            "`image` must be one image (y, x): give the systems of a batch one by one. "
-            f"Received: shape {observed.image.shape}"
-        )
-    return observed
-
-
-def _as_batch(observed: Observed, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return noise and mask, (batch, m, m)."""
-    return observed.noise.reshape(images.shape), observed.mask.reshape(images.shape)
-
-
-def _check_flux(
-    image: np.ndarray, noise: np.ndarray, used: np.ndarray, allow_hidden_arcs: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return image and noise over the brightest pixel, (batch, m, m), and that pixel, (batch,).
-
-    Args:
-        image: (batch, m, m).
-        noise: rms.
-        used: True where a pixel is.
-        allow_hidden_arcs: They may be masked.
-    """
-    empty = ~used.any(axis=(1, 2))
-    if empty.any():
-        raise ValueError(
-            f"All pixels are masked{which_systems(empty)}: at least one pixel must be used and "
-            f"have finite noise. {MASK_CONVENTION}."
-        )
-    problems = Problems()
-    with problems.noted():
-        _check_finite("image", image, used)
-    with problems.noted():
-        _check_finite("noise", noise, used)
-    positive = noise[used] > 0
-    with problems.noted():
-        if np.any(noise[used] <= 0):
+        Raises:
+            ValueError: The square reaches beyond the image and may not, or this is a batch.
+        """
+        if self.is_batch:
             raise ValueError(
-                "`noise` must be positive in every used pixel: give the rms of the noise, and mask "
-                f"pixels that have none. Received: {np.sum(noise[used] <= 0)} pixels that are not, "
-                f"the smallest {np.nanmin(noise[used][~positive]):.6g}"
+                "`crop` is for one image: crop the systems of a batch one by one. "
+                f"Received: a batch of {len(self.image)}"
             )
-    problems.raise_all()
-    if not (used.all() or allow_hidden_arcs):
-        check_hidden_arcs(image, noise, used, which_systems)
-    used = used & ~_marked(image, noise, used)
-    # A small number squared underflows even in double precision: bring the image to 1 first.
-    unit = np.max(np.where(used, np.abs(image), 0), axis=(1, 2))
-    unit = np.where(unit > 0, unit, 1.0)[:, None, None]
-    image = np.where(used, image, 0) / unit
-    noise = np.where(used, noise / unit, np.inf)
-    _check_signal(image, noise)
-    peak = image.max(axis=(1, 2), keepdims=True)
-    _check_precision(noise / peak)
-    return image / peak, noise / peak, (unit * peak)[:, 0, 0]
+        fills = {"image": np.nan, "noise": np.inf, "mask": False} if beyond else {}
+        maps = {
+            name: cutout(getattr(self, name), side, centre, fills.get(name))
+            for name in ("image", "noise", "mask")
+        }
+        header = self.header
+        if header is not None:
+            row, column = corner(self.image.shape, side, centre)
+            header = header.copy()
+            for keyword, shift in (("CRPIX1", column), ("CRPIX2", row)):
+                if keyword in header:
+                    header[keyword] -= shift
+        sky, scale = self.sky, self.pixel_scale
+        if sky is not None:
+            row, column = corner(self.image.shape, side, centre)
+            sky = sky.shifted(row, column)
+            scale = sky.scale_at((side - 1) / 2, (side - 1) / 2)
+        return replace(self, **maps, header=header, sky=sky, pixel_scale=scale)
+
+    def mask_missing(self) -> "Observation":
+        """Return the observation with those pixels masked, too, that are NaN in image or noise."""
+        return replace(self, mask=self.mask & np.isfinite(self.image) & np.isfinite(self.noise))
+
+    def rebin(self, factor: int) -> "Observation":
+        """Return the image on pixels of factor x factor, with noise, its correlation, and PSF.
+
+        A new pixel is the mean of the used ones in it, so that the flux is still per old pixel; see
+        `rebinning.rebin`. A kernel stays as it is, and counts as so much finer than the image.
+
+        Args:
+            factor: Pixels along a side of a new one; must divide the sides of the image.
+
+        Raises:
+            ValueError: It does not, or the image is not square, or this is a batch.
+        """
+        sides = self.image.shape
+        factor = numbers("factor", factor).item()
+        if self.is_batch or sides[0] != sides[1] or factor < 1 or factor % 1 or sides[0] % factor:
+            raise ValueError(
+                "`factor` must be a positive integer that divides the sides of one square image. "
+                f"Received: {factor:g}, and an image of shape {sides}"
+            )
+        factor, scale = int(factor), self.pixel_scale or 1.0
+        image, noise, _ = rebin(
+            self.image,
+            np.where(self.mask, self.noise, np.inf),
+            np.ones((1, 1)),
+            PixelGrid(sides[0], scale),
+            PixelGrid(sides[0] // factor, scale * factor),
+            self.noise_correlation,
+        )
+        correlation = self.noise_correlation
+        return replace(
+            self,
+            image=image,
+            noise=noise,
+            mask=np.isfinite(noise),
+            pixel_scale=None if self.pixel_scale is None else scale * factor,
+            noise_correlation=None
+            if correlation is None
+            else rebinned_correlation(correlation, factor),
+            psf_oversampling=None if self.psf.ndim < 2 else (self.psf_oversampling or 1) * factor,
+            header=None if self.header is None else _rebinned_header(self.header, factor),
+            sky=None,
+        )
+
+    def oversampling_on(self, pixel_scale: float) -> float | None:
+        """Return pixels of this scale, in arcsec, over kernel pixels; None if nothing tells."""
+        if self.psf_oversampling is None and self.psf_pixel_scale is not None:
+            return pixel_scale / self.psf_pixel_scale
+        return self.psf_oversampling
+
+    def plot(self, index: int | None = None) -> "Figure":
+        """Draw image, noise, signal to noise and PSF; masked pixels are grey.
+
+        Args:
+            index: Which system of a batch.
+
+        Raises:
+            ValueError: This is a batch and `index` is not given, or the other way round.
+        """
+        if (index is not None) != self.is_batch:
+            raise ValueError(
+                f"`index` must be given for a batch, and only for a batch. Received: index={index}"
+            )
+        from rim_lensing.figures import observation
+
+        chosen = () if index is None else (index,)
+        psf = self.psf
+        if psf.ndim == 3 or psf.ndim == 1:
+            psf = psf[min(index or 0, len(psf) - 1)]
+        if psf.ndim < 2:
+            pixels = np.atleast_1d(psf) / (self.pixel_scale or 1.0)
+            psf = gaussian_on_pixels(pixels, 2 * int(np.ceil(4 * pixels[0])) + 3)[0]
+        noise = np.where(self.mask, self.noise, np.inf)
+        unit = "flux per pixel" if self.unit is None else str(self.unit)
+        return observation(self.image[chosen], noise[chosen], psf, self.pixel_scale, unit=unit)
 
 
-def which_systems(bad: np.ndarray) -> str:
-    """Name the systems of a batch that an error or a warning is about, ten at most.
+def check_oversampling(factor) -> float:
+    """Return pixels of the image over those of the PSF as a plain number.
 
-    A `SystemsWarning` has all.
+    Raises:
+        ValueError: It is not one positive number.
     """
-    if len(bad) == 1:
-        return ""
-    indices = np.flatnonzero(bad)
-    listed = ", ".join(str(i) for i in indices[:10]) + (", ..." if len(indices) > 10 else "")
-    return f" in {len(indices)} of {len(bad)} systems (index {listed})"
+    array = numbers("psf_oversampling", factor)
+    if array.size != 1 or not 0 < array.item() < np.inf:
+        raise ValueError(f"`psf_oversampling` must be one positive number. Received: {factor}")
+    return array.item()
 
 
-def check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
-    """Raise ValueError unless a pixel scale, in arcsec, is that of a grid; None is not compared."""
-    if pixel_scale is None:
-        return
-    if not (np.isfinite(pixel_scale) and pixel_scale > 0):
+def as_observation(image, noise=None, psf=None, mask=None, pixel_scale=None) -> Observation:
+    """Return what a public function was given as an Observation: one, or its arrays.
+
+    Raises:
+        ValueError: Arguments beside an Observation, which has its own; see `Observation`.
+    """
+    if not isinstance(image, Observation):
+        return Observation(image, noise, psf, mask, pixel_scale)
+    beside = {"noise": noise, "psf": psf, "mask": mask, "pixel_scale": pixel_scale}
+    twice = [name for name, value in beside.items() if value is not None]
+    if twice:
         raise ValueError(
-            f"`pixel_scale` must be a positive number of arcsec. Received: {pixel_scale}"
+            f"`{'`, `'.join(twice)}` must be left out beside an Observation, which has its own; "
+            "name the arguments that follow it, such as lens=..."
         )
-    ratio = pixel_scale / grid.pixel_scale
-    if not abs(ratio - 1) <= PIXEL_SCALE_TOLERANCE:
-        raise ValueError(
-            f"`pixel_scale` must be the model's, {grid.pixel_scale:g}\", to within 0.1%. Received: "
-            f'{pixel_scale:g}". Choose a model with that scale (rim_lensing.list_pretrained()), or '
-            f"have one take these pixels: model.with_image_grid(side, {pixel_scale:g}), on the "
-            "command line --own-pixels; the linear inversion takes its geometry, "
-            "SemilinearInversion(geometry=model.network.config)"
-        )
+    return image
 
 
-def _check_image_shape(image: np.ndarray, side: int) -> np.ndarray:
-    shape = image.shape
+def _noise(noise, image: Given | None, pixel_scale: float | None) -> np.ndarray:
+    """Return the noise as maps in the image's unit, infinite where it is masked."""
+    if noise is None:
+        raise ValueError("`noise` must be given: the rms of the noise, a number or a map")
+    given = understand("noise", noise)
+    if image is None:
+        return given.array
+    _check_same_pixels("noise", given, pixel_scale)
+    array, doubt = in_unit_of_image(given, image)
+    if doubt:
+        warnings.warn(doubt, UserWarning, stacklevel=6)
+    if given.used is not None:
+        array = np.where(given.used, array, np.inf)
+    return _as_maps(array, image.array.shape)
+
+
+def _check_image_axes(image: np.ndarray) -> None:
     if image.ndim not in (2, 3) or image.size == 0:
-        raise ValueError(f"`image` must be (y, x) or (batch, y, x). Received: shape {shape}")
-    if image.ndim == 2:
-        image = image[None]
-    rows, columns = image.shape[1:]
-    if rows == columns == side:
-        return image
-    advice = []
-    if max(rows, columns) > side:
-        advice.append(
-            f"crop it around the lens: rim_lensing.observation.cutouts's "
-            f"cutout(image, {side}, centre)"
+        raise ValueError(f"`image` must be (y, x) or (batch, y, x). Received: shape {image.shape}")
+
+
+def _as_maps(noise: np.ndarray, shape: tuple) -> np.ndarray:
+    """Return the noise with the image's shape."""
+    batch = shape[0] if len(shape) == 3 else 1
+    if noise.ndim == 1 and len(noise) == batch:
+        noise = noise.reshape(-1, *(1,) * (len(shape) - 1))
+        noise = noise[0] if len(shape) == 2 else noise
+    elif noise.ndim and noise.shape not in (shape[-2:], (1, *shape[-2:]), shape):
+        raise ValueError(
+            f"`noise` must be a number, one per system ({batch},), a map {shape[-2:]}, or "
+            f"maps {(batch, *shape[-2:])}. Received: shape {noise.shape}"
         )
-    if min(rows, columns) < side:
-        advice.append(
-            "pad it around the lens, and set the mask to False there: cutout with `fill`, on the "
-            "command line --mask-missing"
-        )
-    raise ValueError(
-        f"`image` must have the model's size, {side} x {side} pixels, with the lens near the "
-        f"centre: {'; '.join(advice)} (and noise map and mask likewise); or have the model take "
-        "other pixels, model.with_image_grid(side, pixel_scale), on the command line --own-pixels; "
-        "the linear inversion takes its geometry, SemilinearInversion(geometry="
-        "model.network.config). "
-        f"Received: shape {shape}"
+    return np.broadcast_to(
+        noise.reshape(noise.shape[-2:]) if noise.ndim > len(shape) else noise, shape
     )
 
 
-def _marked(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Return which used pixels a huge noise marks as masked; refuse noise that is an rms nowhere.
+def _check_same_pixels(name: str, given: Given, pixel_scale: float | None) -> None:
+    """Refuse a map whose header tells of other pixels than the image has."""
+    told = given.pixel_scale
+    if told is None or pixel_scale is None or abs(told / pixel_scale - 1) <= SAME_SCALE:
+        return
+    raise ValueError(
+        f"`{name}` must have the image's pixels, of {pixel_scale:.6g}\": bring it onto them. "
+        f'Received: pixels of {told:.6g}", by its header'
+    )
 
-    A few quiet pixels, of a mosaic's edge or dead ones, would make all others look marked: these do
-    not drown the flux, or they are most of the image and show signal in spite of their noise.
-    """
-    axes = {"axis": (1, 2), "keepdims": True}
-    loud = used & (noise > HUGE_NOISE * np.min(noise, where=used, initial=np.inf, **axes))
-    brightest = np.max(np.abs(image), where=used & ~loud, initial=0.0, **axes)
-    marked = loud & (noise > DROWNED * brightest)
-    most = loud.sum(axis=(1, 2)) > 0.5 * used.sum(axis=(1, 2))
-    unit = np.max(noise, where=loud, initial=0.0, **axes)
-    unit[unit == 0] = 1.0
-    signal = _brightest_block(np.where(loud, image, 0) / unit, np.where(loud, noise / unit, np.inf))
-    strange = (loud & ~marked).any(axis=(1, 2)) | (most & (signal >= MIN_SIGNIFICANCE))
-    if strange.any():
-        quiet = (used & ~loud)[strange]
+
+def _as_mask(mask, image: Given | None, pixel_scale: float | None) -> np.ndarray:
+    """Return the mask with the image's shape; all True by default."""
+    shape = None if image is None else image.array.shape
+    meant = mask if isinstance(mask, Mask) else Mask(mask)
+    if meant.pixels is None:
+        return np.ones(shape or (), bool)
+    given = understand("mask", meant.pixels)
+    _check_same_pixels("mask", given, pixel_scale)
+    values = given.array
+    if not np.all((values == 0) | (values == 1)):
         raise ValueError(
-            f"`noise` must be an rms in every used pixel{which_systems(strange)}: mask those that "
-            f"have less than {1 / HUGE_NOISE:g} of the others' noise, such as the edges of a "
-            f"mosaic. Received: {quiet.sum()} such pixels, the smallest {noise[used].min():.6g}"
+            f"`mask` must hold True and False, or 1 and 0, and nothing else: {MASK_CONVENTION}. "
+            f"Received: values from {np.nanmin(values):g} to {np.nanmax(values):g}"
         )
-    return marked
-
-
-def _warn_of_another_slope(lens: np.ndarray, form: Form) -> None:
-    """Warn of slopes that galaxies do not have, and other packages' numbers for theirs are."""
-    slopes = lens[:, [i for i, name in enumerate(form.names) if name.endswith(".slope")]]
-    steep = np.any(slopes > _STEEP, axis=1) if slopes.size else np.zeros(len(lens), bool)
-    if steep.any():
-        warnings.warn(
-            SystemsWarning(
-                f"The slope of the lens is steeper than galaxies' are{which_systems(steep)}: 1 is "
-                f"isothermal, and {OTHER_SLOPES}. Received: {slopes[steep].max():.4g}",
-                steep,
-            ),
-            stacklevel=4,
-        )
-
-
-def _check_finite(name: str, array: np.ndarray, used: np.ndarray) -> None:
-    bad = np.sum(~np.isfinite(array) & used)
-    if bad:
+    if shape is not None and values.shape not in (shape[-2:], (1, *shape[-2:]), shape):
         raise ValueError(
-            f"`{name}` must be finite in every used pixel: mask the others, "
-            f"mask=np.isfinite({name}), on the command line --mask-missing. "
-            f"Received: {bad} NaN or infinite pixels of {used.sum()}"
+            f"`mask` must have the image's shape, {shape}. Received: shape {values.shape}"
         )
+    used = meant.used(values)
+    used = used if given.used is None else used & given.used
+    if shape is None:
+        return used
+    return np.broadcast_to(used.reshape(shape[-2:]) if used.ndim > len(shape) else used, shape)
 
 
-def _check_signal(image: np.ndarray, noise: np.ndarray) -> None:
-    """Refuse images whose brightest 3x3 block of used pixels could be noise."""
-    brightest = _brightest_block(image, noise)
-    faint = brightest < MIN_SIGNIFICANCE
-    if faint.any():
+def _of_psf(psf, pixel_scale) -> Given:
+    """Return what a PSF holds: widths in arcsec, or kernels and the scale of their pixels."""
+    given = understand("psf", psf)
+    if given.array.ndim < 2:
+        return replace(given, array=arcseconds("psf", psf), pixel_scale=None)
+    if pixel_scale is not None:
+        given = replace(given, pixel_scale=arcsecond("psf_pixel_scale", pixel_scale))
+    if given.used is not None and not given.used.all():
         raise ValueError(
-            f"`image` shows no signal{which_systems(faint)}: the brightest 3x3 "
-            f"pixels must stand out by {MIN_SIGNIFICANCE:g} sigma. Received: {brightest.min():.2g} "
-            "sigma. Is the noise in the image's unit, and an rms, not a variance or a weight? "
-            f"{MASK_CONVENTION}."
+            "`psf` must have a value everywhere: set masked pixels to what they should be. "
+            f"Received: {np.sum(~given.used)} masked pixels"
         )
+    return given
 
 
-def _brightest_block(image: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Return by how many sigma the brightest 3x3 block of used pixels stands out, (batch,).
-
-    Args:
-        image: (batch, m, m); 0 where masked.
-        noise: (batch, m, m); infinite where masked.
-    """
-    used = np.isfinite(noise)
-    window = (0, 3, 3)
-    flux = uniform_filter(image, window, mode="constant")
-    variance = uniform_filter(np.where(used, noise, 0) ** 2, window, mode="constant")
-    # Running sums leave round-off where a block has no used pixel.
-    some = uniform_filter(used.astype("float64"), window, mode="constant") > 0.1
-    significance = 3 * np.where(some, flux, 0) / np.sqrt(np.where(some, variance, 1))
-    return significance.max(axis=(1, 2))
-
-
-def _check_precision(noise: np.ndarray) -> None:
-    """Refuse noise, in units of the brightest pixel, of which single precision knows nothing."""
-    smallest = noise.min(axis=(1, 2))
-    if smallest.min() < SMALLEST_NOISE:
-        raise ValueError(
-            f"`noise` must be at least {SMALLEST_NOISE:g} of the brightest pixel"
-            f"{which_systems(smallest < SMALLEST_NOISE)}, an rms and not a weight; give a mock "
-            "without noise 1e-3 or so, what the networks were trained on. "
-            f"Received: {smallest.min():.3g} of it"
-        )
-
-
-def _check_psf(observed: Observed, grid: PixelGrid, psf_side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return kernels (batch, k, k) and the widths (batch,) of Gaussians that are as sharp."""
-    psf = observed.psf
-    batch = len(observed.image) if observed.is_batch else 1
-    if psf.ndim < 2:
-        sigma = np.atleast_1d(psf)
-        if not np.all(np.isfinite(sigma)) or np.any(sigma < 0):
-            raise ValueError(
-                "`psf` must be a width in arcsec, 0 or positive (or a kernel image). "
-                f"Received: {psf.tolist()}"
-            )
-        if np.any(sigma > grid.width / 2):
-            raise ValueError(
-                f"`psf` must be a width in arcsec of at most half the image's, {grid.width / 2:g}: "
-                f"nothing could be seen through a wider one. Received: {sigma.max():g}"
-            )
-        pixels = sigma / grid.pixel_scale
-        needed = 2 * int(np.ceil(_GAUSSIAN_REACH * pixels.max(initial=0))) + 1
-        kernel = gaussian_on_pixels(
-            pixels, min(max(psf_side, needed), largest_side(grid.side))
-        ).astype("float32")
-    else:
-        formed, done = on_image_pixels(psf, observed.oversampling_on(grid.pixel_scale), grid.side)
-        if done:
-            warnings.warn(
-                f"`psf` was brought onto the image's pixels: {'; '.join(done)}.",
-                UserWarning,
-                stacklevel=6,
-            )
-        kernel = check_kernel(formed, grid.side)
-        sigma = grid.pixel_scale * gaussian_as_sharp(kernel)
-    if len(kernel) not in (1, batch):
-        raise ValueError(
-            f"`psf` must be one for all or one for each of the {batch} systems. "
-            f"Received: {len(kernel)}"
-        )
-    kernel = np.broadcast_to(kernel, (batch, *kernel.shape[1:]))
-    return kernel, np.broadcast_to(sigma, (batch,))
+def _rebinned_header(header, factor: int):
+    """Return the cards of a header for larger pixels; a distorted WCS is left out."""
+    header = header.copy()
+    if any(re.match(r"(A|B|AP|BP)_(ORDER|\d)|CPDIS|D2IM", keyword) for keyword in header):
+        for keyword in set(header) - {"BUNIT"}:
+            del header[keyword]
+        return header
+    for keyword in header:
+        if re.fullmatch(r"CRPIX[12]", keyword):
+            header[keyword] = (header[keyword] - 0.5) / factor + 0.5
+        elif re.fullmatch(r"CDELT[12]|CD[12]_[12]", keyword):
+            header[keyword] *= factor
+    return header

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rim_lensing.observation.fits_files import FitsImage, read_image
 from rim_lensing.observation.masks import Mask
-from rim_lensing.observation.observed import Observation, check_oversampling
+from rim_lensing.observation.observation import Observation, check_oversampling
 from rim_lensing.problems import Problems
 
 

@@ -24,7 +24,7 @@ from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.ray_tracing import lensing_matrices
-from rim_lensing.observation.observation import Observation
+from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.program import is_crash
 
 SMOOTHING, FLOOR = 2.0, 0.01
@@ -50,7 +50,10 @@ def error_scale(source: np.ndarray) -> np.ndarray:
 
 
 def refine(
-    observation: Observation, sources: np.ndarray, geometry: Geometry, counted: str = "system"
+    observation: NormalisedObservation,
+    sources: np.ndarray,
+    geometry: Geometry,
+    counted: str = "system",
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Return sources with what the residuals say of their errors, and where that failed.
 

@@ -12,7 +12,8 @@ from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.mass_model import SHORT_FORMS, Deflections, Form, MassModel, form_of
 from rim_lensing.observation.batch_warnings import SystemsWarning
-from rim_lensing.observation.observation import Observation, which_systems
+from rim_lensing.observation.checks import which_systems
+from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.constrained import seen_pixels
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Reconstruction:
 
     @classmethod
     def from_history(
-        cls, observation: Observation, history: np.ndarray, geometry: Geometry, model: str
+        cls, observation: NormalisedObservation, history: np.ndarray, geometry: Geometry, model: str
     ) -> "Reconstruction":
         """Lens, blur and compare with the data what a method found.
 
@@ -419,7 +420,7 @@ def as_range(values: float | np.ndarray, digits: int = 4) -> str:
 
 
 def _predict(
-    observation: Observation, history: np.ndarray, geometry: Geometry
+    observation: NormalisedObservation, history: np.ndarray, geometry: Geometry
 ) -> tuple[np.ndarray, ...]:
     """Return the last step's noiseless images (batch, m, m), all steps' chi^2 (batch, T), and what
     `seen_pixels` does.

@@ -17,8 +17,9 @@ from rim_lensing.lensing.mass_model import Form
 from rim_lensing.networks.flux_scale import FIRST_PEAK, estimate_flux_scale, source_peak
 from rim_lensing.networks.rim import RIM
 from rim_lensing.observation.batch_warnings import SystemsWarning
+from rim_lensing.observation.checks import check_observation, which_systems
 from rim_lensing.observation.leftover_light import warn_of_lens_light
-from rim_lensing.observation.observation import Observation, check_observation, which_systems
+from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.constrained import warn_of_unconstrained
 from rim_lensing.reconstruction.refinement import refine
 from rim_lensing.reconstruction.result import REFINED, Reconstruction, warn_of_chi2
@@ -193,7 +194,9 @@ class RIMReconstructor:
         warn_of_chi2(result.chi2)
         return result
 
-    def reconstruct_checked(self, observation: Observation, batch_size: int = 16) -> Reconstruction:
+    def reconstruct_checked(
+        self, observation: NormalisedObservation, batch_size: int = 16
+    ) -> Reconstruction:
         """Do what `reconstruct` does after its checks; warns of sources that cannot be refined."""
         result, failures = self.reconstruct_silently(observation, batch_size)
         if failures:
@@ -209,7 +212,7 @@ class RIMReconstructor:
         return result
 
     def reconstruct_silently(
-        self, observation: Observation, batch_size: int = 16, counted: str = "system"
+        self, observation: NormalisedObservation, batch_size: int = 16, counted: str = "system"
     ) -> tuple[Reconstruction, dict[int, str]]:
         """Do what `reconstruct` does between its checks and its warnings.
 
@@ -233,7 +236,7 @@ class RIMReconstructor:
         result = Reconstruction.from_history(observation, history, self.network.config, model=name)
         return result, failures
 
-    def warn_of_cut_off(self, observation: Observation, result: Reconstruction) -> None:
+    def warn_of_cut_off(self, observation: NormalisedObservation, result: Reconstruction) -> None:
         """Warn (UserWarning) of sources as bright as a network with flux_scale="image" can do.
 
         Where no used pixel sees the source its brightness says nothing: `warn_of_unconstrained`.
@@ -263,7 +266,7 @@ class RIMReconstructor:
                 stacklevel=3,
             )
 
-    def run(self, observation: Observation) -> np.ndarray:
+    def run(self, observation: NormalisedObservation) -> np.ndarray:
         """Return the sources after every step, (batch, T, n, n), in the observation's units.
 
         What `reconstruct` does, without its checks, and all systems at once: the network is
@@ -272,13 +275,13 @@ class RIMReconstructor:
         inputs = self._network_inputs(observation)
         return self._run_at_scale(inputs, self._flux_scale(observation, inputs))
 
-    def log_likelihood(self, observation: Observation) -> np.ndarray:
+    def log_likelihood(self, observation: NormalisedObservation) -> np.ndarray:
         """Return -chi^2 / 2 of the sources, (batch,)."""
         likelihood = self._graphs(observation.form).log_likelihood
         return ops.convert_to_numpy(likelihood(*self._likelihood_inputs(observation)))
 
     def log_likelihood_and_gradient(
-        self, observation: Observation
+        self, observation: NormalisedObservation
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return -chi^2 / 2 of the sources, (batch,), and its gradient, (batch, p).
 
@@ -290,7 +293,9 @@ class RIMReconstructor:
         value, slope = (ops.convert_to_numpy(each) for each in answer)
         return value, slope
 
-    def _run_in_chunks(self, observation: Observation, batch_size: int, counted: str) -> np.ndarray:
+    def _run_in_chunks(
+        self, observation: NormalisedObservation, batch_size: int, counted: str
+    ) -> np.ndarray:
         """Do what `run` does, `batch_size` systems at a time."""
         total, histories = len(observation), []
         size = min(batch_size, total)
@@ -315,12 +320,12 @@ class RIMReconstructor:
             )
         return self._graphs_of_forms[form]
 
-    def _network_inputs(self, observation: Observation) -> dict:
+    def _network_inputs(self, observation: NormalisedObservation) -> dict:
         """Return what the network takes: of the lens, the deflections."""
         rays = self._graphs(observation.form).on_rays(observation.lens)
         return observation.network_inputs() | {"lens": rays}
 
-    def _likelihood_inputs(self, observation: Observation) -> list:
+    def _likelihood_inputs(self, observation: NormalisedObservation) -> list:
         arrays = [getattr(observation, name) for name in ("lens", "image", "noise", "psf")]
         return [*arrays, self._flux_scale(observation), *self._weights()]
 
@@ -335,7 +340,9 @@ class RIMReconstructor:
     def _value_and_gradient(self, form: Form, lens, *others):
         return value_and_gradient(lambda x: self._log_likelihood(form, x, *others), lens)
 
-    def _flux_scale(self, observation: Observation, inputs: dict | None = None) -> np.ndarray:
+    def _flux_scale(
+        self, observation: NormalisedObservation, inputs: dict | None = None
+    ) -> np.ndarray:
         """Return what a network's inputs are to be divided by, (batch, 1, 1); see `reconstruct`."""
         batch = len(observation)
         if self.network.config.flux_scale == "image":

@@ -14,8 +14,9 @@ from rim_lensing.inversion.regularization import check_regularization
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.ray_tracing import lensing_matrices
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.leftover_light import warn_of_lens_light
-from rim_lensing.observation.observation import Observation, check_observation
+from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.plain_numbers import plain
 from rim_lensing.program import is_crash
 from rim_lensing.reconstruction.constrained import seen_pixels, warn_of_unconstrained
@@ -193,7 +194,7 @@ class SemilinearInversion:
 
     def reconstruct_checked(
         self,
-        observation: Observation,
+        observation: NormalisedObservation,
         matrices: list | None = None,
         uncertainties: bool = True,
         counted: str = "system",
@@ -245,7 +246,7 @@ class SemilinearInversion:
             )
         return matrices
 
-    def _invert(self, observation: Observation, matrix, uncertainties: bool) -> dict:
+    def _invert(self, observation: NormalisedObservation, matrix, uncertainties: bool) -> dict:
         """Return what a LinearReconstruction needs of one system, in the observation's units."""
         if matrix is None:
             matrix = lensing_matrices(observation.lens, self.geometry, form=observation.form)[0]
@@ -289,7 +290,7 @@ class SemilinearInversion:
             "total_magnification_std": errors[2],
         }
 
-    def _result(self, observation: Observation, rows: list[dict]) -> LinearReconstruction:
+    def _result(self, observation: NormalisedObservation, rows: list[dict]) -> LinearReconstruction:
         columns = {
             name: None if rows[0][name] is None else np.array([row[name] for row in rows])
             for name in rows[0]

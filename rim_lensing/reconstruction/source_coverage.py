@@ -7,7 +7,8 @@ from keras import ops
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.observation.batch_warnings import SystemsWarning
-from rim_lensing.observation.observation import Observation, which_systems
+from rim_lensing.observation.checks import which_systems
+from rim_lensing.observation.normalised import NormalisedObservation
 
 SIGNIFICANCE = 5.0
 """Pixels above this many sigma count as arcs."""
@@ -19,7 +20,7 @@ _CHUNK = 64
 
 
 def flux_outside(
-    observation: Observation, image_grid: PixelGrid, source_grid: PixelGrid
+    observation: NormalisedObservation, image_grid: PixelGrid, source_grid: PixelGrid
 ) -> np.ndarray:
     """Fraction of the arcs' flux that the lens maps to outside of the source grid.
 
@@ -44,7 +45,7 @@ def flux_outside(
 
 
 def check_source_coverage(
-    observation: Observation, image_grid: PixelGrid, source_grid: PixelGrid
+    observation: NormalisedObservation, image_grid: PixelGrid, source_grid: PixelGrid
 ) -> None:
     """Refuse a source grid that the arcs miss; warn of one that holds them only in part.
 

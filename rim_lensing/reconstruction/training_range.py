@@ -8,7 +8,8 @@ from rim_lensing.lensing.lens_parameters import axis_ratio_from_ellipticity
 from rim_lensing.lensing.mass_components import SIE, Shear
 from rim_lensing.lensing.mass_model import Form, first_columns
 from rim_lensing.observation.batch_warnings import SystemsWarning
-from rim_lensing.observation.observation import Observation, which_systems
+from rim_lensing.observation.checks import which_systems
+from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.simulation.priors import Priors
 
 _RANGE_TOLERANCE = 1.05
@@ -20,7 +21,7 @@ was beyond its 0.05", and of lenses centred 0.08" to 0.12" away in x and in y 23
 margin, of those 0.15" to 0.2" away 44%."""
 
 
-def warn_outside_training(observation: Observation, priors: Priors) -> None:
+def warn_outside_training(observation: NormalisedObservation, priors: Priors) -> None:
     """Warn (UserWarning) of systems that the network has not been trained for.
 
     Looked at: the noise over the image's peak, the PSF's width, and the lens where it is known.

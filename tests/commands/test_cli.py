@@ -20,7 +20,7 @@ from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES, LensParameters
 from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
 from rim_lensing.networks.presets import get_preset
-from rim_lensing.observation.observed import Observation
+from rim_lensing.observation.observation import Observation
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.zoo import zoo

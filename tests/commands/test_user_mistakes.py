@@ -12,8 +12,8 @@ from rim_lensing import cli
 from rim_lensing.commands.inputs import read_user_image
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.masks import Mask
-from rim_lensing.observation.observation import check_observation
 
 GRID = PixelGrid(20, 0.2)
 

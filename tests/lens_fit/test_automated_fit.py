@@ -13,7 +13,7 @@ from rim_lensing.lens_fit.residual_test import check_residuals
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
 from rim_lensing.lensing.mass_model import Deflections
-from rim_lensing.observation.observation import check_observation
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.reconstruction import rim_reconstructor
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion

@@ -8,7 +8,7 @@ from rim_lensing.lens_fit.lens_posterior import lens_posterior
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
-from rim_lensing.observation.observation import check_observation
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 from rim_lensing.simulation.priors import Priors

@@ -21,7 +21,7 @@ from rim_lensing.lens_fit.shrunk_source import images_of_source
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import form_of
-from rim_lensing.observation.observation import check_observation
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 from rim_lensing.simulation.priors import Priors
 

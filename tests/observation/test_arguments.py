@@ -18,10 +18,10 @@ from astropy.wcs import WCS
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters, as_lens_array
 from rim_lensing.observation.arguments import arcsecond, numbers
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.correlated_noise import check_noise_correlation, noise_correlation
 from rim_lensing.observation.fits_files import FitsImage
-from rim_lensing.observation.observation import check_observation
-from rim_lensing.observation.observed import Observation
+from rim_lensing.observation.observation import Observation
 
 GRID = PixelGrid(16, 0.3)
 NOISE = np.full((16, 16), 0.02)

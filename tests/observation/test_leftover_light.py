@@ -13,13 +13,13 @@ from lenstronomy.LightModel.light_model import LightModel
 from lenstronomy.Util.simulation_util import data_configure_simple
 
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.observation.checks import check_image
 from rim_lensing.observation.leftover_light import (
     central_light,
     has_lens_light,
     refuse_lens_light,
     warn_of_lens_light,
 )
-from rim_lensing.observation.observation import check_image
 
 SIDE, SCALE, FWHM, NOISE = 80, 0.08, 0.16, 0.02
 SIGMA = FWHM / 2.3548

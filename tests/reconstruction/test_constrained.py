@@ -168,7 +168,7 @@ def test_the_warning_is_about_what_is_wrong(mock):
     psf = np.asarray(gaussian_kernel(np.float32([0.07]), 25, 0.1))
     forward = ForwardModel(np.float32([LENS]), psf, config.image_grid, config.source_grid)
     image = ops.convert_to_numpy(forward.predict(source[None].astype("float32")))
-    from rim_lensing.observation.observation import check_observation
+    from rim_lensing.observation.checks import check_observation
 
     data = {"image": image[0], "noise": 0.02, "psf": 0.07, "lens": LENS}
     observation = check_observation(**data, image_grid=config.image_grid, psf_side=25)

@@ -19,7 +19,7 @@ from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
-from rim_lensing.observation.observation import check_observation
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.reconstruction import refinement
 from rim_lensing.reconstruction.refinement import (
     best_strength,

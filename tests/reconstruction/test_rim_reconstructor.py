@@ -14,7 +14,7 @@ from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
-from rim_lensing.observation.observation import check_observation
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.source_coverage import flux_outside
 from rim_lensing.simulation.priors import Priors

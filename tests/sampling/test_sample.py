@@ -15,7 +15,7 @@ import pytest
 from scipy.stats import truncnorm
 
 from rim_lensing.lens_fit.lens_posterior import LensPosterior, lens_posterior
-from rim_lensing.observation.observation import check_observation
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 from rim_lensing.sampling.chain_file import ChainFile
 from rim_lensing.sampling.lens_chain import LensChain
@@ -341,7 +341,7 @@ import sys, time
 sys.path.insert(0, {tests!r})
 import numpy as np
 from ridge_network import CONFIG, mock
-from rim_lensing.observation.observation import check_observation
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.sampling.sample import sample_posterior
 sys.path.insert(0, {here!r})
 from test_sample import DESCRIPTION, LENS, Gaussian

@@ -1,0 +1,418 @@
+"""What a user hands in, checked once and brought to one form. No Keras: errors come fast."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.lens_parameters import OTHER_SLOPES
+from rim_lensing.lensing.mass_model import Form, as_lens
+from rim_lensing.lensing.psf_kernels import (
+    check_kernel,
+    gaussian_as_sharp,
+    gaussian_on_pixels,
+    largest_side,
+)
+from rim_lensing.observation.batch_warnings import SystemsWarning
+from rim_lensing.observation.masks import MASK_CONVENTION, check_hidden_arcs
+from rim_lensing.observation.normalised import NormalisedObservation
+from rim_lensing.observation.observation import Observation, as_observation
+from rim_lensing.observation.psf_forms import on_image_pixels
+from rim_lensing.problems import Problems
+
+PIXEL_SCALE_TOLERANCE = 1e-3
+"""An image's pixel scale may differ from the model's by this fraction. Lengths then come out wrong
+by as much: less than any network knows them."""
+
+SMALLEST_NOISE = 1e-6
+"""Of the brightest pixel. Single precision, in which the networks work, knows no less."""
+
+MIN_SIGNIFICANCE = 5.0
+"""In sigma: the brightest 3x3 block of pixels must reach it, or there is nothing to reconstruct."""
+
+HUGE_NOISE, DROWNED = 1e4, 10.0
+"""A pixel is as good as masked if its noise is so many times that of the quietest of its system,
+and so many times what the brightest of the quiet ones has of flux."""
+
+_GAUSSIAN_REACH = 4
+STEEPER_THAN_GALAXIES = 1.5
+
+
+def check_observation(
+    image,
+    noise=None,
+    psf=None,
+    lens=None,
+    mask=None,
+    *,
+    image_grid: PixelGrid,
+    psf_side: int = 1,
+    pixel_scale=None,
+) -> NormalisedObservation:
+    """Check an observation and its lens, and bring them to the form of networks and inversions.
+
+    All that is wrong with any of the arguments is said at once.
+
+    Args:
+        image: As `check_image` takes it, and so are noise, psf, mask and the rest.
+        noise: rms.
+        psf: Widths or kernels.
+        lens: What `as_lens` takes: one lens for all systems, or one for each.
+        mask: True where a pixel is USED.
+        image_grid: The pixels that the image must have.
+        psf_side: Smallest side of Gaussian kernels.
+        pixel_scale: The image's arcsec per pixel where it is known.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names the argument and the rule, what
+            was received and what would be right.
+
+    Warns:
+        UserWarning: As `check_image`; or the slope looks like another package's.
+    """
+    problems, observation, found = Problems(), None, None
+    with problems.noted():
+        observation = check_image(
+            image,
+            noise,
+            psf,
+            mask,
+            image_grid=image_grid,
+            psf_side=psf_side,
+            pixel_scale=pixel_scale,
+        )
+    with problems.noted():
+        if lens is None:
+            raise ValueError(
+                "`lens` must be given: a MassModel, LensParameters, a dictionary, or 7 or 8 numbers"
+            )
+        found = as_lens(lens, None if observation is None else len(observation))
+    problems.raise_all()
+    lenses, form = found
+    _warn_of_another_slope(lenses, form)
+    return replace(observation, lens=lenses, form=form)
+
+
+def check_image(
+    image,
+    noise=None,
+    psf=None,
+    mask=None,
+    *,
+    image_grid: PixelGrid,
+    psf_side: int = 1,
+    pixel_scale=None,
+) -> NormalisedObservation:
+    """Check an observation whose lens is not known, and bring it to its form.
+
+    The flux is divided by the brightest pixel in double precision, so that 1 / noise^2 neither
+    under- nor overflows in float32, whatever the unit.
+
+    Args:
+        image: An `Observation`, and nothing up to `mask`; or (m, m) or (batch, m, m), lens light
+            and background subtracted, any unit. May hold anything, NaN too, where `mask` is False.
+        noise: rms of the noise in the image's unit: a number, one per system (batch,), a map
+            (m, m) or maps (batch, m, m). A pixel of infinite noise is masked, and so is one of
+            HUGE_NOISE that drowns all flux: so PyAutoLens marks pixels that are not to be used.
+        psf: Width (standard deviation) of a Gaussian in arcsec, a number or (batch,); or kernels
+            (k, k) or (batch, k, k), brought to form by `on_image_pixels`.
+        mask: True (or 1) where a pixel is USED, (m, m) or (batch, m, m). This is lenstronomy's
+            convention. PyAutoLens marks the masked pixels: give `Mask(mask, marks="masked")`.
+        image_grid: The pixels that the image must have.
+        psf_side: Gaussian kernels have at least this many pixels a side (odd), and as many more
+            as four sigma need.
+        pixel_scale: The image's arcsec per pixel where it is known (a FITS header), to be compared
+            with `image_grid`; None skips the comparison.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names the argument and the rule, what
+            was received and what would be right. A mask that hides most of what is bright breaks
+            one, see `check_hidden_arcs`.
+
+    Warns:
+        UserWarning: The mask hides most of the flux, in few pixels; or the PSF was brought to form.
+    """
+    observed = as_observation(image, noise, psf, mask, pixel_scale)
+    problems, kernels, flux = Problems(), None, None
+    with problems.noted():
+        check_pixel_scale(observed.pixel_scale, image_grid)
+    with problems.noted():
+        kernels = _check_psf(observed, image_grid, psf_side)
+    with problems.noted():
+        images = _check_image_shape(observed.image, image_grid.side)
+        flux = _check_flux(images, *_as_batch(observed, images), observed.allow_hidden_arcs)
+    problems.raise_all()
+    (image, noise, unit), (kernel, sigma) = flux, kernels
+    return NormalisedObservation(
+        image=image.astype("float32"),
+        noise=noise.astype("float32"),
+        psf=kernel,
+        lens=None,
+        flux_unit=unit,
+        psf_sigma=sigma,
+        single=not observed.is_batch,
+    )
+
+
+def one_image(image, noise=None, psf=None, mask=None, pixel_scale=None) -> Observation:
+    """Return what was given as an NormalisedObservation of one image, see `as_observation`.
+
+    Raises:
+        ValueError: It is a batch, or as `as_observation`.
+    """
+    observed = as_observation(image, noise, psf, mask, pixel_scale)
+    if observed.is_batch:
+        raise ValueError(
+            "`image` must be one image (y, x): give the systems of a batch one by one. "
+            f"Received: shape {observed.image.shape}"
+        )
+    return observed
+
+
+def _as_batch(observed: Observation, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return noise and mask, (batch, m, m)."""
+    return observed.noise.reshape(images.shape), observed.mask.reshape(images.shape)
+
+
+def _check_flux(
+    image: np.ndarray, noise: np.ndarray, used: np.ndarray, allow_hidden_arcs: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return image and noise over the brightest pixel, (batch, m, m), and that pixel, (batch,).
+
+    Args:
+        image: (batch, m, m).
+        noise: rms.
+        used: True where a pixel is.
+        allow_hidden_arcs: They may be masked.
+    """
+    empty = ~used.any(axis=(1, 2))
+    if empty.any():
+        raise ValueError(
+            f"All pixels are masked{which_systems(empty)}: at least one pixel must be used and "
+            f"have finite noise. {MASK_CONVENTION}."
+        )
+    problems = Problems()
+    with problems.noted():
+        _check_finite("image", image, used)
+    with problems.noted():
+        _check_finite("noise", noise, used)
+    positive = noise[used] > 0
+    with problems.noted():
+        if np.any(noise[used] <= 0):
+            raise ValueError(
+                "`noise` must be positive in every used pixel: give the rms of the noise, and mask "
+                f"pixels that have none. Received: {np.sum(noise[used] <= 0)} pixels that are not, "
+                f"the smallest {np.nanmin(noise[used][~positive]):.6g}"
+            )
+    problems.raise_all()
+    if not (used.all() or allow_hidden_arcs):
+        check_hidden_arcs(image, noise, used, which_systems)
+    used = used & ~_marked(image, noise, used)
+    # A small number squared underflows even in double precision: bring the image to 1 first.
+    unit = np.max(np.where(used, np.abs(image), 0), axis=(1, 2))
+    unit = np.where(unit > 0, unit, 1.0)[:, None, None]
+    image = np.where(used, image, 0) / unit
+    noise = np.where(used, noise / unit, np.inf)
+    _check_signal(image, noise)
+    peak = image.max(axis=(1, 2), keepdims=True)
+    _check_precision(noise / peak)
+    return image / peak, noise / peak, (unit * peak)[:, 0, 0]
+
+
+def which_systems(bad: np.ndarray) -> str:
+    """Name the systems of a batch that an error or a warning is about, ten at most.
+
+    A `SystemsWarning` has all.
+    """
+    if len(bad) == 1:
+        return ""
+    indices = np.flatnonzero(bad)
+    listed = ", ".join(str(i) for i in indices[:10]) + (", ..." if len(indices) > 10 else "")
+    return f" in {len(indices)} of {len(bad)} systems (index {listed})"
+
+
+def check_pixel_scale(pixel_scale: float | None, grid: PixelGrid) -> None:
+    """Raise ValueError unless a pixel scale, in arcsec, is that of a grid; None is not compared."""
+    if pixel_scale is None:
+        return
+    if not (np.isfinite(pixel_scale) and pixel_scale > 0):
+        raise ValueError(
+            f"`pixel_scale` must be a positive number of arcsec. Received: {pixel_scale}"
+        )
+    ratio = pixel_scale / grid.pixel_scale
+    if not abs(ratio - 1) <= PIXEL_SCALE_TOLERANCE:
+        raise ValueError(
+            f"`pixel_scale` must be the model's, {grid.pixel_scale:g}\", to within 0.1%. Received: "
+            f'{pixel_scale:g}". Choose a model with that scale (rim_lensing.list_pretrained()), or '
+            f"have one take these pixels: model.with_image_grid(side, {pixel_scale:g}), on the "
+            "command line --own-pixels; the linear inversion takes its geometry, "
+            "SemilinearInversion(geometry=model.network.config)"
+        )
+
+
+def _check_image_shape(image: np.ndarray, side: int) -> np.ndarray:
+    shape = image.shape
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"`image` must be (y, x) or (batch, y, x). Received: shape {shape}")
+    if image.ndim == 2:
+        image = image[None]
+    rows, columns = image.shape[1:]
+    if rows == columns == side:
+        return image
+    advice = []
+    if max(rows, columns) > side:
+        advice.append(
+            f"crop it around the lens: rim_lensing.observation.cutouts's "
+            f"cutout(image, {side}, centre)"
+        )
+    if min(rows, columns) < side:
+        advice.append(
+            "pad it around the lens, and set the mask to False there: cutout with `fill`, on the "
+            "command line --mask-missing"
+        )
+    raise ValueError(
+        f"`image` must have the model's size, {side} x {side} pixels, with the lens near the "
+        f"centre: {'; '.join(advice)} (and noise map and mask likewise); or have the model take "
+        "other pixels, model.with_image_grid(side, pixel_scale), on the command line --own-pixels; "
+        "the linear inversion takes its geometry, SemilinearInversion(geometry="
+        "model.network.config). "
+        f"Received: shape {shape}"
+    )
+
+
+def _marked(image: np.ndarray, noise: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Return which used pixels a huge noise marks as masked; refuse noise that is an rms nowhere.
+
+    A few quiet pixels, of a mosaic's edge or dead ones, would make all others look marked: these do
+    not drown the flux, or they are most of the image and show signal in spite of their noise.
+    """
+    axes = {"axis": (1, 2), "keepdims": True}
+    loud = used & (noise > HUGE_NOISE * np.min(noise, where=used, initial=np.inf, **axes))
+    brightest = np.max(np.abs(image), where=used & ~loud, initial=0.0, **axes)
+    marked = loud & (noise > DROWNED * brightest)
+    most = loud.sum(axis=(1, 2)) > 0.5 * used.sum(axis=(1, 2))
+    unit = np.max(noise, where=loud, initial=0.0, **axes)
+    unit[unit == 0] = 1.0
+    signal = _brightest_block(np.where(loud, image, 0) / unit, np.where(loud, noise / unit, np.inf))
+    strange = (loud & ~marked).any(axis=(1, 2)) | (most & (signal >= MIN_SIGNIFICANCE))
+    if strange.any():
+        quiet = (used & ~loud)[strange]
+        raise ValueError(
+            f"`noise` must be an rms in every used pixel{which_systems(strange)}: mask those that "
+            f"have less than {1 / HUGE_NOISE:g} of the others' noise, such as the edges of a "
+            f"mosaic. Received: {quiet.sum()} such pixels, the smallest {noise[used].min():.6g}"
+        )
+    return marked
+
+
+def _warn_of_another_slope(lens: np.ndarray, form: Form) -> None:
+    """Warn of slopes that galaxies do not have, and other packages' numbers for theirs are."""
+    slopes = lens[:, [i for i, name in enumerate(form.names) if name.endswith(".slope")]]
+    steep = (
+        np.any(slopes > STEEPER_THAN_GALAXIES, axis=1) if slopes.size else np.zeros(len(lens), bool)
+    )
+    if steep.any():
+        warnings.warn(
+            SystemsWarning(
+                f"The slope of the lens is steeper than galaxies' are{which_systems(steep)}: 1 is "
+                f"isothermal, and {OTHER_SLOPES}. Received: {slopes[steep].max():.4g}",
+                steep,
+            ),
+            stacklevel=4,
+        )
+
+
+def _check_finite(name: str, array: np.ndarray, used: np.ndarray) -> None:
+    bad = np.sum(~np.isfinite(array) & used)
+    if bad:
+        raise ValueError(
+            f"`{name}` must be finite in every used pixel: mask the others, "
+            f"mask=np.isfinite({name}), on the command line --mask-missing. "
+            f"Received: {bad} NaN or infinite pixels of {used.sum()}"
+        )
+
+
+def _check_signal(image: np.ndarray, noise: np.ndarray) -> None:
+    """Refuse images whose brightest 3x3 block of used pixels could be noise."""
+    brightest = _brightest_block(image, noise)
+    faint = brightest < MIN_SIGNIFICANCE
+    if faint.any():
+        raise ValueError(
+            f"`image` shows no signal{which_systems(faint)}: the brightest 3x3 "
+            f"pixels must stand out by {MIN_SIGNIFICANCE:g} sigma. Received: {brightest.min():.2g} "
+            "sigma. Is the noise in the image's unit, and an rms, not a variance or a weight? "
+            f"{MASK_CONVENTION}."
+        )
+
+
+def _brightest_block(image: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return by how many sigma the brightest 3x3 block of used pixels stands out, (batch,).
+
+    Args:
+        image: (batch, m, m); 0 where masked.
+        noise: (batch, m, m); infinite where masked.
+    """
+    used = np.isfinite(noise)
+    window = (0, 3, 3)
+    flux = uniform_filter(image, window, mode="constant")
+    variance = uniform_filter(np.where(used, noise, 0) ** 2, window, mode="constant")
+    # Running sums leave round-off where a block has no used pixel.
+    some = uniform_filter(used.astype("float64"), window, mode="constant") > 0.1
+    significance = 3 * np.where(some, flux, 0) / np.sqrt(np.where(some, variance, 1))
+    return significance.max(axis=(1, 2))
+
+
+def _check_precision(noise: np.ndarray) -> None:
+    """Refuse noise, in units of the brightest pixel, of which single precision knows nothing."""
+    smallest = noise.min(axis=(1, 2))
+    if smallest.min() < SMALLEST_NOISE:
+        raise ValueError(
+            f"`noise` must be at least {SMALLEST_NOISE:g} of the brightest pixel"
+            f"{which_systems(smallest < SMALLEST_NOISE)}, an rms and not a weight; give a mock "
+            "without noise 1e-3 or so, what the networks were trained on. "
+            f"Received: {smallest.min():.3g} of it"
+        )
+
+
+def _check_psf(
+    observed: Observation, grid: PixelGrid, psf_side: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return kernels (batch, k, k) and the widths (batch,) of Gaussians that are as sharp."""
+    psf = observed.psf
+    batch = len(observed.image) if observed.is_batch else 1
+    if psf.ndim < 2:
+        sigma = np.atleast_1d(psf)
+        if not np.all(np.isfinite(sigma)) or np.any(sigma < 0):
+            raise ValueError(
+                "`psf` must be a width in arcsec, 0 or positive (or a kernel image). "
+                f"Received: {psf.tolist()}"
+            )
+        if np.any(sigma > grid.width / 2):
+            raise ValueError(
+                f"`psf` must be a width in arcsec of at most half the image's, {grid.width / 2:g}: "
+                f"nothing could be seen through a wider one. Received: {sigma.max():g}"
+            )
+        pixels = sigma / grid.pixel_scale
+        needed = 2 * int(np.ceil(_GAUSSIAN_REACH * pixels.max(initial=0))) + 1
+        kernel = gaussian_on_pixels(
+            pixels, min(max(psf_side, needed), largest_side(grid.side))
+        ).astype("float32")
+    else:
+        formed, done = on_image_pixels(psf, observed.oversampling_on(grid.pixel_scale), grid.side)
+        if done:
+            warnings.warn(
+                f"`psf` was brought onto the image's pixels: {'; '.join(done)}.",
+                UserWarning,
+                stacklevel=6,
+            )
+        kernel = check_kernel(formed, grid.side)
+        sigma = grid.pixel_scale * gaussian_as_sharp(kernel)
+    if len(kernel) not in (1, batch):
+        raise ValueError(
+            f"`psf` must be one for all or one for each of the {batch} systems. "
+            f"Received: {len(kernel)}"
+        )
+    kernel = np.broadcast_to(kernel, (batch, *kernel.shape[1:]))
+    return kernel, np.broadcast_to(sigma, (batch,))

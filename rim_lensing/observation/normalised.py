@@ -1,0 +1,82 @@
+"""An observation in the form that networks and inversions take. No Keras: errors come fast."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.mass_model import Form, form_of
+
+
+@dataclass(frozen=True)
+class NormalisedObservation:
+    """A batch of images with all that is needed to explain them.
+
+    `checks.check_observation` makes one, and `checks.check_image` one whose lens is not known.
+
+    Args:
+        image: (batch, m, m) float32, in units of `flux_unit`; 0 where masked.
+        noise: rms, (batch, m, m) float32, in the same units; infinite where masked.
+        psf: Kernels, (batch, k, k) float32, each with the sum 1.
+        lens: (batch, p) float32, see `mass_model`; None if it is not known.
+        flux_unit: (batch,) float64: each system's brightest pixel, in the user's unit.
+        psf_sigma: (batch,): width in arcsec of the Gaussian that is as sharp as the kernel.
+        single: The user gave one image (m, m), and gets one source (n, n).
+        form: Which reads `lens`; by default that of 7 or 8 numbers.
+    """
+
+    image: np.ndarray
+    noise: np.ndarray
+    psf: np.ndarray
+    lens: np.ndarray | None
+    flux_unit: np.ndarray
+    psf_sigma: np.ndarray
+    single: bool
+    form: Form | None = None
+
+    def __post_init__(self):
+        """Find the form of 7 or 8 numbers."""
+        if self.lens is not None:
+            object.__setattr__(self, "form", form_of(self.lens, self.form))
+
+    def __len__(self) -> int:
+        """Number of systems."""
+        return len(self.image)
+
+    def __getitem__(self, systems: slice | np.ndarray) -> "NormalisedObservation":
+        """Return some of the systems."""
+        arrays = ["image", "noise", "psf", "flux_unit", "psf_sigma"]
+        arrays += [] if self.lens is None else ["lens"]
+        return replace(self, **{name: getattr(self, name)[systems] for name in arrays})
+
+    @property
+    def mask(self) -> np.ndarray:
+        """True where a pixel is used, (batch, m, m)."""
+        return np.isfinite(self.noise)
+
+    @property
+    def noise_level(self) -> np.ndarray:
+        """Median rms of the used pixels over the brightest pixel, (batch,)."""
+        return np.nanmedian(np.where(self.mask, self.noise, np.nan), axis=(1, 2))
+
+    def user_arrays(self) -> dict[str, np.ndarray]:
+        """Return image, noise, psf and mask of one system, (m, m) and (k, k), in the user's unit.
+
+        For what takes the place of a lens CNN, and may know no NormalisedObservation.
+        """
+        unit = self.flux_unit[0]
+        return {
+            "image": self.image[0] * unit,
+            "noise": self.noise[0] * unit,
+            "psf": self.psf[0],
+            "mask": self.mask[0],
+        }
+
+    def deflections(self, grid: PixelGrid, supersampling: int = 1):
+        """Return the deflections of rays, (batch, 2, m s, m s), see `MassModel.on_rays`."""
+        return self.form.on_rays(self.lens, grid, supersampling)
+
+    def network_inputs(self) -> dict[str, np.ndarray]:
+        """Return what a RIM takes, or, if the lens is not known, what a lens CNN takes."""
+        inputs = {"image": self.image, "noise": self.noise, "psf": self.psf}
+        return inputs if self.lens is None else inputs | {"lens": self.lens}
