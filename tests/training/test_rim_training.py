@@ -13,10 +13,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from astropy.io import fits
-
-from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
-from rim_lensing.simulation.winged_galaxies import draw_winged_galaxies
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "train" / "train_rim.py"
@@ -284,30 +280,3 @@ def test_weights_that_are_not_numbers_do_not_replace_the_checkpoint(copied_run):
     assert "not finite after epoch 4" in text
     assert checkpoint.read_bytes() == before
     assert not list(copied_run.glob(".*"))
-
-
-@pytest.mark.slow
-def test_trains_on_the_sky_with_the_papers_recipe_in_between(tmp_path):
-    """Three telescopes and a PSF file; then what does not go together is refused."""
-    fits.writeto(tmp_path / "psf.fits", np.outer(*[np.exp(-(np.arange(-4, 5.0) ** 2) / 3)] * 2))
-    names = tuple(f"galaxy{i}" for i in range(8))
-    stamps = Galaxies(draw_winged_galaxies(8, 0, side=32), names, names)
-    papers = write_galaxy_file(
-        tmp_path / "papers.h5", stamps, Galaxies(stamps.stamps[:0], (), ()), 0, "a test"
-    )
-    sky = ["--sky", "--psf-kernels", str(tmp_path / "psf.fits"), "--paper-galaxies", str(papers)]
-    short = ["--steps", "4", "--steps-per-epoch", "4"]
-    code, text = finished(start(tmp_path / "sky", *sky, *short))
-    assert code == 0, text
-    description = json.loads((tmp_path / "sky" / "run.json").read_text())
-    assert description["sky"]["wrong_sky"] == 0.3
-    assert description["psf_kernels"] == ["psf.fits"]
-    assert description["initial_galaxies_sha256"] == [description["paper_galaxies_sha256"]]
-    assert len(list((tmp_path / "sky" / "pictures").glob("epoch_00001_*.png"))) == 3
-    for extra, message in (
-        (sky[1:3], "go with --sky"),
-        (["--sky", "--field", "8"], "--field goes without --sky"),
-        (["--sky", "--psf-kernels", "none.fits"], "no file none.fits"),
-    ):
-        code, text = finished(start(tmp_path / "refused", *extra))
-        assert code != 0 and message in text
