@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from fidelity import OURS
+from fidelity_methods import OURS
 from matplotlib.figure import Figure
 from out_of_distribution_sources import CLASSES
 from resumable import write_figure

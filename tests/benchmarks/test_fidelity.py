@@ -9,7 +9,7 @@ from scipy import stats
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from fidelity import METHODS  # noqa: E402
+from fidelity_methods import METHODS  # noqa: E402
 from fidelity_report import measure, table  # noqa: E402
 
 ERRORS = {"rim": 0.01, "refined": 0.005, "linear": 0.02, "oracle": 0.04}

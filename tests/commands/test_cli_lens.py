@@ -17,6 +17,7 @@ from rim_lensing.commands.results import NOT_CONVERGED
 from rim_lensing.lens_fit import automated_fit
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
+from rim_lensing.lensing.mass_model import as_lens
 from rim_lensing.reconstruction.semilinear_inversion import LARGEST_EXACT_SIDE
 from rim_lensing.sampling import sample as sampling
 from rim_lensing.sampling.lens_chain import LensChain
@@ -166,8 +167,8 @@ def test_a_fit_tells_of_a_round_when_it_is_done(start, tiny_cnn_folder, monkeypa
 def test_fit_takes_seed_and_noise_correlation(start, files, tiny_cnn_folder, monkeypatch, capsys):
     given = {}
 
-    def stopped(**options):
-        given.update(options)
+    def stopped(observation, **options):
+        given.update(options, observation=observation)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(automated_fit, "automated_fit", stopped)
@@ -187,8 +188,8 @@ def test_fit_takes_seed_and_noise_correlation(start, files, tiny_cnn_folder, mon
 def test_fit_passes_on_rounds_and_mask(start, tmp_path, monkeypatch):
     given = {}
 
-    def stopped(**options):
-        given.update(options)
+    def stopped(observation, **options):
+        given.update(options, observation=observation)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(automated_fit, "automated_fit", stopped)
@@ -198,8 +199,8 @@ def test_fit_passes_on_rounds_and_mask(start, tmp_path, monkeypatch):
     arguments = ["fit", "--rounds", "7", "--start", "theta_E=1.2"]
     assert start(*arguments, "--mask", str(tmp_path / "mask.fits")) == 130
     assert given["max_rounds"] == 7
-    np.testing.assert_array_equal(given["mask"], mask[4:20, 4:20])
-    np.testing.assert_array_equal(given["start"], [1.2, 0, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(given["observation"].mask, mask[4:20, 4:20])
+    np.testing.assert_allclose(as_lens(given["start"])[0], [[1.2, 0, 0, 0, 0, 0, 0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -380,8 +381,8 @@ def test_sample_keeps_a_chain_and_goes_on(start, tiny_mocks, tmp_path, capsys, l
 def test_sample_passes_on_what_was_said(start, tiny_mocks, monkeypatch, capsys):
     given = {}
 
-    def stopped(**options):
-        given.update(options)
+    def stopped(observation, **options):
+        given.update(options, observation=observation)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sampling, "sample_lens_posterior", stopped)
@@ -407,7 +408,7 @@ def test_compare_draws_the_chain_that_is_there(start, tiny_mocks, tmp_path, monk
     assert start("sample", "--lens", lens, *arguments, output=first) == NOT_CONVERGED
     expected = LensChain.from_hdf5(first / "chain.h5")
     fresh = replace(expected, walkers=expected.walkers + 0.01)
-    monkeypatch.setattr(sampling, "sample_lens_posterior", lambda **_: fresh)
+    monkeypatch.setattr(sampling, "sample_lens_posterior", lambda *_, **__: fresh)
     arguments += ["--compare", str(first)]
     assert start("sample", "--lens", lens, *arguments) == NOT_CONVERGED
     alone, other = drawn
@@ -415,4 +416,4 @@ def test_compare_draws_the_chain_that_is_there(start, tiny_mocks, tmp_path, monk
     np.testing.assert_array_equal(other.walkers, expected.walkers)
     capsys.readouterr()
     assert start("sample", "--lens", f"{lens},slope=1", *arguments) == 2
-    assert "--compare must have the parameters of --lens, 8" in capsys.readouterr().err
+    assert "--compare must have the parameters of --lens, theta_E" in capsys.readouterr().err
