@@ -19,7 +19,7 @@ from rim_lensing.lensing.mass_profiles import inverse_magnification
 _MARGIN = 1.3
 _WIDENINGS = (1.0, 1.5, 2.25, 3.4, 5.0)  # No bound is known for lenses shallower than isothermal.
 _NEWTON_STEPS = 6
-_DIFFERENCES = {True: 1e-4, False: 3e-3}
+_DIFFERENCES = {True: 1e-5, False: 3e-3}
 """arcsec, in double precision and not."""
 _CONVERGED = 1e-7  # arcsec: the step after this one is its square.
 _PIXEL_SCALE, _DEFAULT_HALF_SIDE = 0.02, 600

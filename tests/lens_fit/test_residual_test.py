@@ -90,8 +90,8 @@ def test_copies_that_cannot_be_refined_are_left_out(ridge_model, mock, monkeypat
     result = model.reconstruct(lens=LENS, **mock(LENS))
     refine, failing = rim_reconstructor.refine, 0
 
-    def fails_at_some(observation, sources, geometry):
-        refined, failures = refine(observation, sources, geometry)
+    def fails_at_some(observation, sources, *others):
+        refined, failures = refine(observation, sources, *others)
         refined[:failing] = 1e3
         return refined, failures | {i: "not near enough" for i in range(failing)}
 

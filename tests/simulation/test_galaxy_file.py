@@ -76,7 +76,7 @@ def test_an_existing_file_is_kept_unless_told(written):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch, error):
 
-    def interrupted(group, galaxies):
+    def interrupted(group, galaxies, rounded):
         group.create_dataset("stamps", data=galaxies.stamps)
         raise error
 
