@@ -19,9 +19,11 @@ from rim_lensing.lensing.mass_profiles import inverse_magnification
 _MARGIN = 1.3
 _WIDENINGS = (1.0, 1.5, 2.25, 3.4, 5.0)  # No bound is known for lenses shallower than isothermal.
 _NEWTON_STEPS = 6
-_DIFFERENCES = {True: 1e-5, False: 3e-3}
+_DIFFERENCES = {True: 1e-4, False: 3e-3}
 """arcsec, in double precision and not."""
 _CONVERGED = 1e-7  # arcsec: the step after this one is its square.
+_VANISHES = 1e-3
+"""Of the inverse magnification, which is 1 without a lens."""
 _PIXEL_SCALE, _DEFAULT_HALF_SIDE = 0.02, 600
 _MAX_SIDE = 4000
 
@@ -66,6 +68,8 @@ def critical_curves(
             f"Received: half_width={width:.4g}, pixel_scale={spacing:.4g}"
         )
     curves = [_refined(lens, line, spacing) for line in lines]
+    if lens.form not in SHORT_FORMS.values():
+        curves = [curve for curve in curves if _is_critical(lens, curve)]
     return sorted(curves, key=enclosed_area, reverse=True)
 
 
@@ -229,6 +233,15 @@ def _refined(lens: MassModel, line: np.ndarray, pixel_scale: float) -> np.ndarra
         if np.abs(step).max() < _CONVERGED:
             break
     return np.concatenate([points, points[:1]])
+
+
+def _is_critical(lens: MassModel, curve: np.ndarray) -> bool:
+    """Whether the inverse magnification vanishes on a line, and does not jump across 0.
+
+    It jumps at the singular centre of an isothermal perturber, which has no critical curve there.
+    """
+    value, _ = _by_differences(lens, curve)
+    return bool(np.abs(value).max() < _VANISHES)
 
 
 def _by_formula(lens: MassModel, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
