@@ -71,7 +71,8 @@ def test_imports_are_declared():
         for module in imported_modules(path)
     }
     ours = imported - sys.stdlib_module_names - {"rim_lensing"}
-    names = {"PIL": "pillow", "tensorflow_probability": "tensorflow-probability"}
+    names = {"PIL": "pillow", "yaml": "pyyaml"}
+    names["tensorflow_probability"] = "tensorflow-probability"
     assert {names.get(name, name) for name in ours} <= declared
 
 

@@ -74,7 +74,7 @@ def test_compiled_runs_python_once_per_shape(fused):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda: compiled(abs),
+        lambda: compiled(abs)(np.zeros(())),
         lambda: gradient(abs, np.zeros(())),
         lambda: value_and_gradient(abs, np.zeros(())),
     ],

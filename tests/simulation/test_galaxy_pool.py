@@ -93,11 +93,13 @@ def test_without_galaxies_there_is_no_training(procedural):
 def test_seeds_of_other_pools_are_refused(monkeypatch):
     """Each draws a pool that training must not see: found out by what is drawn."""
     seeds = []
-    monkeypatch.setattr(
-        "rim_lensing.simulation.galaxy_pool.draw_procedural_galaxies",
-        lambda count, seed, side: seeds.append(seed) or np.zeros((count, side, side)),
-    )
-    development_galaxies(None)
+
+    def draw(count, seed, side):
+        seeds.append(seed)
+        return np.zeros((count, side, side))
+
+    monkeypatch.setattr("rim_lensing.simulation.galaxy_pool.draw_procedural_galaxies", draw)
+    development_galaxies(None, draw=draw)
     unseen_galaxies(None)
     assert len(set(seeds)) == 2
     for seed in seeds:
