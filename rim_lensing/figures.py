@@ -23,7 +23,7 @@ def summary(
     model_image: np.ndarray,
     source: np.ndarray,
     image_pixel_scale: float,
-    source_pixel_scale: float,
+    source_grid: PixelGrid,
     chi2_history: np.ndarray,
     critical_curves: Sequence[np.ndarray] = (),
     caustics: Sequence[np.ndarray] = (),
@@ -41,7 +41,7 @@ def summary(
         model_image: (m, m), in the image's unit.
         source: (n, n), in the image's unit.
         image_pixel_scale: arcsec.
-        source_pixel_scale: arcsec.
+        source_grid: Where the source's pixels lie.
         chi2_history: chi^2 per pixel after every step of the method, (T,).
         critical_curves: Drawn on the model: (points, 2) each, x and y in arcsec.
         caustics: Drawn on the source, likewise.
@@ -59,7 +59,7 @@ def summary(
     residuals = (image - model_image) / noise
     flux_range = {"vmin": 0, "vmax": np.nanmax(image), "cmap": _FLUX}
     sky = PixelGrid(image.shape[-1], image_pixel_scale).extent
-    source_sky = PixelGrid(source.shape[-1], source_pixel_scale).extent
+    source_sky = source_grid.extent
     _sky_panel(axes[0], image, sky, "data", "flux per pixel", **flux_range)
     _sky_panel(axes[1], model_image, sky, "model, critical curves", "flux per pixel", **flux_range)
     _sky_panel(axes[2], residuals, sky, "residuals / sigma", "sigma", vmin=-5, vmax=5, cmap=_SIGNED)
@@ -330,9 +330,9 @@ def lens_fit(rows: Sequence[dict]) -> "Figure":
     """A row per lens that was tried: data, model, residuals, source (figures 7 and 8).
 
     Args:
-        rows: Each with what `summary` takes (image, noise, model_image, source, the two pixel
-            scales, critical_curves, caustics and, if it is known, constrained), and its title,
-            which may have several lines.
+        rows: Each with what `summary` takes (image, noise, model_image, source,
+            image_pixel_scale, source_grid, critical_curves, caustics and, if it is known,
+            constrained), and its title, which may have several lines.
     """
     from matplotlib.figure import Figure
 
@@ -344,7 +344,7 @@ def lens_fit(rows: Sequence[dict]) -> "Figure":
         residuals = (row["image"] - row["model_image"]) / row["noise"]
         flux = {"vmin": 0, "vmax": np.nanmax(row["image"]), "cmap": _FLUX}
         sky = PixelGrid(row["image"].shape[-1], row["image_pixel_scale"]).extent
-        plane = PixelGrid(row["source"].shape[-1], row["source_pixel_scale"]).extent
+        plane = row["source_grid"].extent
         _sky_panel(line[0], row["image"], sky, "data", "flux per pixel", **flux)
         _sky_panel(line[1], row["model_image"], sky, "model", "flux per pixel", **flux)
         signed = {"vmin": -5, "vmax": 5, "cmap": _SIGNED}

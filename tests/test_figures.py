@@ -14,6 +14,7 @@ from rim_lensing.figures import (
     mock_reconstructions,
     summary,
 )
+from rim_lensing.lensing.grids import PixelGrid
 
 GENERATOR = np.random.default_rng(0)
 CIRCLE = np.stack([np.cos(np.linspace(0, 6.3, 50)), np.sin(np.linspace(0, 6.3, 50))], axis=-1)
@@ -28,7 +29,7 @@ def arguments(**changes) -> dict:
         "model_image": GENERATOR.uniform(0, 1e-19, (16, 16)),
         "source": GENERATOR.uniform(0, 1e-19, (12, 12)),
         "image_pixel_scale": 0.3,
-        "source_pixel_scale": 0.2,
+        "source_grid": PixelGrid(12, 0.2),
         "chi2_history": np.array([100.0, 5.0, 1.1]),
         "critical_curves": [CIRCLE],
         "caustics": [0.2 * CIRCLE, 5 * CIRCLE],

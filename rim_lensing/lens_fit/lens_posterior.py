@@ -22,7 +22,6 @@ from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.lens_fit.lens_priors import LensPriors, as_lens_priors
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.temperature import check_temperature
-from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.refinement import best_strength, log_marginal_likelihood
@@ -181,12 +180,11 @@ class RIMLensPosterior(LensPosterior):
         Args:
             lenses: (k, f), the free parameters.
         """
-        config, parts = self._model.network.config, []
+        geometry, parts = self._model.geometry, []
         used = self.observation.mask[0]
         for part, count in self._batches(self.support.expand(lenses)):
-            grids = config.image_grid, config.source_grid, config.supersampling
-            rays = part.deflections(config.image_grid, config.supersampling)
-            model = ForwardModel(rays, part.psf, *grids)
+            rays = part.deflections(geometry.image_grid, geometry.supersampling)
+            model = self._model.forward_model(rays, part.psf)
             predicted = ops.convert_to_numpy(model.predict(self._model.run(part)[:, -1]))
             residual = (part.image - predicted)[:, used].astype("float64") / part.noise[:, used]
             parts.append(residual[:count])
@@ -248,7 +246,7 @@ class RefinedLensPosterior(LensPosterior):
         seen, system = self.observation, None
         for part, count in self._batches(lenses):
             sources = self._model.run(part)[:count, -1]
-            geometry = self._model.network.config
+            geometry = self._model.geometry
             matrices = lensing_matrices(part.lens, geometry, form=part.form)[:count]
             for lensing, source in zip(matrices, sources, strict=True):
                 if system is None:

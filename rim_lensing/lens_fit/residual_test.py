@@ -181,7 +181,7 @@ def _made_by(source_model: SourceModel, result: Reconstruction) -> bool:
     )
     grids = [
         PixelGrid(result.image.shape[-1], result.image_pixel_scale),
-        PixelGrid(result.source.shape[-1], result.source_pixel_scale),
+        result.source_grid,
     ]
     return result.model == name and grids == [source_model.image_grid, source_model.source_grid]
 

@@ -35,7 +35,7 @@ def images_of_source(result: Reconstruction) -> float:
         result: Of one system, whose lens is a mass model with parameters.
     """
     image_grid = PixelGrid(result.image.shape[-1], result.image_pixel_scale)
-    source_grid = PixelGrid(result.source.shape[-1], result.source_pixel_scale)
+    source_grid = result.source_grid
     source = np.where(result.constrained, result.source, 0.0)
     source = np.where(source > BRIGHT * source.max(), source, 0.0)
     light = source.sum() * source_grid.pixel_scale**2
@@ -51,7 +51,8 @@ def images_of_source(result: Reconstruction) -> float:
     tiles = 0.5 * np.abs(first_x * second_y - second_x * first_y)
     x, y = _source_positions(result, *image_grid.coordinates(RAYS))
     middle = (source_grid.side - 1) / 2
-    positions = [z / source_grid.pixel_scale + middle for z in (y, x)]
+    centre_x, centre_y = source_grid.centre
+    positions = [z / source_grid.pixel_scale + middle for z in (y - centre_y, x - centre_x)]
     seen = map_coordinates(source, positions, order=1)
     used = np.kron(result.mask, np.ones((RAYS, RAYS), bool))
     return float(np.sum(seen * tiles * used) / light)

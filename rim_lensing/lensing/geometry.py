@@ -19,6 +19,7 @@ class Geometry:
         source_pixel_scale: arcsec.
         psf_side: Pixels along a side of the PSF kernels in training and in the SavedModel.
         supersampling: Rays per image pixel along each axis.
+        source_centre: (x, y) of the middle of the source grid, in arcsec.
 
     Raises:
         ValueError: A grid that is not one, a PSF that is even or larger than the image, or no rays.
@@ -30,12 +31,13 @@ class Geometry:
     source_pixel_scale: float = 3.0 / 192
     psf_side: int = 49
     supersampling: int = 1
+    source_centre: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self):
         """Make the numbers plain, and refuse what cannot be built."""
         make_fields_plain(self)
         PixelGrid(self.image_side, self.image_pixel_scale)
-        PixelGrid(self.source_side, self.source_pixel_scale)
+        PixelGrid(self.source_side, self.source_pixel_scale, self.source_centre)
         if self.psf_side not in range(1, self.image_side + 1, 2):
             raise ValueError(
                 "`psf_side` must be odd and not larger than the image. "
@@ -54,7 +56,7 @@ class Geometry:
     @property
     def source_grid(self) -> PixelGrid:
         """Pixels of the source."""
-        return PixelGrid(self.source_side, self.source_pixel_scale)
+        return PixelGrid(self.source_side, self.source_pixel_scale, self.source_centre)
 
     def on_image_grid(self, side: int, pixel_scale: float) -> Self:
         """Return the same source grid for images of `side` pixels, `pixel_scale` arcsec wide."""
@@ -64,6 +66,10 @@ class Geometry:
             image_pixel_scale=pixel_scale,
             psf_side=min(self.psf_side, largest_side(side)),
         )
+
+    def on_source_grid(self, pixel_scale: float, centre: tuple[float, float]) -> Self:
+        """Return as many source pixels of another width, in arcsec, around another (x, y)."""
+        return replace(self, source_pixel_scale=pixel_scale, source_centre=tuple(centre))
 
     def on_field(self, source_side: int) -> Self:
         """Return a smaller or larger field of the same pixels.
@@ -92,6 +98,8 @@ class Geometry:
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
+            # Files and runs of before grids could lie elsewhere stay what they are.
+            if (name, value) != ("source_centre", (0.0, 0.0))
         }
 
     @classmethod

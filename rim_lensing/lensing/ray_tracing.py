@@ -29,9 +29,9 @@ def bilinear_weights(x, y, grid: PixelGrid):
         (indices, weights), each (batch, points, 4): indices into the flattened grid, int32, and
         weights, which are differentiable in x and y.
     """
-    n = grid.side
-    column = ops.clip(x / grid.pixel_scale + (n - 1) / 2, -1.0, float(n))
-    row = ops.clip(y / grid.pixel_scale + (n - 1) / 2, -1.0, float(n))
+    n, (centre_x, centre_y) = grid.side, grid.centre
+    column = ops.clip((x - centre_x) / grid.pixel_scale + (n - 1) / 2, -1.0, float(n))
+    row = ops.clip((y - centre_y) / grid.pixel_scale + (n - 1) / 2, -1.0, float(n))
     left, low = ops.floor(column), ops.floor(row)
     fraction_x, fraction_y = column - left, row - low
     indices, weights = [], []

@@ -10,6 +10,7 @@ from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import SHORT_FORMS, Deflections, Form, MassModel, form_of
 from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.checks import which_systems
@@ -88,6 +89,7 @@ class Reconstruction:
         pixel_magnification: Flux of the images of a source pixel in the frame over its own, (n, n);
             needed where not all pixels are constrained.
         form: Which reads `lens`; by default that of 7 or 8 numbers.
+        source_centre: (x, y) of the middle of the source grid, in arcsec.
     """
 
     source: np.ndarray
@@ -105,8 +107,8 @@ class Reconstruction:
     model: str
     constrained: np.ndarray = field(default=None, kw_only=True)
     pixel_magnification: np.ndarray = field(default=None, kw_only=True)
-
     form: Form | None = field(default=None, kw_only=True)
+    source_centre: tuple[float, float] = field(default=(0.0, 0.0), kw_only=True)
 
     def __post_init__(self):
         """Take all pixels for constrained, and the form of 7 or 8 numbers, if nothing is said."""
@@ -171,6 +173,7 @@ class Reconstruction:
             chi2_history=chi2,
             image_pixel_scale=geometry.image_pixel_scale,
             source_pixel_scale=geometry.source_pixel_scale,
+            source_centre=geometry.source_centre,
             model=model,
             form=observation.form,
             **more,
@@ -183,11 +186,11 @@ class Reconstruction:
 
     def _facts(self) -> list[str]:
         """Return what the repr says."""
-        side, source_side = self.image.shape[-1], self.source.shape[-1]
+        side = self.image.shape[-1]
         facts = [
             f"{self.model}: {len(self)} systems" if self.is_batch else self.model,
             f"image {side} x {side} of {self.image_pixel_scale:.4g} arcsec",
-            f"source {source_side} x {source_side} of {self.source_pixel_scale:.4g} arcsec",
+            f"source {self.source_grid}",
             f"chi^2 per pixel {as_range(self.chi2)}",
         ]
         return facts + ([] if self.is_batch else [f"lens {named_lens(self.lens, self.form)}"])
@@ -205,6 +208,11 @@ class Reconstruction:
             known = np.all(np.isfinite(self.lens))
             return self.form.with_values(self.lens) if known else None
         return Deflections(*self.lens)
+
+    @property
+    def source_grid(self) -> PixelGrid:
+        """Where the source's pixels lie."""
+        return PixelGrid(self.source.shape[-1], self.source_pixel_scale, self.source_centre)
 
     @property
     def is_batch(self) -> bool:
@@ -372,7 +380,7 @@ class Reconstruction:
             "source": self.source,
             "constrained": self.constrained,
             "image_pixel_scale": self.image_pixel_scale,
-            "source_pixel_scale": self.source_pixel_scale,
+            "source_grid": self.source_grid,
             "critical_curves": curves,
             "caustics": source_curves,
         }

@@ -52,6 +52,7 @@ class WrittenResult(Protocol):
     chi2_history: np.ndarray
     image_pixel_scale: float
     source_pixel_scale: float
+    source_centre: tuple[float, float]
     model: str
     constrained: np.ndarray
     pixel_magnification: np.ndarray
@@ -140,7 +141,8 @@ def _source_header(result: "WrittenResult", image_header: "Header | None") -> "H
         header[f"CTYPE{axis}"] = (name, "linear, along the image's pixel axes")
         header[f"CUNIT{axis}"] = "arcsec"
         header[f"CRPIX{axis}"] = (side + 1) / 2
-        header[f"CRVAL{axis}"] = (0.0, "origin of the lens model")
+        centre = result.source_centre[axis - 1]
+        header[f"CRVAL{axis}"] = (centre, "from the origin of the lens model")
         header[f"CDELT{axis}"] = result.source_pixel_scale
     if image_header is not None and "BUNIT" in image_header:
         header["BUNIT"] = image_header["BUNIT"]

@@ -63,6 +63,7 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             "chi2_history": chi2_history,
             "image_pixel_scale": header["IMGSCALE"],
             "source_pixel_scale": header["SRCSCALE"],
+            "source_centre": (header["CRVAL1"], header["CRVAL2"]),
             "model": header["MODEL"],
             # Files of earlier versions have none.
             "constrained": None if constrained is None else constrained.astype(bool),

@@ -4,6 +4,7 @@ import copy
 import functools
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from rim_lensing.backend import compiled, value_and_gradient
 from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import Form
 from rim_lensing.networks.flux_scale import FIRST_PEAK, estimate_flux_scale, source_peak
@@ -46,6 +48,7 @@ class RIMReconstructor:
         network: The RIM, with its weights.
         name: Of the model; results carry it.
         priors: What it was trained on; systems outside are warned of.
+        geometry: Grids and supersampling; by default the network's, see `with_source_grid`.
 
     Attributes:
         refines: Whether reconstructions end with `refine`: see `refined`.
@@ -56,11 +59,12 @@ class RIMReconstructor:
         >>> result.source, result.chi2
     """
 
-    def __init__(self, network: RIM, name: str, priors: Priors):
+    def __init__(self, network: RIM, name: str, priors: Priors, geometry: Geometry | None = None):
         """Keep the network; it is compiled at its first run, for every batch size anew."""
         if not network.built:
             network.build()
         self.network, self.priors = network, priors
+        self.geometry = network.config if geometry is None else geometry
         self._name, self.refines = name, False
         # Keras's own predict forgets the side of the kernels and the number of lens parameters
         # when they change from one call to the next.
@@ -80,12 +84,12 @@ class RIMReconstructor:
     @property
     def image_grid(self) -> PixelGrid:
         """The pixels that images must have."""
-        return self.network.config.image_grid
+        return self.geometry.image_grid
 
     @property
     def source_grid(self) -> PixelGrid:
         """The pixels of the sources."""
-        return self.network.config.source_grid
+        return self.geometry.source_grid
 
     @property
     def psf_side(self) -> int:
@@ -100,7 +104,34 @@ class RIMReconstructor:
         `python train/evaluate.py NAME --image-grid SIDE SCALE`.
         """
         network = self.network.on_image_grid(side, pixel_scale)
-        other = RIMReconstructor(network, self._name, self.priors)
+        geometry = self.geometry.on_image_grid(side, pixel_scale)
+        other = RIMReconstructor(network, self._name, self.priors, geometry)
+        other.refines = self.refines
+        return other
+
+    def with_source_grid(
+        self, pixel_scale: float, centre: tuple[float, float] = (0.0, 0.0)
+    ) -> "RIMReconstructor":
+        """Return this model for sources of another pixel scale, or elsewhere.
+
+        The network sees source-plane maps alone, in which arcsec do not occur: to it an image on
+        pixels half as wide of a source on pixels half as wide, lens and PSF shrunk alike, is the
+        same system. So with both grids shrunk by a factor it does what it was trained for, on
+        lengths that are smaller by that factor (`priors` are). With the image's pixels as they were
+        a source pixel has less signal, or more, than in training.
+
+        Args:
+            pixel_scale: Of the source, in arcsec.
+            centre: (x, y) of the middle of the source grid, in arcsec: where the source is.
+
+        Raises:
+            ValueError: No pixel scale, or no point.
+        """
+        geometry = self.geometry.on_source_grid(pixel_scale, centre)
+        shrinks = pixel_scale / self.source_grid.pixel_scale
+        priors = self.priors.on_field(shrinks)
+        priors = replace(priors, psf_sigma=tuple(shrinks * end for end in priors.psf_sigma))
+        other = RIMReconstructor(self.network, self._name, priors, geometry)
         other.refines = self.refines
         return other
 
@@ -182,7 +213,7 @@ class RIMReconstructor:
             lens,
             mask,
             image_grid=self.image_grid,
-            psf_side=self.network.config.psf_side,
+            psf_side=self.psf_side,
             pixel_scale=pixel_scale,
         )
         warn_of_lens_light(observation, self.image_grid)
@@ -230,10 +261,10 @@ class RIMReconstructor:
         history = self._run_in_chunks(observation, batch_size, counted)
         name, failures = self._name, {}
         if self.refines:
-            last, failures = refine(observation, history[:, -1], self.network.config, counted)
+            last, failures = refine(observation, history[:, -1], self.geometry, counted)
             if len(failures) < len(last):
                 history, name = np.concatenate([history, last[:, None]], axis=1), self.name
-        result = Reconstruction.from_history(observation, history, self.network.config, model=name)
+        result = Reconstruction.from_history(observation, history, self.geometry, model=name)
         return result, failures
 
     def warn_of_cut_off(self, observation: NormalisedObservation, result: Reconstruction) -> None:
@@ -293,6 +324,17 @@ class RIMReconstructor:
         value, slope = (ops.convert_to_numpy(each) for each in answer)
         return value, slope
 
+    def forward_model(self, rays, psf) -> ForwardModel:
+        """Return B L of some lenses.
+
+        Args:
+            rays: Deflections, see `ForwardModel`.
+            psf: Kernels, (batch, k, k).
+        """
+        geometry = self.geometry
+        grids = geometry.image_grid, geometry.source_grid, geometry.supersampling
+        return ForwardModel(rays, psf, *grids)
+
     def _run_in_chunks(
         self, observation: NormalisedObservation, batch_size: int, counted: str
     ) -> np.ndarray:
@@ -311,8 +353,8 @@ class RIMReconstructor:
     def _graphs(self, form: Form) -> "_Graphs":
         """Return the graphs that take lenses of a form, compiled at their first call."""
         if form not in self._graphs_of_forms:
-            config = self.network.config
-            rays = {"grid": config.image_grid, "supersampling": config.supersampling}
+            geometry = self.geometry
+            rays = {"grid": geometry.image_grid, "supersampling": geometry.supersampling}
             self._graphs_of_forms[form] = _Graphs(
                 compiled(functools.partial(form.on_rays, **rays)),
                 compiled(functools.partial(self._log_likelihood, form)),
@@ -323,18 +365,26 @@ class RIMReconstructor:
     def _network_inputs(self, observation: NormalisedObservation) -> dict:
         """Return what the network takes: of the lens, the deflections."""
         rays = self._graphs(observation.form).on_rays(observation.lens)
-        return observation.network_inputs() | {"lens": rays}
+        return observation.network_inputs() | {"lens": rays} | self._source_frame(len(observation))
+
+    def _source_frame(self, batch: int) -> dict:
+        """Return where the source grids lie, for a network that takes them to lie elsewhere."""
+        grid = self.geometry.source_grid
+        if grid == self.network.config.source_grid:
+            return {}
+        frame = np.array([*grid.centre, grid.pixel_scale], "float32")
+        return {"source_frame": np.tile(frame, (batch, 1))}
 
     def _likelihood_inputs(self, observation: NormalisedObservation) -> list:
         arrays = [getattr(observation, name) for name in ("lens", "image", "noise", "psf")]
         return [*arrays, self._flux_scale(observation), *self._weights()]
 
     def _log_likelihood(self, form: Form, lens, image, noise, psf, scale, *weights):
-        config = self.network.config
-        rays = form.on_rays(lens, config.image_grid, config.supersampling)
+        rays = form.on_rays(lens, self.geometry.image_grid, self.geometry.supersampling)
         inputs = {"image": image / scale, "noise": noise / scale, "psf": psf, "lens": rays}
+        inputs |= self._source_frame(lens.shape[0])
         source = self.network.stateless_call(*weights, inputs)[0][:, -1]
-        model = ForwardModel(rays, psf, config.image_grid, config.source_grid, config.supersampling)
+        model = self.forward_model(rays, psf)
         return model.log_likelihood(source * scale, image, noise)
 
     def _value_and_gradient(self, form: Form, lens, *others):
@@ -349,14 +399,7 @@ class RIMReconstructor:
             return np.ones((batch, 1, 1), "float32")
         inputs = inputs or self._network_inputs(observation)
         first = self._run_at_scale(inputs, np.full((batch, 1, 1), FIRST_PEAK, "float32"))
-        config = self.network.config
-        model = ForwardModel(
-            inputs["lens"],
-            inputs["psf"],
-            config.image_grid,
-            config.source_grid,
-            config.supersampling,
-        )
+        model = self.forward_model(inputs["lens"], inputs["psf"])
         peak = source_peak(model, first[:, -1], inputs["image"], inputs["noise"])
         return ops.convert_to_numpy(peak)
 

@@ -37,7 +37,8 @@ def flux_outside(
     for start in range(0, len(observation), _CHUNK):
         alpha = observation[start : start + _CHUNK].deflections(image_grid)
         beta = np.stack([x, y]) - ops.convert_to_numpy(alpha)
-        outside.append(np.abs(beta).max(axis=1) > source_grid.width / 2)
+        from_middle = beta - np.reshape(source_grid.centre, (2, 1, 1))
+        outside.append(np.abs(from_middle).max(axis=1) > source_grid.width / 2)
     significant = observation.image > SIGNIFICANCE * observation.noise
     flux = np.where(significant, observation.image, 0).astype("float64")
     total = flux.sum(axis=(1, 2))
@@ -62,10 +63,12 @@ def check_source_coverage(
     if fraction[worst] <= WARN_OUTSIDE:
         return
     refused = fraction[worst] > MAX_OUTSIDE
+    x, y = source_grid.centre
+    where = "the origin" if x == y == 0 else f"({x:.3g}, {y:.3g})"
     bad = fraction > (MAX_OUTSIDE if refused else WARN_OUTSIDE)
     found = (
         f"this lens maps {fraction[worst]:.0%} of the flux of the arcs to outside of the source "
-        f'grid, {source_grid.width:.3g}" wide around the origin'
+        f'grid, {source_grid.width:.3g}" wide around {where}'
     )
     if len(fraction) > 1:
         found += f" (system {worst}, the worst; too much{which_systems(bad)})"

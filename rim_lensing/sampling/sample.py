@@ -269,7 +269,7 @@ def _describe(source_model: SourceModel, posterior: LensPosterior) -> dict:
         model = {
             "name": source_model.name,
             "weights_sha256": _digest(*(ops.convert_to_numpy(value) for value in weights)),
-            "network": network.config.to_dict(),
+            "network": network.config.to_dict() | source_model.geometry.to_dict(),
         }
     else:
         model = {

@@ -15,6 +15,7 @@ from rim_lensing.lens_fit.fit_rounds import AutomatedFit, Round
 from rim_lensing.lens_fit.lens_predictor import LensPrediction
 from rim_lensing.lens_fit.optimise import LensOptimum
 from rim_lensing.lens_fit.residual_test import ResidualTest
+from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
 from rim_lensing.reconstruction.result import Reconstruction
@@ -305,7 +306,7 @@ PANELS = {
     "model_image": np.ones((16, 16)),
     "source": np.ones((12, 12)),
     "image_pixel_scale": 0.3,
-    "source_pixel_scale": 0.2,
+    "source_grid": PixelGrid(12, 0.2),
     "critical_curves": (),
     "caustics": (),
 }
