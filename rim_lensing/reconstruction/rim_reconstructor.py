@@ -48,9 +48,9 @@ class RIMReconstructor:
         network: The RIM, with its weights.
         name: Of the model; results carry it.
         priors: What it was trained on; systems outside are warned of.
-        geometry: Grids and supersampling; by default the network's, see `with_source_grid`.
 
     Attributes:
+        geometry: Grids and supersampling: those of the network, see `with_source_grid`.
         refines: Whether reconstructions end with `refine`: see `refined`.
 
     Example:
@@ -59,12 +59,12 @@ class RIMReconstructor:
         >>> result.source, result.chi2
     """
 
-    def __init__(self, network: RIM, name: str, priors: Priors, geometry: Geometry | None = None):
+    def __init__(self, network: RIM, name: str, priors: Priors):
         """Keep the network; it is compiled at its first run, for every batch size anew."""
         if not network.built:
             network.build()
         self.network, self.priors = network, priors
-        self.geometry = network.config if geometry is None else geometry
+        self.geometry: Geometry = network.config
         self._name, self.refines = name, False
         # Keras's own predict forgets the side of the kernels and the number of lens parameters
         # when they change from one call to the next.
@@ -104,8 +104,8 @@ class RIMReconstructor:
         `python train/evaluate.py NAME --image-grid SIDE SCALE`.
         """
         network = self.network.on_image_grid(side, pixel_scale)
-        geometry = self.geometry.on_image_grid(side, pixel_scale)
-        other = RIMReconstructor(network, self._name, self.priors, geometry)
+        other = RIMReconstructor(network, self._name, self.priors)
+        other.geometry = self.geometry.on_image_grid(side, pixel_scale)
         other.refines = self.refines
         return other
 
@@ -127,12 +127,12 @@ class RIMReconstructor:
         Raises:
             ValueError: No pixel scale, or no point.
         """
-        geometry = self.geometry.on_source_grid(pixel_scale, centre)
         shrinks = pixel_scale / self.source_grid.pixel_scale
         priors = self.priors.on_field(shrinks)
-        priors = replace(priors, psf_sigma=tuple(shrinks * end for end in priors.psf_sigma))
-        other = RIMReconstructor(self.network, self._name, priors, geometry)
-        other.refines = self.refines
+        # The graphs take the frame as an argument: what is compiled serves all of them.
+        other = copy.copy(self)
+        other.geometry = self.geometry.on_source_grid(pixel_scale, centre)
+        other.priors = replace(priors, psf_sigma=tuple(shrinks * end for end in priors.psf_sigma))
         return other
 
     def refined(self, refines: bool = True) -> "RIMReconstructor":
@@ -365,26 +365,27 @@ class RIMReconstructor:
     def _network_inputs(self, observation: NormalisedObservation) -> dict:
         """Return what the network takes: of the lens, the deflections."""
         rays = self._graphs(observation.form).on_rays(observation.lens)
-        return observation.network_inputs() | {"lens": rays} | self._source_frame(len(observation))
+        frame = self._source_frame(len(observation))
+        return observation.network_inputs() | {"lens": rays, "source_frame": frame}
 
-    def _source_frame(self, batch: int) -> dict:
-        """Return where the source grids lie, for a network that takes them to lie elsewhere."""
+    def _source_frame(self, batch: int) -> np.ndarray:
+        """Return where the source grids lie, for a network that knows but one, (batch, 3)."""
         grid = self.geometry.source_grid
-        if grid == self.network.config.source_grid:
-            return {}
-        frame = np.array([*grid.centre, grid.pixel_scale], "float32")
-        return {"source_frame": np.tile(frame, (batch, 1))}
+        return np.tile(np.array([*grid.centre, grid.pixel_scale], "float32"), (batch, 1))
 
     def _likelihood_inputs(self, observation: NormalisedObservation) -> list:
         arrays = [getattr(observation, name) for name in ("lens", "image", "noise", "psf")]
-        return [*arrays, self._flux_scale(observation), *self._weights()]
+        frame, scale = self._source_frame(len(observation)), self._flux_scale(observation)
+        return [*arrays, frame, scale, *self._weights()]
 
-    def _log_likelihood(self, form: Form, lens, image, noise, psf, scale, *weights):
-        rays = form.on_rays(lens, self.geometry.image_grid, self.geometry.supersampling)
+    def _log_likelihood(self, form: Form, lens, image, noise, psf, frame, scale, *weights):
+        config = self.network.config
+        rays = form.on_rays(lens, config.image_grid, config.supersampling)
         inputs = {"image": image / scale, "noise": noise / scale, "psf": psf, "lens": rays}
-        inputs |= self._source_frame(lens.shape[0])
+        inputs |= {"source_frame": frame}
         source = self.network.stateless_call(*weights, inputs)[0][:, -1]
-        model = self.forward_model(rays, psf)
+        grids = config.image_grid, config.source_grid, config.supersampling
+        model = ForwardModel(rays, psf, *grids, frame)
         return model.log_likelihood(source * scale, image, noise)
 
     def _value_and_gradient(self, form: Form, lens, *others):

@@ -167,3 +167,13 @@ def test_older_configurations_are_what_they_were():
     assert "source_centre" not in CONFIG.to_dict()
     moved = CONFIG.on_source_grid(0.1, CENTRE)
     assert CONFIG.from_dict(moved.to_dict()) == moved
+
+
+def test_moving_the_grid_compiles_nothing_anew():
+    model = model_of("image")
+    elsewhere = model.with_source_grid(0.8 * CONFIG.source_pixel_scale, CENTRE)
+    image = image_of(CONFIG)
+    sources = [each.reconstruct(image, RMS, PSF, LENS).source for each in (model, elsewhere, model)]
+    assert elsewhere._compiled is model._compiled
+    assert np.abs(sources[0] - sources[1]).max() > 0.01 * sources[0].max()
+    np.testing.assert_array_equal(sources[0], sources[2])
