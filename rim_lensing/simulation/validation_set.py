@@ -332,8 +332,9 @@ def _candidate(priors: Priors, system: int, number: int) -> tuple[dict, np.rando
 
 
 def describe(geometry: Geometry) -> dict:
-    """Return the fields of a Geometry, of what may be a RIMConfig."""
-    return {field.name: getattr(geometry, field.name) for field in fields(Geometry)}
+    """Return the fields of a Geometry, of what may be a RIMConfig, as recipes hold them."""
+    values = {field.name: getattr(geometry, field.name) for field in fields(Geometry)}
+    return Geometry(**values).to_dict()
 
 
 @lru_cache(maxsize=PROCEDURAL_GALAXIES)
