@@ -34,6 +34,8 @@ _PUBLIC = {
         "rim_lensing.lensing.other_packages",
     ),
     **dict.fromkeys(("read_coolest", "write_coolest"), "rim_lensing.lensing.coolest_files"),
+    "fit_lens_light": "rim_lensing.lens_light.fit",
+    "LensLight": "rim_lensing.lens_light.light",
     "LensPriors": "rim_lensing.lens_fit.lens_priors",
     "Priors": "rim_lensing.simulation.priors",
     "Mask": "rim_lensing.observation.masks",

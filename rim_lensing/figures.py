@@ -398,6 +398,44 @@ def observation(
     return figure
 
 
+def lens_light(
+    data: np.ndarray, noise: np.ndarray, light: np.ndarray, fitted: np.ndarray, pixel_scale: float
+) -> "Figure":
+    """Draw a lens galaxy: data, light, data without light, and this over the noise.
+
+    Args:
+        data: Without the sky, (y, x).
+        noise: rms, (y, x); infinite where masked, which is drawn grey.
+        light: (y, x).
+        fitted: True where the light was fitted, (y, x): its border is drawn on the residuals.
+        pixel_scale: arcsec.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    axes = figure.subplots(2, 2).ravel()
+    used = np.isfinite(noise)
+    rows, columns = (length * pixel_scale / 2 for length in data.shape)
+    sky = (-columns, columns, -rows, rows)
+    rest = np.where(used, data - light, np.nan)
+    level = 5 * np.median(noise[used])
+    # The light spans decades: asinh is linear in the noise and logarithmic above it.
+    bright, model = (np.arcsinh(each / level) for each in (np.where(used, data, np.nan), light))
+    style = {"vmin": 0, "vmax": np.nanmax(model), "cmap": _FLUX}
+    label = "arcsinh of flux / 5 sigma"
+    _sky_panel(axes[0], bright, sky, "data without sky", label, **style)
+    _sky_panel(axes[1], model, sky, "light", label, **style)
+    outside = rest[used & ~fitted]
+    top = np.percentile(outside, 99) if outside.size else level
+    style = {"vmin": -level, "vmax": max(level, top), "cmap": _FLUX}
+    _sky_panel(axes[2], rest, sky, "without the light", "flux per pixel", **style)
+    ratio = rest / np.where(used, noise, 1)
+    _sky_panel(axes[3], ratio, sky, "residuals / sigma", "sigma", vmin=-5, vmax=5, cmap=_SIGNED)
+    if fitted.any() and not fitted.all():
+        axes[3].contour(fitted, [0.5], colors="k", linewidths=0.6, extent=sky)
+    return figure
+
+
 def _sky_panel(axis, array: np.ndarray, extent: tuple, title: str, label: str, **style) -> None:
     """Draw an image with its colour bar on axes in arcsec."""
     drawn = axis.imshow(array, origin="lower", extent=extent, interpolation="nearest", **style)

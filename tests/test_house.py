@@ -17,7 +17,7 @@ FLOORS = (
     ("lensing",),
     ("figures",),
     ("observation", "inversion", "networks", "simulation", "demo"),
-    ("metrics",),
+    ("metrics", "lens_light"),
     ("reconstruction",),
     ("lens_fit",),
     ("sampling", "zoo"),

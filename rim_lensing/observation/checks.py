@@ -139,7 +139,7 @@ def check_image(
     with problems.noted():
         check_pixel_scale(observed.pixel_scale, image_grid)
     with problems.noted():
-        kernels = _check_psf(observed, image_grid, psf_side)
+        kernels = check_psf(observed, image_grid, psf_side)
     with problems.noted():
         images = _check_image_shape(observed.image, image_grid.side)
         flux = _check_flux(images, *_as_batch(observed, images), observed.allow_hidden_arcs)
@@ -376,7 +376,7 @@ def _check_precision(noise: np.ndarray) -> None:
         )
 
 
-def _check_psf(
+def check_psf(
     observed: Observation, grid: PixelGrid, psf_side: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return kernels (batch, k, k) and the widths (batch,) of Gaussians that are as sharp."""
