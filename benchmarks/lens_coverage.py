@@ -162,7 +162,7 @@ def _posterior(kind: Kind, name: str, number: int, options: argparse.Namespace) 
         if not kind.own_prior:
             strength = _best_strength(observation, geometry)
         source_model = SemilinearInversion(strength=strength, geometry=geometry)
-    posterior = lens_posterior(source_model, observation, priors, marginal=True)
+    posterior = lens_posterior(source_model, observation, priors)
     truth = observation.lens[0].astype("float64")
     return posterior.held_at(truth), truth, noise_level
 
@@ -212,10 +212,9 @@ def _sample(job: tuple) -> None:
 
 def _misfit(posterior, start: np.ndarray) -> float:
     """Return chi^2 per pixel of the best lens near the start, 1 if it is less or no RIM's."""
-    from rim_lensing.lens_fit.lens_posterior import RIMLensPosterior
     from rim_lensing.lens_fit.lens_search import maximise
 
-    if not isinstance(posterior, RIMLensPosterior):
+    if not posterior.least_squares:
         return 1.0
     _, values, _ = maximise(posterior, start[None], "lbfgs")
     return max(-2 * values[0] / posterior.observation.mask.sum(), 1.0)

@@ -22,6 +22,8 @@ _PUBLIC = {
     "LensPrediction": "rim_lensing.lens_fit.lens_predictor",
     "RIMReconstructor": "rim_lensing.reconstruction.rim_reconstructor",
     "Reconstruction": "rim_lensing.reconstruction.result",
+    "SourceModel": "rim_lensing.reconstruction.source_model",
+    "LensLikelihood": "rim_lensing.reconstruction.lens_likelihood",
     "optimise_lens": "rim_lensing.lens_fit.optimise",
     "automated_fit": "rim_lensing.lens_fit.automated_fit",
     "check_residuals": "rim_lensing.lens_fit.residual_test",

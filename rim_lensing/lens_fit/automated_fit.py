@@ -15,7 +15,7 @@ from rim_lensing.lens_fit.fit_rounds import (
     conclude,
     nothing_better,
 )
-from rim_lensing.lens_fit.lens_posterior import LensPosterior, SourceModel, lens_posterior
+from rim_lensing.lens_fit.lens_posterior import LensPosterior, lens_posterior
 from rim_lensing.lens_fit.lens_priors import LensPriors, as_lens_priors
 from rim_lensing.lens_fit.lens_search import default_method, maximise
 from rim_lensing.lens_fit.optimise import (
@@ -26,8 +26,6 @@ from rim_lensing.lens_fit.optimise import (
     nearest_starts,
     reconstruct,
     warn_of_optimum,
-    what,
-    with_uncertainties,
 )
 from rim_lensing.lens_fit.residual_test import FALSE_ALARM, check_residuals
 from rim_lensing.lensing.mass_model import SHORT_FORMS, MassModel, as_lens
@@ -36,6 +34,7 @@ from rim_lensing.observation.correlated_noise import check_noise_correlation
 from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.program import is_crash
 from rim_lensing.reconstruction.result import Reconstruction
+from rim_lensing.reconstruction.source_model import SourceModel, what
 from rim_lensing.simulation.priors import Priors
 
 START_STD = {"theta_E": 0.05, "e1": 0.06, "e2": 0.06, "slope": 0.1}
@@ -97,7 +96,8 @@ def automated_fit(
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
             the image's pixels (not oversampled).
-        source_model: A RIM, or a linear inversion. A refined RIM is a RIM until the lens is found.
+        source_model: A RIM, a linear inversion, or another `SourceModel`. A refined RIM is a RIM
+            until the lens is found.
         lens_model: Predicts where to start, such as a lens CNN; or None, and `start`.
         mask: True where a pixel is USED, (m, m).
         priors: By parameter name, see `LensPriors`: ranges, distributions, what is held, what
@@ -122,7 +122,7 @@ def automated_fit(
             the image (see `leftover_light`), both or neither of `lens_model` and `start`, several
             starts, a lens model for other pixels, a prediction that is not finite, or no round
             whose arcs fall on the source grid.
-        TypeError: `source_model` is neither of the two, or `lens_model` cannot predict.
+        TypeError: `source_model` is no `SourceModel`, or `lens_model` cannot predict.
 
     Warns:
         UserWarning: The predicted lens lies far outside of the priors, or `start` outside; the mask
@@ -155,9 +155,7 @@ def automated_fit(
     if noise_correlation is not None:
         noise_correlation = check_noise_correlation(noise_correlation, observation.image.shape[-2:])
     _check_same_pixels(lens_model, source_model)
-    refined = getattr(source_model, "refines", False) and source_model
-    if refined:
-        source_model = source_model.refined(False)
+    refined, source_model = source_model, source_model.search_model
     posterior = lens_posterior(source_model, observation, priors)
     support, prediction, first = posterior.support, None, "given"
     if start is None:
@@ -225,16 +223,16 @@ def automated_fit(
         found, chosen = _choose_power_law(found, rounds[-1], rounds, first)
         posterior = steeper if chosen else posterior
         _logger.info("round %d, a power law: %s", len(rounds) - 1, rounds[-1].findings)
-    result = with_uncertainties(found.reconstruction, posterior, source_model)
+    observation = posterior.behind(found.reconstruction.lens)
+    result = source_model.with_uncertainties(observation, found.reconstruction)
     found = replace(found, reconstruction=result, prediction=prediction)
-    if refined:
-        lens = posterior.support.select(found.lens[None])[0]
-        result = reconstruct(posterior, refined, lens)
+    if refined is not source_model:
+        result = refined.reconstruct_checked(observation)
         said = _judge_refined(
             result, refined, false_alarm, seed=seed, noise_correlation=noise_correlation
         )
         found = replace(found, reconstruction=result, verdict=f"{found.verdict}; {said}")
-    warn_of_optimum(posterior, refined or source_model, found.reconstruction)
+    warn_of_optimum(posterior, refined, found.reconstruction)
     return found
 
 
@@ -276,7 +274,7 @@ def _choose_power_law(
 
 def _judge_refined(result: Reconstruction, refined: SourceModel, *options, **more) -> str:
     """Say whether a refined source leaves noise, or why that is not known."""
-    if not result.refined:
+    if result.model != refined.name:
         return "the source could not be refined"
     try:
         return f"of the refined source, {check_residuals(result, refined, *options, **more)}"

@@ -8,7 +8,6 @@ from rim_lensing.lens_fit.lens_predictor import LensPrediction
 from rim_lensing.lens_fit.optimise import WORTH_A_WORD, in_words
 from rim_lensing.lens_fit.residual_test import ResidualTest
 from rim_lensing.lensing.mass_model import MassModel
-from rim_lensing.reconstruction.linear_result import LinearReconstruction
 from rim_lensing.reconstruction.result import Reconstruction, named_lens
 
 
@@ -52,14 +51,11 @@ class Round:
     def log_posterior(self) -> float:
         """Of this lens, up to a constant; -inf without a reconstruction.
 
-        -chi^2 / 2 of a RIM's source; of a linear one the log evidence: chi^2 falls as long as the
-        prior is allowed to weaken.
+        Where no distribution is named among the priors it is the `Reconstruction.log_likelihood`.
         """
         if self.reconstruction is None:
             return -np.inf
-        if isinstance(self.reconstruction, LinearReconstruction):
-            return float(self.reconstruction.log_evidence)
-        return -0.5 * float(self.reconstruction.chi2) * int(self.reconstruction.mask.sum())
+        return float(self.reconstruction.log_likelihood)
 
     @property
     def succeeded(self) -> bool:

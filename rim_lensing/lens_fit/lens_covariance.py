@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from rim_lensing.lens_fit.lens_posterior import RIMLensPosterior
+from rim_lensing.lens_fit.lens_posterior import LensPosterior
 
 
-def gauss_newton_covariance(posterior: RIMLensPosterior, lens: np.ndarray) -> np.ndarray:
+def gauss_newton_covariance(posterior: LensPosterior, lens: np.ndarray) -> np.ndarray:
     """Return T (J'J)^-1 at a lens (f,), J the residuals' derivatives, T the temperature.
 
-    Of the free parameters, (f, f). The priors' widths bound it.
+    Of the free parameters, (f, f). The priors' widths bound it. The posterior must be one that is
+    `least_squares`.
 
     The differences are the posterior's widest, which see past the kinks.
     """

@@ -2,40 +2,27 @@
 
 One object for optimisers and samplers (paper section 3, Algorithm 1 and figure 9): many lenses in,
 one number each out, the source reconstructed anew for every lens. What goes in are the free
-parameters of a `LensSupport`, which is the prior. With a RIM the likelihood is that of the data
-given the RIM's source, or integrated over that source's error; with the linear inversion it is the
-evidence, which integrates over all sources, and never chi^2: that falls as long as the source is
-allowed to follow the noise, whatever the lens.
+parameters of a `LensSupport`, which is the prior. The likelihood is the source model's own, see
+`LensLikelihood`.
 """
 
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from keras import ops
 
-from rim_lensing.inversion.evidence import NoMaximumError, log_evidence, maximise_evidence
-from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.lens_fit.lens_priors import LensPriors, as_lens_priors
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.temperature import check_temperature
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.observation.normalised import NormalisedObservation
-from rim_lensing.reconstruction.refinement import best_strength, log_marginal_likelihood
-from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
-from rim_lensing.reconstruction.semilinear_inversion import ENGINES, SemilinearInversion
+from rim_lensing.reconstruction.source_model import SourceModel, check_source_model
 from rim_lensing.simulation.priors import Priors
-
-SourceModel = RIMReconstructor | SemilinearInversion
 
 STEPS = (0.4, 0.08)
 """For differences, in source pixels: L is bilinear, so chi^2 has kinks at that scale."""
-
-_BATCHES = (1, 4, 8, 16)
-"""Sizes; other numbers of lenses are filled up: RIM and rays are compiled for every size anew."""
 
 
 class LensPosterior(ABC):
@@ -51,7 +38,11 @@ class LensPosterior(ABC):
         temperature: The log-likelihood is divided by it, see `tempered`.
         evaluations: Sources that have been reconstructed so far.
         steps: Sensible differences of the free parameters, (2, f), see `STEPS`.
+        differentiable: Its gradient is exact; of others it is by differences.
+        least_squares: It has `residuals`.
     """
+
+    differentiable = least_squares = False
 
     def __init__(
         self, observation: NormalisedObservation, priors: LensPriors, source_pixel_scale: float
@@ -136,15 +127,6 @@ class LensPosterior(ABC):
             )
         return lenses
 
-    def _batches(self, lenses: np.ndarray) -> Iterator[tuple[NormalisedObservation, int]]:
-        """Yield the observation with every lens (k, p), some at a time, and how many to keep."""
-        for start in range(0, len(lenses), _BATCHES[-1]):
-            part = np.asarray(lenses[start : start + _BATCHES[-1]], "float32")
-            size = min(size for size in _BATCHES if size >= len(part))
-            rows = np.minimum(np.arange(size), len(part) - 1)
-            self.evaluations += len(part)
-            yield replace(self.observation[np.zeros(size, int)], lens=part[rows]), len(part)
-
     @abstractmethod
     def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
         """Return (k,) for lenses (k, p) inside of the support."""
@@ -164,15 +146,49 @@ class LensPosterior(ABC):
         return values[:, 0], (up - down) / width
 
 
-class RIMLensPosterior(LensPosterior):
-    """-chi^2 / 2 of the RIM's source; arguments as in `LensPosterior`, and the RIM."""
+class SourceModelPosterior(LensPosterior):
+    """That of a source model's likelihood: the model, and the arguments of `LensPosterior`."""
 
     def __init__(
-        self, model: RIMReconstructor, observation: NormalisedObservation, priors: LensPriors
+        self, source_model: SourceModel, observation: NormalisedObservation, priors: LensPriors
     ):
-        """Keep the RIM."""
-        super().__init__(observation, priors, model.source_grid.pixel_scale)
-        self._model = model
+        """Ask the model for its likelihood."""
+        super().__init__(observation, priors, source_model.source_grid.pixel_scale)
+        self._source_model = source_model
+        self._likelihood = source_model.lens_likelihood(observation)
+
+    @property
+    def differentiable(self) -> bool:
+        """See `LensLikelihood`."""
+        return self._likelihood.differentiable
+
+    @property
+    def least_squares(self) -> bool:
+        """See `LensLikelihood`."""
+        return self._likelihood.least_squares
+
+    @property
+    def caveat(self) -> str:
+        """See `LensLikelihood`."""
+        return self._likelihood.caveat
+
+    def with_noise(self, factor: float) -> "SourceModelPosterior":
+        """See `LensPosterior.with_noise`."""
+        other = super().with_noise(factor)
+        other._likelihood = self._source_model.lens_likelihood(other.observation)
+        return other
+
+    def held_at(self, lens: np.ndarray) -> "SourceModelPosterior":
+        """Return the posterior for a chain that starts at this lens, (f,).
+
+        See `LensLikelihood.held_at`.
+        """
+        held = self._likelihood.held_at(self.support.expand(np.asarray(lens)[None])[0])
+        if held is self._likelihood:
+            return self
+        other = copy.copy(self)
+        other._likelihood = held
+        return other
 
     def residuals(self, lenses: np.ndarray) -> np.ndarray:
         """Return image minus model over noise of the used pixels, (k, pixels).
@@ -180,167 +196,45 @@ class RIMLensPosterior(LensPosterior):
         Args:
             lenses: (k, f), the free parameters.
         """
-        geometry, parts = self._model.geometry, []
-        used = self.observation.mask[0]
-        for part, count in self._batches(self.support.expand(lenses)):
-            rays = part.deflections(geometry.image_grid, geometry.supersampling)
-            model = self._model.forward_model(rays, part.psf)
-            predicted = ops.convert_to_numpy(model.predict(self._model.run(part)[:, -1]))
-            residual = (part.image - predicted)[:, used].astype("float64") / part.noise[:, used]
-            parts.append(residual[:count])
-        return np.concatenate(parts)
+        self.evaluations += len(lenses)
+        return self._likelihood.residuals(self.support.expand(lenses))
 
     def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
-        answers = [
-            self._model.log_likelihood(part)[:count] for part, count in self._batches(lenses)
-        ]
-        return np.concatenate(answers).astype("float64")
+        self.evaluations += len(lenses)
+        return self._likelihood.values(lenses)
 
     def _log_likelihood_and_gradient(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        answers = [
-            [each[:count] for each in self._model.log_likelihood_and_gradient(part)]
-            for part, count in self._batches(self.support.expand(lenses))
-        ]
-        values, slopes = (np.concatenate(each) for each in zip(*answers, strict=True))
-        return values.astype("float64"), self.support.reduce(slopes.astype("float64"))
-
-
-class RefinedLensPosterior(LensPosterior):
-    """The likelihood of a RIM's source, integrated over what may be wrong with it.
-
-    A RIM's source is one estimate. Its own error is that of `refinement`, a Gaussian field of a
-    fraction of its brightness, and the likelihood of a lens integrates over it. The fraction is
-    found at one lens, see `held_at`, by default the first that is asked for, and then held. It
-    costs five to ten times the RIM. The gradient is by central differences. Arguments are those of
-    `RIMLensPosterior`.
-    """
-
-    def __init__(
-        self, model: RIMReconstructor, observation: NormalisedObservation, priors: LensPriors
-    ):
-        """Keep the RIM."""
-        super().__init__(observation, priors, model.source_grid.pixel_scale)
-        self._model, self._strength = model, None
-
-    def held_at(self, lens: np.ndarray) -> "RefinedLensPosterior":
-        """Return the posterior with the fraction of the largest evidence at this lens, (f,).
-
-        One that holds a fraction already keeps it.
-        """
-        if self._strength is not None:
-            return self
-        other = copy.copy(self)
-        system, source = next(self._systems(self.support.expand(np.asarray(lens)[None])))
-        other._strength = best_strength(system, source)
-        return other
-
-    def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
-        if self._strength is None:
-            self._strength = self.held_at(self.support.select(lenses[:1])[0])._strength
-        return np.array(
-            [log_marginal_likelihood(*one, self._strength) for one in self._systems(lenses)]
-        )
-
-    def _systems(self, lenses: np.ndarray) -> Iterator[tuple[LinearSystem, np.ndarray]]:
-        """Yield the linear system of every lens, and the RIM's source behind it."""
-        seen, system = self.observation, None
-        for part, count in self._batches(lenses):
-            sources = self._model.run(part)[:count, -1]
-            geometry = self._model.geometry
-            matrices = lensing_matrices(part.lens, geometry, form=part.form)[:count]
-            for lensing, source in zip(matrices, sources, strict=True):
-                if system is None:
-                    system = LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0])
-                yield system.with_lensing(lensing), source
-
-
-class LinearLensPosterior(LensPosterior):
-    """The log evidence of the linear inversion; arguments as in `LensPosterior`, and the inversion.
-
-    Where the inversion has no strength of its own, every lens is judged at the strength of its own
-    largest evidence. A lens for which a strength that is held is too weak for double precision has
-    no evidence: -inf. The gradient is by central differences. A matrix-free engine's evidence is
-    too rough for a posterior, and is warned of (UserWarning).
-    """
-
-    def __init__(
-        self, inversion: SemilinearInversion, observation: NormalisedObservation, priors: LensPriors
-    ):
-        """Keep the inversion."""
-        if inversion.engine != "exact":
-            warnings.warn(
-                "The log evidence of the matrix-free engine is known to some units, at little "
-                "noise to tens, and the posterior of a lens is about one unit wide: expect rough "
-                "optima, and no trustworthy chain. engine='exact' is right to the last digit, and "
-                "takes seconds a lens from 96 source pixels a side on.",
-                UserWarning,
-                stacklevel=4,
-            )
-        super().__init__(observation, priors, inversion.geometry.source_pixel_scale)
-        self._inversion, self._system = inversion, None
-
-    def _log_likelihood(self, lenses: np.ndarray) -> np.ndarray:
-        seen, values = self.observation, []
-        for part, count in self._batches(lenses):
-            geometry = self._inversion.geometry
-            for lensing in lensing_matrices(part.lens, geometry, form=part.form)[:count]:
-                if self._system is None:
-                    self._system = LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0])
-                values.append(self._log_evidence(self._system.with_lensing(lensing)))
-        return np.array(values)
-
-    def with_noise(self, factor: float) -> "LinearLensPosterior":
-        """See `LensPosterior.with_noise`."""
-        other = super().with_noise(factor)
-        other._system = None
-        return other
-
-    def _log_evidence(self, system: LinearSystem) -> float:
-        engine = ENGINES[self._inversion.engine](system, self._inversion.regularization)
-        if self._inversion.strength is not None:
-            # The user's is in the image's own unit.
-            strength = self._inversion.strength * float(self.observation.flux_unit[0]) ** 2
-            try:
-                return log_evidence(engine, engine.held_terms(strength))[0]
-            except np.linalg.LinAlgError:
-                return -np.inf
-        try:
-            strength = maximise_evidence(engine)
-        except NoMaximumError:
-            # A lens that leads no data to the source: the evidence is that of no source.
-            constants = system.n_data * np.log(2 * np.pi) / 2 + system.log_noise
-            return float(-0.5 * system.data @ system.data - constants)
-        return log_evidence(engine, engine.terms(strength))[0]
+        if not self.differentiable:
+            return super()._log_likelihood_and_gradient(lenses)
+        self.evaluations += len(lenses)
+        values, slopes = self._likelihood.values_and_gradients(self.support.expand(lenses))
+        return values, self.support.reduce(slopes)
 
 
 def lens_posterior(
     source_model: SourceModel,
     observation: NormalisedObservation,
     priors: LensPriors | Priors | Mapping | None = None,
-    marginal: bool = False,
 ) -> LensPosterior:
     """Return the posterior of an observation's lens, of the form that its `lens` has.
 
     Args:
-        source_model: A RIM, or a linear inversion.
+        source_model: A RIM, a linear inversion, or another; a search climbs the posterior of its
+            `search_model`.
         observation: One system.
-        priors: See `LensPriors`; the ranges are by default those that the RIM was trained on, or
-            `Priors()`.
-        marginal: Of a refined RIM, integrate over the error of its source.
+        priors: See `LensPriors`; the ranges are by default those that the source model was trained
+            on, or `Priors()`.
 
     Raises:
         ValueError: More than one system.
-        TypeError: `source_model` is neither.
+        TypeError: `source_model` is no `SourceModel`.
+
+    Warns:
+        UserWarning: The likelihood has a `caveat`.
     """
-    if isinstance(source_model, RIMReconstructor):
-        kind, default = RIMLensPosterior, source_model.priors
-        if marginal and source_model.refines:
-            kind = RefinedLensPosterior
-    elif isinstance(source_model, SemilinearInversion):
-        kind, default = LinearLensPosterior, Priors()
-    else:
-        raise TypeError(
-            "`source_model` must be a RIMReconstructor (load_pretrained) or a SemilinearInversion. "
-            f"Received: {type(source_model).__name__}"
-        )
-    return kind(source_model, observation, as_lens_priors(priors, default))
+    check_source_model(source_model)
+    priors = as_lens_priors(priors, source_model.priors or Priors())
+    posterior = SourceModelPosterior(source_model, observation, priors)
+    if posterior.caveat:
+        warnings.warn(posterior.caveat, UserWarning, stacklevel=3)
+    return posterior

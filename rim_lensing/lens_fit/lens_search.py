@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-from rim_lensing.lens_fit.lens_posterior import LensPosterior, RIMLensPosterior
+from rim_lensing.lens_fit.lens_posterior import LensPosterior
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.lockstep import Ask, in_lockstep
 
@@ -35,7 +35,7 @@ _REACH = 3.0
 
 def default_method(posterior: LensPosterior) -> str:
     """Return the method that is used if the user does not choose."""
-    return "lbfgs" if isinstance(posterior, RIMLensPosterior) else "simplex"
+    return "lbfgs" if posterior.differentiable else "simplex"
 
 
 def maximise(

@@ -9,12 +9,7 @@ import numpy as np
 
 from rim_lensing.inversion.evidence import NoMaximumError
 from rim_lensing.lens_fit.lens_covariance import gauss_newton_covariance
-from rim_lensing.lens_fit.lens_posterior import (
-    LensPosterior,
-    RIMLensPosterior,
-    SourceModel,
-    lens_posterior,
-)
+from rim_lensing.lens_fit.lens_posterior import LensPosterior, lens_posterior
 from rim_lensing.lens_fit.lens_priors import LensPriors
 from rim_lensing.lens_fit.lens_search import METHODS, default_method, maximise
 from rim_lensing.lens_fit.shrunk_source import MULTIPLY_IMAGED, images_of_source
@@ -23,14 +18,13 @@ from rim_lensing.observation.checks import check_observation, one_image
 from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.constrained import warn_of_unconstrained
-from rim_lensing.reconstruction.result import Reconstruction, named_lens, warn_of_chi2
-from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
-from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
+from rim_lensing.reconstruction.result import Reconstruction, named_lens
 from rim_lensing.reconstruction.source_coverage import (
     MAX_OUTSIDE,
     check_source_coverage,
     flux_outside,
 )
+from rim_lensing.reconstruction.source_model import SourceModel, check_source_model
 from rim_lensing.reconstruction.training_range import warn_outside_training
 from rim_lensing.simulation.priors import Priors
 
@@ -83,9 +77,10 @@ class LensOptimum:
         likelihood at its word, as `sample_lens_posterior` does; see there.
 
         Raises:
-            TypeError: Of a linear inversion, whose evidence is no sum of squares: sample it.
+            TypeError: Of an evidence, as that of a linear inversion, which is no sum of squares:
+                sample it.
         """
-        if not isinstance(self.posterior, RIMLensPosterior):
+        if self.posterior is None or not self.posterior.least_squares:
             raise TypeError(
                 "The standard deviations of a lens that maximises an evidence are those of a "
                 "chain: sample_lens_posterior(...).std"
@@ -135,8 +130,8 @@ def optimise_lens(
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
             the image's pixels (not oversampled).
-        source_model: A RIM (the likelihood of its source is maximised), or a linear inversion (its
-            evidence is).
+        source_model: A RIM (the likelihood of its source is maximised), a linear inversion (its
+            evidence is), or another `SourceModel`.
         start: A lens: a MassModel, or of a power law in shear LensParameters, a dictionary, or 7 or
             8 numbers; or several, to start from each. What lies outside of the priors is moved to
             their edge. An EPL that starts isothermal needs a MassModel, a dictionary that names the
@@ -157,7 +152,7 @@ def optimise_lens(
         ValueError: Bad input (see `check_observation`), lens light in the image (see
             `leftover_light`), an unknown method, or no start whose arcs fall on the source grid in
             the end.
-        TypeError: `source_model` is neither of the two.
+        TypeError: `source_model` is no `SourceModel`.
 
     Warns:
         UserWarning: A start lies outside of the priors; every start ends at a lens that does not
@@ -171,7 +166,7 @@ def optimise_lens(
     starts, form = as_lens(start, name="start")
     observation = check_single(image, noise, psf, starts[0], mask, source_model, pixel_scale, form)
     refuse_lens_light(observation, source_model.image_grid, allow_lens_light)
-    posterior = lens_posterior(source_model, observation, priors)
+    posterior = lens_posterior(source_model.search_model, observation, priors)
     method = method or default_method(posterior)
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}. Received: {method!r}")
@@ -210,7 +205,7 @@ def optimise_lens(
     return LensOptimum(
         lens=posterior.support.expand(lenses)[best],
         log_posterior=float(values[best]),
-        reconstruction=with_uncertainties(result, posterior, source_model),
+        reconstruction=source_model.with_uncertainties(posterior.behind(result.lens), result),
         converged=bool(converged[best]),
         demagnified=demagnified,
         edges=posterior.support.edges(lenses[best]),
@@ -257,11 +252,7 @@ def check_single(
     Raises:
         TypeError: `source_model` is none, such as the name of one.
     """
-    if not isinstance(source_model, SourceModel):
-        raise TypeError(
-            '`source_model` must be a RIMReconstructor, such as load_pretrained("rim_euclid64"), '
-            f"or a SemilinearInversion. Received: {what(source_model)}"
-        )
+    check_source_model(source_model)
     lens = np.asarray(lens)
     form = form_of(lens, form)
     return check_observation(
@@ -270,11 +261,6 @@ def check_single(
         image_grid=source_model.image_grid,
         psf_side=source_model.psf_side,
     )
-
-
-def what(value) -> str:
-    """Return what a user gave in the place of a model: a name as it is, or else the type."""
-    return repr(value) if isinstance(value, str) else type(value).__name__
 
 
 def choose(
@@ -313,38 +299,16 @@ def misses_arcs(posterior: LensPosterior, source_model: SourceModel, lens: np.nd
 
 
 def reconstruct(
-    posterior: LensPosterior,
-    source_model: SourceModel,
-    lens: np.ndarray,
-    uncertainties: bool = False,
+    posterior: LensPosterior, source_model: SourceModel, lens: np.ndarray
 ) -> Reconstruction | None:
     """Reconstruct the source of the posterior's observation behind a lens (f,).
 
-    None if the evidence of a linear inversion has no maximum: the lens explains nothing. Its
-    `uncertainties` cost more than the rest, and are for the lens that is found.
+    None if the lens explains nothing, as where an evidence has no maximum.
     """
-    linear = isinstance(source_model, SemilinearInversion)
-    options = {"uncertainties": uncertainties} if linear else {}
     try:
-        return source_model.reconstruct_checked(posterior.at(lens), **options)
+        return source_model.reconstruct_checked(posterior.at(lens))
     except NoMaximumError:
         return None
-
-
-def with_uncertainties(
-    result: Reconstruction, posterior: LensPosterior, source_model: SourceModel
-) -> Reconstruction:
-    """Return a result of `reconstruct` with the standard deviations of its source, if it has any.
-
-    Args:
-        result: Behind the lens that is found.
-        posterior: Of the lens.
-        source_model: That made it.
-    """
-    if not isinstance(source_model, SemilinearInversion):
-        return result
-    lens = posterior.support.select(result.lens[None])[0]
-    return reconstruct(posterior, source_model, lens, uncertainties=True)
 
 
 def warn_of_optimum(
@@ -358,12 +322,11 @@ def warn_of_optimum(
         result: Behind a lens that `misses_arcs` does not speak against.
     """
     observation = posterior.behind(result.lens)
-    if isinstance(source_model, RIMReconstructor):
+    if source_model.priors:
         warn_outside_training(observation, source_model.priors)
-        source_model.warn_of_cut_off(observation, result)
     check_source_coverage(observation, source_model.image_grid, source_model.source_grid)
     warn_of_unconstrained(result.source, result.constrained)
-    warn_of_chi2(result.chi2, fits_noise=isinstance(source_model, SemilinearInversion))
+    source_model.warn_of_result(observation, result)
 
 
 def is_demagnified(result: Reconstruction, posterior: LensPosterior) -> bool:

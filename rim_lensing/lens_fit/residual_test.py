@@ -17,14 +17,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.stats import t as student
 
-from rim_lensing.lens_fit.lens_posterior import SourceModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.symmetries import restore_image, standard_orientation
 from rim_lensing.observation.correlated_noise import correlate_noise
 from rim_lensing.observation.normalised import NormalisedObservation
-from rim_lensing.reconstruction.linear_result import LinearReconstruction
 from rim_lensing.reconstruction.result import Reconstruction
-from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
+from rim_lensing.reconstruction.source_model import SourceModel, check_source_model
 
 FALSE_ALARM = 0.001
 """p-value below which residuals are not called noise.
@@ -37,8 +35,7 @@ in 0% and 1% at 3% and more).
 
 STATISTICS = ("arcs", "smoothed")
 _SMOOTHING = 1.0
-_FEWEST = 3
-_COPY = "simulated copy"
+_MIN_COPIES = 3
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def check_residuals(
 
     Args:
         result: Of one system.
-        source_model: What made it: a RIM, or a linear inversion.
+        source_model: What made it: a RIM, a linear inversion, or another `SourceModel`.
         false_alarm: Between 0 and 1, see FALSE_ALARM; each statistic gets half.
         copies: Simulations, 3 or more. Each costs a reconstruction.
         seed: Of their noise: the same seed gives the same answer.
@@ -116,7 +113,9 @@ def check_residuals(
         ValueError: A batch, a result without lens or of another source model, an argument out of
             range, or no correlation (see `check_noise_correlation`).
         RuntimeError: Less than 3 copies of a refined result can be refined.
+        TypeError: `source_model` is no `SourceModel`.
     """
+    check_source_model(source_model)
     if result.is_batch:
         raise ValueError(
             "`result` must be that of one system: test result[0], result[1], ... Received: a "
@@ -132,8 +131,8 @@ def check_residuals(
             "`source_model` must be what made `result`: the copies show what it leaves of pure "
             f"noise. Received: a result of {result.model!r}, and {source_model!r}"
         )
-    if int(copies) != copies or copies < _FEWEST:
-        raise ValueError(f"`copies` must be an integer, {_FEWEST} or more. Received: {copies}")
+    if int(copies) != copies or copies < _MIN_COPIES:
+        raise ValueError(f"`copies` must be an integer, {_MIN_COPIES} or more. Received: {copies}")
     if not 0 < false_alarm < 1:
         raise ValueError(f"`false_alarm` must lie between 0 and 1. Received: {false_alarm}")
     used, noise = result.mask, result.noise
@@ -147,10 +146,10 @@ def check_residuals(
     images = np.where(used, result.model_image + np.where(used, noise, 0) * draws, 0)
     models, failures = _reconstruct(images, result, source_model)
     kept = np.delete(np.arange(len(images)), list(failures))
-    if len(kept) < _FEWEST:
+    if len(kept) < _MIN_COPIES:
         raise RuntimeError(
-            f"{_FEWEST} of {copies} simulated copies must be refined like the source. Received: "
-            f"{len(kept)}, and {next(iter(failures.values()))}"
+            f"{_MIN_COPIES} of {copies} simulated copies must be refined like the source. "
+            f"Received: {len(kept)}, and {next(iter(failures.values()))}"
         )
     images, models = images[kept], models[kept]
 
@@ -175,15 +174,12 @@ def check_residuals(
 
 def _made_by(source_model: SourceModel, result: Reconstruction) -> bool:
     """Return whether a source model of this kind, on these grids, has made a result."""
-    is_linear = isinstance(source_model, SemilinearInversion)
-    name = (
-        f"semilinear inversion, {source_model.regularization}" if is_linear else source_model.name
-    )
     grids = [
         PixelGrid(result.image.shape[-1], result.image_pixel_scale),
         result.source_grid,
     ]
-    return result.model == name and grids == [source_model.image_grid, source_model.source_grid]
+    made = [source_model.image_grid, source_model.source_grid]
+    return result.model == source_model.name and grids == made
 
 
 def _reconstruct(
@@ -209,14 +205,5 @@ def _reconstruct(
         single=False,
         form=result.form,
     )
-    if isinstance(result, LinearReconstruction):
-        at_its_strength = SemilinearInversion(
-            source_model.regularization,
-            strength=result.strength,
-            engine=source_model.engine,
-            geometry=source_model.geometry,
-        )
-        again = at_its_strength.reconstruct_checked(observation, uncertainties=False, counted=_COPY)
-        return again.model_image, {}
-    again, failures = source_model.reconstruct_silently(observation, counted=_COPY)
+    again, failures = source_model.reconstruct_copies(observation, result)
     return again.model_image, failures

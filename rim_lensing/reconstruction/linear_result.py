@@ -37,6 +37,11 @@ class LinearReconstruction(Reconstruction):
         strength, evidence = as_range(self.strength), as_range(self.log_evidence, digits=7)
         return [*super()._facts(), f"strength {strength}", f"log evidence {evidence}"]
 
+    @property
+    def log_likelihood(self) -> float | np.ndarray:
+        """The log evidence: chi^2 falls as long as the prior is allowed to weaken."""
+        return self.log_evidence
+
     def metrics(self) -> dict[str, float | int | np.ndarray]:
         """Numbers about the reconstruction, those of `Reconstruction.metrics` and six more.
 

@@ -262,6 +262,11 @@ class Reconstruction:
         """Residuals over the noise, (m, m); NaN where masked."""
         return self.residuals / self.noise
 
+    @property
+    def log_likelihood(self) -> float | np.ndarray:
+        """log P(image | lens), up to a constant of the image: -chi^2 / 2 of the source."""
+        return -0.5 * self.chi2 * self.mask.sum(axis=(-2, -1))
+
     def metrics(self) -> dict[str, float | int | np.ndarray]:
         """Numbers about the reconstruction; for a batch, one of each per system.
 

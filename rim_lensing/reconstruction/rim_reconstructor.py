@@ -1,47 +1,39 @@
 """The RIM as a user meets it: data in any unit in, source in that unit out."""
 
 import copy
-import functools
+import hashlib
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from rim_lensing.backend import compiled, value_and_gradient
-from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.mass_model import Form
-from rim_lensing.networks.flux_scale import FIRST_PEAK, estimate_flux_scale, source_peak
+from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.rim import RIM
 from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.checks import check_observation, which_systems
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.normalised import NormalisedObservation
+from rim_lensing.reconstruction.compiled_rim import CompiledRIM
 from rim_lensing.reconstruction.constrained import warn_of_unconstrained
+from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
 from rim_lensing.reconstruction.refinement import refine
 from rim_lensing.reconstruction.result import REFINED, Reconstruction, warn_of_chi2
+from rim_lensing.reconstruction.rim_likelihood import RefinedLikelihood, RIMLikelihood
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
+from rim_lensing.reconstruction.source_model import COPY, SourceModel
 from rim_lensing.reconstruction.training_range import warn_outside_training
 from rim_lensing.simulation.priors import Priors
 
-_NEARLY = 0.97
-"""Of the largest brightness. A sigmoid reaches 1 nowhere."""
+CUT_OFF_FRACTION = 0.97
+"""Of the largest brightness that a network can make, above which a source counts as cut off: a
+sigmoid reaches 1 nowhere."""
 
 
-class _Graphs(NamedTuple):
-    """Compiled for lenses of one form: their deflections, the log-likelihood and its gradient."""
-
-    on_rays: Callable
-    log_likelihood: Callable
-    value_and_gradient: Callable
-
-
-class RIMReconstructor:
+class RIMReconstructor(SourceModel):
     """Reconstructs sources with a trained RIM.
 
     Args:
@@ -50,7 +42,6 @@ class RIMReconstructor:
         priors: What it was trained on; systems outside are warned of.
 
     Attributes:
-        geometry: Grids and supersampling: those of the network, see `with_source_grid`.
         refines: Whether reconstructions end with `refine`: see `refined`.
 
     Example:
@@ -64,12 +55,8 @@ class RIMReconstructor:
         if not network.built:
             network.build()
         self.network, self.priors = network, priors
-        self.geometry: Geometry = network.config
         self._name, self.refines = name, False
-        # Keras's own predict forgets the side of the kernels and the number of lens parameters
-        # when they change from one call to the next.
-        self._compiled = compiled(network.stateless_call)
-        self._graphs_of_forms: dict[Form, _Graphs] = {}
+        self._compiled = CompiledRIM(network, network.config)
 
     def __repr__(self) -> str:
         """Return one line."""
@@ -80,6 +67,11 @@ class RIMReconstructor:
     def name(self) -> str:
         """Of the model, and whether it is refined."""
         return self._name + REFINED if self.refines else self._name
+
+    @property
+    def geometry(self) -> Geometry:
+        """Grids and supersampling: those of the network, see `with_source_grid`."""
+        return self._compiled.geometry
 
     @property
     def image_grid(self) -> PixelGrid:
@@ -105,7 +97,7 @@ class RIMReconstructor:
         """
         network = self.network.on_image_grid(side, pixel_scale)
         other = RIMReconstructor(network, self._name, self.priors)
-        other.geometry = self.geometry.on_image_grid(side, pixel_scale)
+        other._compiled.geometry = self.geometry.on_image_grid(side, pixel_scale)
         other.refines = self.refines
         return other
 
@@ -129,9 +121,8 @@ class RIMReconstructor:
         """
         shrinks = pixel_scale / self.source_grid.pixel_scale
         priors = self.priors.on_field(shrinks)
-        # The graphs take the frame as an argument: what is compiled serves all of them.
         other = copy.copy(self)
-        other.geometry = self.geometry.on_source_grid(pixel_scale, centre)
+        other._compiled = self._compiled.on_source_grid(pixel_scale, centre)
         other.priors = replace(priors, psf_sigma=tuple(shrinks * end for end in priors.psf_sigma))
         return other
 
@@ -145,7 +136,7 @@ class RIMReconstructor:
 
         Searches (`optimise_lens`, `automated_fit`) take the likelihood of the RIM's own source,
         which has a gradient, and refine what they end with; `sample_lens_posterior` integrates over
-        the source's error, see `RefinedLensPosterior`.
+        the source's error, see `RefinedLikelihood`.
         """
         other = copy.copy(self)
         other.refines = refines
@@ -267,6 +258,38 @@ class RIMReconstructor:
         result = Reconstruction.from_history(observation, history, self.geometry, model=name)
         return result, failures
 
+    @property
+    def search_model(self) -> "RIMReconstructor":
+        """This model without its refinement: the RIM's own likelihood has a gradient."""
+        return self.refined(False) if self.refines else self
+
+    def lens_likelihood(self, observation: NormalisedObservation) -> LensLikelihood:
+        """See `SourceModel.lens_likelihood`; that of a refined RIM integrates over its error."""
+        kind = RefinedLikelihood if self.refines else RIMLikelihood
+        return kind(self._compiled, observation)
+
+    def reconstruct_copies(
+        self, copies: NormalisedObservation, result: Reconstruction
+    ) -> tuple[Reconstruction, dict[int, str]]:
+        """See `SourceModel.reconstruct_copies`."""
+        return self.reconstruct_silently(copies, counted=COPY)
+
+    def description(self) -> dict:
+        """See `SourceModel.description`."""
+        digest = hashlib.sha256()
+        for weights in (*self.network.trainable_variables, *self.network.non_trainable_variables):
+            digest.update(np.ascontiguousarray(ops.convert_to_numpy(weights)).tobytes())
+        return {
+            "name": self.name,
+            "weights_sha256": digest.hexdigest(),
+            "network": self.network.config.to_dict() | self.geometry.to_dict(),
+        }
+
+    def warn_of_result(self, observation: NormalisedObservation, result: Reconstruction) -> None:
+        """Warn (UserWarning) of sources that are cut off, and of a chi^2 that is not noise's."""
+        self.warn_of_cut_off(observation, result)
+        warn_of_chi2(result.chi2)
+
     def warn_of_cut_off(self, observation: NormalisedObservation, result: Reconstruction) -> None:
         """Warn (UserWarning) of sources as bright as a network with flux_scale="image" can do.
 
@@ -282,7 +305,7 @@ class RIMReconstructor:
         networks_own = result.history[..., -2 if result.refined else -1, :, :]
         networks_own = np.where(result.constrained, networks_own, 0.0)
         found = np.atleast_1d(networks_own.max(axis=(-2, -1))) / observation.flux_unit
-        cut_off = found > _NEARLY * limit[:, 0, 0]
+        cut_off = found > CUT_OFF_FRACTION * limit[:, 0, 0]
         if cut_off.any():
             others = "model.refined() (on the command line --refine), or a linear inversion, is"
             if self.refines:
@@ -303,37 +326,7 @@ class RIMReconstructor:
         What `reconstruct` does, without its checks, and all systems at once: the network is
         compiled for every size of the batch anew.
         """
-        inputs = self._network_inputs(observation)
-        return self._run_at_scale(inputs, self._flux_scale(observation, inputs))
-
-    def log_likelihood(self, observation: NormalisedObservation) -> np.ndarray:
-        """Return -chi^2 / 2 of the sources, (batch,)."""
-        likelihood = self._graphs(observation.form).log_likelihood
-        return ops.convert_to_numpy(likelihood(*self._likelihood_inputs(observation)))
-
-    def log_likelihood_and_gradient(
-        self, observation: NormalisedObservation
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return -chi^2 / 2 of the sources, (batch,), and its gradient, (batch, p).
-
-        The gradient is that with respect to the lens, which the source follows. A flux scale that
-        takes a first run (see `reconstruct`) is held.
-        """
-        differentiated = self._graphs(observation.form).value_and_gradient
-        answer = differentiated(*self._likelihood_inputs(observation))
-        value, slope = (ops.convert_to_numpy(each) for each in answer)
-        return value, slope
-
-    def forward_model(self, rays, psf) -> ForwardModel:
-        """Return B L of some lenses.
-
-        Args:
-            rays: Deflections, see `ForwardModel`.
-            psf: Kernels, (batch, k, k).
-        """
-        geometry = self.geometry
-        grids = geometry.image_grid, geometry.source_grid, geometry.supersampling
-        return ForwardModel(rays, psf, *grids)
+        return self._compiled.run(observation)
 
     def _run_in_chunks(
         self, observation: NormalisedObservation, batch_size: int, counted: str
@@ -349,73 +342,3 @@ class RIMReconstructor:
                 histories.append(self.run(observation[indices])[:count])
                 progress.update(count)
         return np.concatenate(histories)
-
-    def _graphs(self, form: Form) -> "_Graphs":
-        """Return the graphs that take lenses of a form, compiled at their first call."""
-        if form not in self._graphs_of_forms:
-            geometry = self.geometry
-            rays = {"grid": geometry.image_grid, "supersampling": geometry.supersampling}
-            self._graphs_of_forms[form] = _Graphs(
-                compiled(functools.partial(form.on_rays, **rays)),
-                compiled(functools.partial(self._log_likelihood, form)),
-                compiled(functools.partial(self._value_and_gradient, form)),
-            )
-        return self._graphs_of_forms[form]
-
-    def _network_inputs(self, observation: NormalisedObservation) -> dict:
-        """Return what the network takes: of the lens, the deflections."""
-        rays = self._graphs(observation.form).on_rays(observation.lens)
-        frame = self._source_frame(len(observation))
-        return observation.network_inputs() | {"lens": rays, "source_frame": frame}
-
-    def _source_frame(self, batch: int) -> np.ndarray:
-        """Return where the source grids lie, for a network that knows but one, (batch, 3)."""
-        grid = self.geometry.source_grid
-        return np.tile(np.array([*grid.centre, grid.pixel_scale], "float32"), (batch, 1))
-
-    def _likelihood_inputs(self, observation: NormalisedObservation) -> list:
-        arrays = [getattr(observation, name) for name in ("lens", "image", "noise", "psf")]
-        frame, scale = self._source_frame(len(observation)), self._flux_scale(observation)
-        return [*arrays, frame, scale, *self._weights()]
-
-    def _log_likelihood(self, form: Form, lens, image, noise, psf, frame, scale, *weights):
-        config = self.network.config
-        rays = form.on_rays(lens, config.image_grid, config.supersampling)
-        inputs = {"image": image / scale, "noise": noise / scale, "psf": psf, "lens": rays}
-        inputs |= {"source_frame": frame}
-        source = self.network.stateless_call(*weights, inputs)[0][:, -1]
-        grids = config.image_grid, config.source_grid, config.supersampling
-        model = ForwardModel(rays, psf, *grids, frame)
-        return model.log_likelihood(source * scale, image, noise)
-
-    def _value_and_gradient(self, form: Form, lens, *others):
-        return value_and_gradient(lambda x: self._log_likelihood(form, x, *others), lens)
-
-    def _flux_scale(
-        self, observation: NormalisedObservation, inputs: dict | None = None
-    ) -> np.ndarray:
-        """Return what a network's inputs are to be divided by, (batch, 1, 1); see `reconstruct`."""
-        batch = len(observation)
-        if self.network.config.flux_scale == "image":
-            return np.ones((batch, 1, 1), "float32")
-        inputs = inputs or self._network_inputs(observation)
-        first = self._run_at_scale(inputs, np.full((batch, 1, 1), FIRST_PEAK, "float32"))
-        model = self.forward_model(inputs["lens"], inputs["psf"])
-        peak = source_peak(model, first[:, -1], inputs["image"], inputs["noise"])
-        return ops.convert_to_numpy(peak)
-
-    def _weights(self) -> list[list]:
-        """Return the weights that the network has now, as its `stateless_call` takes them."""
-        return [
-            [variable.value for variable in variables]
-            for variables in (
-                self.network.trainable_variables,
-                self.network.non_trainable_variables,
-            )
-        ]
-
-    def _run_at_scale(self, inputs: dict, scale: np.ndarray) -> np.ndarray:
-        """Run a network that expects a peak of 1, on peaks of `scale`, (batch, 1, 1)."""
-        scaled = inputs | {"image": inputs["image"] / scale, "noise": inputs["noise"] / scale}
-        history = self._compiled(*self._weights(), scaled)[0]
-        return ops.convert_to_numpy(history) * scale[:, None]

@@ -20,9 +20,12 @@ from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.plain_numbers import plain
 from rim_lensing.program import is_crash
 from rim_lensing.reconstruction.constrained import seen_pixels, warn_of_unconstrained
+from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
+from rim_lensing.reconstruction.linear_likelihood import LinearLikelihood
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
-from rim_lensing.reconstruction.result import warn_of_chi2
+from rim_lensing.reconstruction.result import Reconstruction, warn_of_chi2
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
+from rim_lensing.reconstruction.source_model import COPY, SourceModel
 
 EUCLID64 = Geometry(64, 0.1, 64, 0.05, psf_side=25)
 """The grids of rim_euclid64."""
@@ -37,8 +40,15 @@ An exact determinant is worth the second that it takes at 64, not the 8 s at 96 
 (0.4 s and 1.0 s without it: benchmarks/README.md, Speed).
 """
 
+_ROUGH_EVIDENCE = (
+    "The log evidence of the matrix-free engine is known to some units, at little noise to tens, "
+    "and the posterior of a lens is about one unit wide: expect rough optima, and no trustworthy "
+    "chain. engine='exact' is right to the last digit, and takes seconds a lens from 96 source "
+    "pixels a side on."
+)
 
-class SemilinearInversion:
+
+class SemilinearInversion(SourceModel):
     """Reconstructs sources by regularised least squares (Warren & Dye 2003; Suyu et al. 2006).
 
     The source maximises log likelihood - strength s'Rs / 2. It may be negative: nothing clips it.
@@ -63,6 +73,8 @@ class SemilinearInversion:
         >>> result = linear.reconstruct(image, noise=0.01, psf=0.07, lens=LensParameters(1.2))
         >>> result.source, result.source_std, result.strength, result.log_evidence
     """
+
+    priors = None
 
     def __init__(
         self,
@@ -100,6 +112,11 @@ class SemilinearInversion:
             f"SemilinearInversion({self.regularization}, strength {strength}, {self.engine}, "
             f"image {self.image_grid}, source {self.source_grid})"
         )
+
+    @property
+    def name(self) -> str:
+        """Of the method, and its prior."""
+        return f"semilinear inversion, {self.regularization}"
 
     @property
     def image_grid(self) -> PixelGrid:
@@ -196,7 +213,7 @@ class SemilinearInversion:
         self,
         observation: NormalisedObservation,
         matrices: list | None = None,
-        uncertainties: bool = True,
+        uncertainties: bool = False,
         counted: str = "system",
     ) -> LinearReconstruction:
         """Do what `reconstruct` does after its checks of the input.
@@ -229,6 +246,45 @@ class SemilinearInversion:
                 raise type(error)(f"{which}{error}{advice}") from error
         return self._result(observation, rows)
 
+    def with_uncertainties(
+        self, observation: NormalisedObservation, result: Reconstruction
+    ) -> LinearReconstruction:
+        """See `SourceModel.with_uncertainties`: with the standard deviations of the source."""
+        return self.reconstruct_checked(observation, uncertainties=True)
+
+    def reconstruct_copies(
+        self, copies: NormalisedObservation, result: LinearReconstruction
+    ) -> tuple[LinearReconstruction, dict[int, str]]:
+        """See `SourceModel.reconstruct_copies`: at the strength of the result."""
+        held = SemilinearInversion(self.regularization, result.strength, self.engine, self.geometry)
+        return held.reconstruct_checked(copies, counted=COPY), {}
+
+    def lens_likelihood(self, observation: NormalisedObservation) -> LensLikelihood:
+        """See `SourceModel.lens_likelihood`: the log evidence."""
+        caveat = "" if self.engine == "exact" else _ROUGH_EVIDENCE
+        return LinearLikelihood(observation, self.geometry, self._engine, self.strength, caveat)
+
+    def description(self) -> dict:
+        """See `SourceModel.description`."""
+        described = {
+            "name": self.name,
+            "strength": None if self.strength is None else float(self.strength),
+            "engine": self.engine,
+            "geometry": self.geometry.to_dict(),
+        }
+        # It has not always been: a chain of another R is not continued.
+        outside = {} if self.regularization == "zeroth" else {"source_outside_of_its_grid": 0.0}
+        return described | outside
+
+    def warn_of_result(
+        self, observation: NormalisedObservation, result: LinearReconstruction
+    ) -> None:
+        """Warn (UserWarning) of a chi^2 that noise, part of which is fitted, does not leave."""
+        warn_of_chi2(result.chi2, fits_noise=True)
+
+    def _engine(self, system: LinearSystem) -> Engine:
+        return ENGINES[self.engine](system, self.regularization)
+
     def _check_matrices(self, given, batch: int) -> list:
         """Return one lensing matrix per system."""
         matrices = list(given) if isinstance(given, list | tuple) else [given] * batch
@@ -253,7 +309,7 @@ class SemilinearInversion:
         system = LinearSystem(
             matrix, observation.psf[0], observation.image[0], observation.noise[0]
         )
-        engine: Engine = ENGINES[self.engine](system, self.regularization)
+        engine = self._engine(system)
         unit = observation.flux_unit[0]
         if self.strength is None:
             strength = maximise_evidence(engine)
@@ -298,7 +354,7 @@ class SemilinearInversion:
         return LinearReconstruction._in_units(
             observation,
             geometry=self.geometry,
-            model=f"semilinear inversion, {self.regularization}",
+            model=self.name,
             **columns,
         )
 

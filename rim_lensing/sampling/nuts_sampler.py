@@ -14,7 +14,7 @@ import numpy as np
 from emcee import State
 
 from rim_lensing.lens_fit.lens_covariance import gauss_newton_covariance
-from rim_lensing.lens_fit.lens_posterior import RIMLensPosterior
+from rim_lensing.lens_fit.lens_posterior import LensPosterior
 from rim_lensing.sampling.chain_file import ChainFile
 from rim_lensing.sampling.sampling_settings import INTER_OP_THREADS, SAMPLERS
 
@@ -47,7 +47,7 @@ def check_threads() -> None:
 
 
 def nuts_sampler(
-    posterior: RIMLensPosterior,
+    posterior: LensPosterior,
     file: ChainFile,
     positions: np.ndarray,
     seed: int,

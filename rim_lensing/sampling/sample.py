@@ -13,23 +13,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from keras import ops
 from tqdm import tqdm
 
-from rim_lensing.lens_fit.lens_posterior import (
-    LensPosterior,
-    RIMLensPosterior,
-    SourceModel,
-    lens_posterior,
-)
+from rim_lensing.lens_fit.lens_posterior import LensPosterior, lens_posterior
 from rim_lensing.lens_fit.lens_priors import LensPriors
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.optimise import check_single, nearest_starts
 from rim_lensing.lensing.mass_model import SHORT_FORMS, as_lens, describe_form
 from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.plain_numbers import plain
-from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
+from rim_lensing.reconstruction.source_model import SourceModel
 from rim_lensing.reconstruction.training_range import warn_outside_training
 from rim_lensing.sampling.chain_file import ChainFile, alone_with
 from rim_lensing.sampling.ensemble_sampler import ensemble_sampler
@@ -87,7 +81,7 @@ def sample_lens_posterior(
         noise: rms in the image's unit: a number or a map (m, m).
         psf: Width (standard deviation) of a Gaussian in arcsec; or a normalised kernel (k, k) on
             the image's pixels (not oversampled).
-        source_model: A RIM, a refined one, or a linear inversion.
+        source_model: A RIM, a refined one, a linear inversion, or another `SourceModel`.
         start: A lens at or near the best one, such as `automated_fit(...).lens`: a MassModel, or of
             a power law in shear LensParameters, a dictionary, or 7 or 8 numbers. What lies outside
             of the priors is moved to their edge. An EPL that starts isothermal needs a MassModel, a
@@ -114,7 +108,7 @@ def sample_lens_posterior(
             `leftover_light`), a start that leads the arcs to outside of the source grid, a
             temperature below 1, or a method that this source model, or this process (see
             `nuts_sampler.check_threads`), does not offer.
-        TypeError: `source_model` is neither of the two.
+        TypeError: `source_model` is no `SourceModel`.
         FileExistsError: `path` holds a chain of something else.
         FileNotFoundError: There is no such folder.
         ImportError: NUTS without TensorFlow Probability.
@@ -129,16 +123,15 @@ def sample_lens_posterior(
         raise ValueError(f"`start` must be one lens. Received: {len(lens)}")
     observation = check_single(image, noise, psf, lens[0], mask, source_model, pixel_scale, form)
     refuse_lens_light(observation, source_model.image_grid, allow_lens_light)
-    posterior = lens_posterior(source_model, observation, priors, marginal=True)
+    posterior = lens_posterior(source_model, observation, priors)
     posterior = posterior.tempered(temperature)
-    is_rim = isinstance(source_model, RIMReconstructor)
-    if method == "nuts" and not isinstance(posterior, RIMLensPosterior):
+    if method == "nuts" and not (posterior.differentiable and posterior.least_squares):
         raise ValueError(
             "`method` 'nuts' needs a gradient, which the evidence of a linear inversion, of an "
             "image or of what a refined RIM leaves, has only by differences: choose 'emcee'. "
             f"Received: {method!r} with a {type(source_model).__name__}"
         )
-    if is_rim:
+    if source_model.priors:
         warn_outside_training(observation, source_model.priors)
     nearest = nearest_starts(posterior, lens)[0]
     check_source_coverage(posterior.at(nearest), source_model.image_grid, source_model.source_grid)
@@ -263,24 +256,6 @@ def _positions(posterior: LensPosterior, start: np.ndarray, walkers: int, seed: 
 
 def _describe(source_model: SourceModel, posterior: LensPosterior) -> dict:
     """Return what tells this posterior from another, as JSON can hold it."""
-    if isinstance(source_model, RIMReconstructor):
-        network = source_model.network
-        weights = [*network.trainable_variables, *network.non_trainable_variables]
-        model = {
-            "name": source_model.name,
-            "weights_sha256": _digest(*(ops.convert_to_numpy(value) for value in weights)),
-            "network": network.config.to_dict() | source_model.geometry.to_dict(),
-        }
-    else:
-        model = {
-            "name": f"semilinear inversion, {source_model.regularization}",
-            "strength": None if source_model.strength is None else float(source_model.strength),
-            "engine": source_model.engine,
-            "geometry": source_model.geometry.to_dict(),
-        }
-        if source_model.regularization != "zeroth":
-            # It has not always been: a chain of another R is not continued.
-            model["source_outside_of_its_grid"] = 0.0
     seen = posterior.observation
     # A chain of before the support had inner edges is not that of a support that has some.
     support = posterior.support
@@ -289,7 +264,7 @@ def _describe(source_model: SourceModel, posterior: LensPosterior) -> dict:
     return (
         inner
         | {
-            "source_model": model,
+            "source_model": source_model.description(),
             "image_noise_psf": _digest(seen.image, seen.noise, seen.psf, seen.flux_unit),
             "priors": asdict(posterior.priors),
             "parameters": len(posterior.support.lower),

@@ -306,10 +306,10 @@ def test_a_black_source_has_no_error_to_find():
 def test_a_search_takes_the_rims_own_likelihood_and_a_chain_the_marginal_one(untrained):
     observation, model = observed(), untrained.refined()
     lenses = observation.lens + np.float32([[0] * 7, [0.02] + [0] * 6])
-    searched = lens_posterior(model, observation)
+    searched = lens_posterior(model.search_model, observation)
     own = lens_posterior(untrained, observation)
     np.testing.assert_array_equal(searched.log_posterior(lenses), own.log_posterior(lenses))
-    sampled = lens_posterior(model, observation, marginal=True).held_at(lenses[0])
+    sampled = lens_posterior(model, observation).held_at(lenses[0])
     source = untrained.run(sampled.at(lenses[0]))[0, -1]
     strength = best_strength(system_of(observation, lenses[0]), source)
     values = sampled.log_posterior(lenses)
@@ -317,9 +317,7 @@ def test_a_search_takes_the_rims_own_likelihood_and_a_chain_the_marginal_one(unt
         source = untrained.run(sampled.at(lens))[0, -1]
         expected = log_marginal_likelihood(system_of(observation, lens), source, strength)
         assert value == pytest.approx(expected, rel=1e-4)
-    np.testing.assert_array_equal(
-        lens_posterior(model, observation, marginal=True).log_posterior(lenses), values
-    )
+    np.testing.assert_array_equal(lens_posterior(model, observation).log_posterior(lenses), values)
     noisier = sampled.with_noise(3.0).log_posterior(lenses)
     assert np.all(noisier != values) and np.all(sampled.log_posterior(lenses) == values)
 

@@ -16,6 +16,7 @@ from scipy.stats import truncnorm
 
 from rim_lensing.lens_fit.lens_posterior import LensPosterior, lens_posterior
 from rim_lensing.observation.checks import check_observation
+from rim_lensing.reconstruction.compiled_rim import CompiledRIM
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 from rim_lensing.sampling.chain_file import ChainFile
 from rim_lensing.sampling.lens_chain import LensChain
@@ -466,7 +467,7 @@ def test_refuses_before_any_work(ridge_model, mock, monkeypatch, changes, messag
         raise AssertionError("the work has begun")
 
     for name in ("run", "log_likelihood", "log_likelihood_and_gradient"):
-        monkeypatch.setattr(ridge_model, name, worked)
+        monkeypatch.setattr(CompiledRIM, name, worked)
     arguments = mock(LENS) | {"source_model": ridge_model, "start": LENS} | changes
     with pytest.raises(ValueError, match=message):
         sample_lens_posterior(**arguments)
