@@ -35,6 +35,7 @@ setup(
         "pillow>=10.0",
         "pyyaml>=6.0",
         "scipy>=1.11",
+        "sep>=1.2",
         "tensorflow>=2.18",
         "tqdm>=4.60",
     ],

@@ -44,6 +44,8 @@ _PUBLIC = {
     "noise_correlation": "rim_lensing.observation.correlated_noise",
     "Observation": "rim_lensing.observation.observation",
     "read_observation": "rim_lensing.observation.reading",
+    "prepare_cutout": "rim_lensing.preparation.prepared_cutout",
+    "PreparedCutout": "rim_lensing.preparation.prepared_cutout",
     "SystemsWarning": "rim_lensing.observation.batch_warnings",
     "read_image": "rim_lensing.observation.fits_files",
     "read_reconstruction": "rim_lensing.reconstruction.result_reader",

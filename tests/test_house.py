@@ -17,7 +17,7 @@ FLOORS = (
     ("lensing",),
     ("figures",),
     ("observation", "inversion", "networks", "simulation", "demo"),
-    ("metrics", "lens_light"),
+    ("metrics", "lens_light", "preparation"),
     ("reconstruction",),
     ("lens_fit",),
     ("sampling", "zoo"),

@@ -1,0 +1,1 @@
+"""What is on a raw telescope cutout: centre, sky, neighbours, artefacts, noise."""

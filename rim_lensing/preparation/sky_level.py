@@ -1,0 +1,176 @@
+"""The sky's level where a galaxy's wings may cover the whole cutout, with an error that says so."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from rim_lensing.preparation.smooth_galaxy import SmoothGalaxy
+
+INNERMOST = 1.0
+"""arcsec: rings within do not tell how the wings go on."""
+
+ARCS_WITHIN = 2.5
+"""arcsec: rings within may hold arcs, and count little."""
+
+PROFILE_ERROR, PROFILE_ERROR_AMONG_ARCS = 0.03, 0.2
+"""Of the galaxy's brightness in a ring: what a Sersic profile does not follow."""
+
+SERSIC_INDICES = np.array([0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0])
+SCALES = np.geomspace(0.3, 12.0, 24)
+"""arcsec: half-light radii."""
+
+SECTORS = 12
+"""Of a ring: their means tell the mean's error, whatever correlates the pixels in them."""
+
+FAINT = 1.0
+"""In sky rms: a pixel where the galaxy is no brighter counts as blank sky."""
+
+STRUCTURE = 8.0
+"""Pixels: width of the Gaussian within which blank pixels have a mean of 0."""
+
+FEWEST_BLANK = 0.08
+"""Of the pixels: so many of the faintest are taken for blank where the galaxy is all over."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sky:
+    """The sky of a cutout.
+
+    Args:
+        level: In the image's unit.
+        error: Of the level: chance, and what is unknown of the galaxy's wings under it.
+        rms: Robust standard deviation of blank pixels.
+        blank: True where there is sky and next to nothing else, (y, x).
+        radius: arcsec, of the rings that were fitted.
+        profile: The rings' mean brightness, sky in it.
+        profile_error: Of each.
+        fitted: The brightness of galaxy and sky that the fit says, sky in it.
+    """
+
+    level: float
+    error: float
+    rms: float
+    blank: np.ndarray
+    radius: np.ndarray
+    profile: np.ndarray
+    profile_error: np.ndarray
+    fitted: np.ndarray
+
+
+def sky_level(
+    image: np.ndarray, free: np.ndarray, galaxy: SmoothGalaxy, pixel_scale: float, rms: float
+) -> Sky:
+    """Fit the rings of a galaxy with a Sersic profile over a constant sky.
+
+    The outermost pixels of a cutout are no sky: around an elliptical of 2 arcsec they hold a
+    surface brightness of several sky rms at 5 arcsec, and what is subtracted there is missing
+    everywhere. Sersic profiles of all indices and half-light radii are tried, amplitude and sky
+    linear in each; the sky is their mean, weighted by the likelihood, and its error their scatter.
+
+    Args:
+        image: (y, x); anything where it is not free.
+        free: True where a pixel is used and no object but the galaxy is in it, (y, x).
+        galaxy: The galaxy's rings.
+        pixel_scale: arcsec.
+        rms: First guess of the sky's scatter.
+    """
+    radius, mean, chance = _rings(image, free, galaxy, pixel_scale, rms)
+    lowest = mean[-3:].min()
+    among_arcs = radius < ARCS_WITHIN
+    share = np.where(among_arcs, PROFILE_ERROR_AMONG_ARCS, PROFILE_ERROR)
+    error = np.hypot(chance, share * np.maximum(mean - lowest, 0))
+    level, level_error, fitted = _sersic_and_sky(radius, mean, error)
+    blank = free & (galaxy.model - level < FAINT * rms)
+    if blank.sum() < FEWEST_BLANK * free.sum():
+        faintest = np.quantile(galaxy.model[free], FEWEST_BLANK)
+        blank = free & (galaxy.model <= faintest)
+    scatter = 1.4826 * np.median(np.abs(sky_noise(image, galaxy, blank)[blank]))
+    return Sky(level, level_error, float(scatter), blank, radius, mean, error, fitted)
+
+
+def sky_noise(image: np.ndarray, galaxy: SmoothGalaxy, blank: np.ndarray) -> np.ndarray:
+    """Return the noise of blank pixels, (y, x), 0 elsewhere.
+
+    The galaxy is taken off, and what is smooth of the rest over STRUCTURE pixels: shells, spiral
+    arms, uneven sky.
+
+    Args:
+        image: (y, x).
+        galaxy: The smooth galaxy.
+        blank: True where nothing else is seen, (y, x).
+    """
+    left = np.where(blank, image - galaxy.model, 0)
+    left = np.where(blank, left - np.median(left[blank]), 0)
+    # A faint star in a corner must not dig a hole around itself.
+    bound = 4 * 1.4826 * np.median(np.abs(left[blank]))
+    weight = gaussian_filter(blank.astype("float64"), STRUCTURE)
+    smooth = gaussian_filter(np.clip(left, -bound, bound), STRUCTURE) / np.maximum(weight, 1e-3)
+    return np.where(blank, left - smooth, 0)
+
+
+def _rings(image, free, galaxy, pixel_scale, rms):
+    """Return radius, mean and the mean's error of rings, from the inside out."""
+    radius = galaxy.radius * pixel_scale
+    outermost = np.quantile(radius[free], 0.995)
+    start = min(INNERMOST, outermost / 4)
+    number = max(8, min(40, int((outermost - start) / (2 * pixel_scale))))
+    edges = np.linspace(start, outermost, number + 1)
+    ring = np.digitize(radius, edges) - 1
+    rows, columns = np.indices(image.shape)
+    angle = np.arctan2(rows - galaxy.centre[0], columns - galaxy.centre[1])
+    sector = ((angle / (2 * np.pi) + 0.5) * SECTORS).astype(int) % SECTORS
+    of = free & (ring >= 0) & (ring < number)
+    # What is not round in a ring is no error of its mean.
+    level = np.bincount(ring[of], galaxy.model[of], number) / np.maximum(
+        np.bincount(ring[of], minlength=number), 1
+    )
+    values = image[of] - galaxy.model[of] + level[ring[of]]
+    place = ring[of] * SECTORS + sector[of]
+    count = np.bincount(place, minlength=number * SECTORS).reshape(number, SECTORS)
+    total = np.bincount(place, values, number * SECTORS).reshape(number, SECTORS)
+    known = count >= 3
+    sectors = known.sum(axis=1)
+    means = np.where(known, total / np.maximum(count, 1), 0)
+    rings = sectors >= 3
+    weight = np.where(known, count, 0)[rings]
+    means, sectors = means[rings], sectors[rings]
+    mean = (weight * means).sum(axis=1) / weight.sum(axis=1)
+    spread = np.where(weight > 0, (means - mean[:, None]) ** 2, 0).sum(axis=1) / (sectors - 1)
+    middle = (edges[1:] + edges[:-1])[rings] / 2
+    # Twelve sectors tell a scatter to a fifth: rings share what they say.
+    scaled = np.sqrt(spread / sectors * weight.sum(axis=1))
+    common = max(float(np.median(scaled)), rms)
+    error = np.maximum(scaled, common) / np.sqrt(weight.sum(axis=1))
+    return middle, mean, error
+
+
+def _sersic_and_sky(radius, mean, error):
+    """Return sky, error and fitted profile: mean over Sersic profiles by their likelihood."""
+    index, scale = (each.ravel() for each in np.meshgrid(SERSIC_INDICES, SCALES))
+    shape = 2 * index - 1 / 3 + 4 / (405 * index)
+    light = np.exp(-shape[:, None] * ((radius / scale[:, None]) ** (1 / index[:, None]) - 1))
+    light /= light[:, :1]
+    weight = 1 / error**2
+    ll, ls, ss = (light**2) @ weight, light @ weight, weight.sum()
+    lm, sm = light @ (weight * mean), (weight * mean).sum()
+    determinant = ll * ss - ls**2
+    good = determinant > 1e-12 * ll * ss
+    determinant = np.where(good, determinant, 1)
+    amplitude = (ss * lm - ls * sm) / determinant
+    sky = (ll * sm - ls * lm) / determinant
+    variance = ll / determinant
+    good &= amplitude >= 0
+    # No galaxy at all is one of the profiles.
+    amplitude, light = np.r_[np.where(good, amplitude, 0), 0], np.r_[light, light[:1] * 0]
+    sky, variance = np.r_[np.where(good, sky, 0), sm / ss], np.r_[variance, 1 / ss]
+    good = np.r_[good, True]
+    fitted = sky[:, None] + amplitude[:, None] * light
+    chi2 = np.where(good, ((mean - fitted) ** 2 * weight).sum(axis=1), np.inf)
+    freedom = max(len(radius) - 4, 1)
+    stretch = max(chi2.min() / freedom, 1.0)
+    likelihood = np.exp(-0.5 * (chi2 - chi2.min()) / stretch)
+    likelihood /= likelihood.sum()
+    level = likelihood @ sky
+    spread = likelihood @ ((sky - level) ** 2 + stretch * variance)
+    return float(level), float(np.sqrt(spread)), likelihood @ fitted
