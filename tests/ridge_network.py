@@ -19,9 +19,10 @@ class RidgeNetwork:
         self.trainable_variables, self.non_trainable_variables = [], []
 
     def stateless_call(self, trainable, non_trainable, inputs):
-        model = ForwardModel(
-            inputs["lens"], inputs["psf"], CONFIG.image_grid, CONFIG.source_grid, 1
-        )
+        grids = CONFIG.image_grid, CONFIG.source_grid
+        kernel = inputs.get("fine_psf", inputs.get("psf"))
+        rays = inputs["lens"].shape[-1] // CONFIG.image_side if "fine_psf" in inputs else 1
+        model = ForwardModel(inputs["lens"], kernel, *grids, oversampling=rays)
         noise = ops.convert_to_tensor(inputs["noise"])
         used = ops.isfinite(noise)
         weight = ops.where(used, 1 / noise**2, 0.0)

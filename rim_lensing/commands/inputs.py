@@ -104,15 +104,21 @@ def add_image_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--psf",
         required=True,
-        help="width sigma of a Gaussian in arcsec, or an image of the PSF; on finer pixels than "
-        "the image's, as its header or --psf-oversampling tells, it is averaged over these: "
-        f"{_FILE}",
+        help="width sigma of a Gaussian in arcsec, or an image of the PSF; it may be on finer "
+        f"pixels than the image's, as its header or --psf-oversampling tells: {_FILE}",
     )
     command.add_argument(
         "--psf-oversampling",
         type=float,
         metavar="FACTOR",
         help="pixels of the image over those of the PSF (default: told by the headers, or 1)",
+    )
+    command.add_argument(
+        "--ray-oversampling",
+        type=int,
+        metavar="RAYS",
+        help="rays per pixel along each axis, blurred on as fine pixels; 1 averages an oversampled "
+        "PSF over the image's (default: the PSF's oversampling if it is whole, 3 at most)",
     )
     command.add_argument("--mask", help=f"1 where a pixel is used, 0 elsewhere: {_FILE}")
     command.add_argument(
@@ -277,6 +283,7 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
             pixel_scale=given_scale,
             centre=centre,
             psf_oversampling=options.psf_oversampling,
+            ray_oversampling=options.ray_oversampling,
         )
     problems.raise_all()
     if options.mask_missing:
@@ -409,10 +416,11 @@ def tell_psf(image: UserImage, checked: "NormalisedObservation") -> None:
     """
     if image.observation.psf.ndim < 2:
         return
-    side = checked.psf.shape[-1]
+    side, rays = checked.blur.shape[-1], checked.ray_oversampling
+    scale = image.grid.pixel_scale / rays
     print(
-        f'PSF: {side} x {side} pixels of {image.grid.pixel_scale:g}", as sharp as a Gaussian of '
-        f'sigma {checked.psf_sigma[0]:.3g}"'
+        f'PSF: {side} x {side} pixels of {scale:g}", as sharp as a Gaussian of '
+        f'sigma {checked.psf_sigma[0]:.3g}"' + (f", {rays} x {rays} rays a pixel" * (rays > 1))
     )
 
 

@@ -20,15 +20,17 @@ class LinearSystem:
     Pixels are numbered row by row, so that `mean.reshape(n, n)` is the source (y, x).
 
     Args:
-        lensing: L, sparse (m^2, n^2), from source pixels to unblurred image pixels, see
+        lensing: L, sparse (m^2 o^2, n^2), from source pixels to the pixels of the PSF, see
             `RayTracer.as_matrix`.
         psf: Kernel, (k, k), k odd. Entries below KERNEL_CUT of the peak are dropped.
         image: (m, m); where the noise is infinite it may hold anything.
         noise: rms in the image's unit, (m, m); infinite where masked.
+        oversampling: Pixels of the PSF per image pixel along each axis, o, see `psf.Blur`.
 
     Attributes:
         lensing: L as CSR, float64.
         psf: The kernel without its empty border.
+        oversampling: o.
         weight: 1 / rms, (m^2,); 0 where masked.
         data: d, (m^2,); 0 where masked.
         image_side: m.
@@ -42,7 +44,14 @@ class LinearSystem:
             that is not finite, noise that is NaN or not positive, or no used pixel.
     """
 
-    def __init__(self, lensing, psf: np.ndarray, image: np.ndarray, noise: np.ndarray):
+    def __init__(
+        self,
+        lensing,
+        psf: np.ndarray,
+        image: np.ndarray,
+        noise: np.ndarray,
+        oversampling: int = 1,
+    ):
         """Divide by the noise and transform the kernel, once."""
         image, noise = np.asarray(image, "float64"), np.asarray(noise, "float64")
         if image.ndim != 2 or image.shape[0] != image.shape[1] or noise.shape != image.shape:
@@ -50,8 +59,8 @@ class LinearSystem:
                 "`image` and `noise` must be (m, m), of the same side. "
                 f"Received: shapes {image.shape} and {noise.shape}"
             )
-        self.image_side = len(image)
-        self.lensing = _check_lensing(lensing, self.image_side)
+        self.image_side, self.oversampling = len(image), oversampling
+        self.lensing = _check_lensing(lensing, self.ray_side)
         self.source_side = round(self.lensing.shape[1] ** 0.5)
         used = np.isfinite(noise).ravel()
         if not used.any() or not np.all(noise > 0):
@@ -62,7 +71,7 @@ class LinearSystem:
         psf = np.asarray(psf, "float64")
         if psf.ndim != 2 or psf.shape[0] != psf.shape[1]:
             raise ValueError(f"`psf` must be (k, k). Received: shape {psf.shape}")
-        check_side(len(psf), self.image_side)
+        check_side(len(psf), self.ray_side)
         if not np.all(np.isfinite(image.ravel()[used])):
             raise ValueError(
                 "`image` must be finite in every used pixel: give the others infinite noise. "
@@ -76,17 +85,22 @@ class LinearSystem:
         self.psf = _without_border(psf)
         half = self.psf.shape[0] // 2
         # What wraps around falls on the padding and is cropped.
-        self._padded = next_fast_len(self.image_side + half, real=True)
+        self._padded = next_fast_len(self.ray_side + half, real=True)
         padded = np.zeros((self._padded,) * 2)
         padded[: 2 * half + 1, : 2 * half + 1] = self.psf
         # What does not depend on the lens is made once for all of them, see `with_lensing`.
         self._of_data: dict = {}
         self._spectrum = rfft2(np.roll(padded, (-half, -half), (0, 1)))
 
+    @property
+    def ray_side(self) -> int:
+        """Pixels of the PSF along a side of the image, m o: `lensing` has a row for each."""
+        return self.image_side * self.oversampling
+
     def with_lensing(self, lensing) -> "LinearSystem":
         """Return the same data behind another lens; `lensing` and errors as of the class."""
         other = copy.copy(self)
-        other.lensing = _check_lensing(lensing, self.image_side)
+        other.lensing = _check_lensing(lensing, self.ray_side)
         return other
 
     def without(self, source: np.ndarray) -> "LinearSystem":
@@ -101,7 +115,10 @@ class LinearSystem:
 
     def predict(self, source: np.ndarray) -> np.ndarray:
         """Return the noiseless image B L s, (m^2,), masked pixels too, of a source (n^2,)."""
-        return self._filter(self.lensing @ source, self._spectrum)
+        fine = self._filter(self.lensing @ source, self._spectrum)
+        if self.oversampling == 1:
+            return fine.ravel()
+        return fine.reshape((self.image_side, self.oversampling) * 2).mean(axis=(1, 3)).ravel()
 
     def adjoint(self, data: np.ndarray) -> np.ndarray:
         """Return f' d, (n^2,), of weighted data (m^2,)."""
@@ -109,7 +126,10 @@ class LinearSystem:
 
     def adjoint_of_predict(self, image: np.ndarray) -> np.ndarray:
         """Return L' B' i, (n^2,), of an image (m^2,): noise and mask do not enter."""
-        return self.lensing.T @ self._filter(image, self._spectrum.conj())
+        if self.oversampling > 1:
+            image = image.reshape(self.image_side, self.image_side)
+            image = np.kron(image, np.full((self.oversampling,) * 2, self.oversampling**-2.0))
+        return self.lensing.T @ self._filter(image, self._spectrum.conj()).ravel()
 
     def response(self) -> csr_matrix:
         """Return f as a sparse matrix (m^2, n^2); its size grows with the kernel's area."""
@@ -119,23 +139,31 @@ class LinearSystem:
         return self._of_data["weighted blur"] @ self.lensing
 
     def blur(self) -> csr_matrix:
-        """Return B, the zero-padded convolution with the PSF, as a sparse matrix (m^2, m^2)."""
-        return convolution_matrix(self.psf, self.image_side)
+        """Return B, the zero-padded convolution with the PSF, sparse: (m^2, m^2 o^2)."""
+        return convolution_matrix(self.psf, self.image_side, self.oversampling)
+
+    def unblurred(self) -> csr_matrix:
+        """Return L on the image's pixels, (m^2, n^2): the mean over the pixels of the PSF."""
+        if self.oversampling == 1:
+            return self.lensing
+        delta = np.ones((1, 1))
+        return convolution_matrix(delta, self.image_side, self.oversampling) @ self.lensing
 
     def _filter(self, image: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
-        side = self.image_side
+        side = self.ray_side
         transformed = rfft2(image.reshape(side, side), (self._padded,) * 2) * spectrum
-        return irfft2(transformed, (self._padded,) * 2)[:side, :side].ravel()
+        return irfft2(transformed, (self._padded,) * 2)[:side, :side]
 
 
-def _check_lensing(lensing, image_side: int) -> csr_matrix:
+def _check_lensing(lensing, ray_side: int) -> csr_matrix:
     """Return L as float64 CSR without stored zeros."""
     lensing = csr_matrix(lensing, dtype="float64", copy=True)
     source_side = round(lensing.shape[1] ** 0.5)
-    if lensing.shape != (image_side**2, source_side**2):
+    if lensing.shape != (ray_side**2, source_side**2):
         raise ValueError(
-            f"`lensing` must be (m^2, n^2), from the n^2 pixels of a square source to the image's "
-            f"m^2 = {image_side**2}. Received: shape {lensing.shape}"
+            f"`lensing` must be (m^2, n^2), from the n^2 pixels of a square source to the image's, "
+            f"or to its PSF's where these are finer, m^2 = {ray_side**2}. "
+            f"Received: shape {lensing.shape}"
         )
     if not np.all(np.isfinite(lensing.data)):
         raise ValueError(

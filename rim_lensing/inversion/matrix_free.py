@@ -80,7 +80,7 @@ class MatrixFreeEngine:
         self._prior_scale = 1 / np.sqrt(eigenvalues)
         self._prior = regularization_matrix(regularization, side)
         self._log_det_prior = log_det_regularization(regularization, side)
-        self._diagonal = system.lensing.power(2).T @ system.weight**2
+        self._diagonal = system.unblurred().power(2).T @ system.weight**2
         self._projection = system.adjoint(system.data)
         self._data_run = LanczosQuadrature(self._whitened, self._to_modes(self._projection))
         # Signs in the modes of the prior: K is nearer to diagonal there than among pixels.

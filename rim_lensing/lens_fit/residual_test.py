@@ -204,6 +204,8 @@ def _reconstruct(
         psf_sigma=np.full(copies, np.nan),
         single=False,
         form=result.form,
+        ray_oversampling=result.ray_oversampling,
+        fine_psf=None if result.fine_psf is None else repeated(result.fine_psf),
     )
     again, failures = source_model.reconstruct_copies(observation, result)
     return again.model_image, failures

@@ -13,14 +13,16 @@ class ForwardModel:
     """image = B L source for a batch of systems, differentiable in source and lens.
 
     Args:
-        lens: Deflections (batch, 2, m s, m s) or, in short, (batch, 7 or 8): see `RayTracer`.
+        lens: Deflections (batch, 2, m o s, m o s) or, in short, (batch, 7 or 8): see `RayTracer`.
         kernel: (batch, k, k) PSF images, or (1, k, k) for all; see `psf.gaussian_kernel` and
             `psf.check_kernel`.
         image_grid: Pixels of the telescope image, side m.
         source_grid: Pixels of the source, side n.
-        supersampling: Rays per image pixel along each axis.
+        supersampling: Rays per pixel of the PSF along each axis, s.
         source_frame: Where the source grid lies, lens by lens, (batch, 3), see `RayTracer`.
         dtype: In which it computes, likewise.
+        oversampling: Pixels of the PSF per image pixel along each axis, o: rays are shot and
+            blurred on these, and averaged over the image's pixels, see `Blur`.
 
     Raises:
         ValueError: A number of kernels that is neither 1 nor that of the lenses; see `RayTracer`
@@ -36,6 +38,7 @@ class ForwardModel:
         supersampling: int = 1,
         source_frame=None,
         dtype: str = "float32",
+        oversampling: int = 1,
     ):
         """Compute what depends on lens and PSF alone, once."""
         lens, kernel = tensor(lens, dtype), tensor(kernel, dtype)
@@ -46,10 +49,9 @@ class ForwardModel:
                 f"Received: {kernels} kernels, {lenses} lenses"
             )
         self.image_grid, self.source_grid = image_grid, source_grid
-        self.ray_tracer = RayTracer(
-            lens, image_grid, source_grid, supersampling, source_frame, dtype
-        )
-        self.blur = Blur(kernel, image_grid.side, dtype)
+        rays = image_grid.finer(oversampling)
+        self.ray_tracer = RayTracer(lens, rays, source_grid, supersampling, source_frame, dtype)
+        self.blur = Blur(kernel, image_grid.side, dtype, oversampling)
 
     def predict(self, source):
         """Equation 5: the noiseless image (batch, m, m) of a source (batch, n, n), same unit."""

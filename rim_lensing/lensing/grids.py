@@ -1,6 +1,6 @@
 """Square pixel grids on the sky (DESIGN section 2)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +56,10 @@ class PixelGrid:
         """Edges (left, right, bottom, top) in arcsec, as matplotlib's `imshow` wants them."""
         half, (x, y) = self.width / 2, self.centre
         return (x - half, x + half, y - half, y + half)
+
+    def finer(self, factor: int) -> "PixelGrid":
+        """Return the same field in pixels `factor` times as fine."""
+        return replace(self, side=self.side * factor, pixel_scale=self.pixel_scale / factor)
 
     def axis(self, supersampling: int = 1) -> np.ndarray:
         """(Sub)pixel centres along one axis, from the grid's centre, (side * supersampling,)."""

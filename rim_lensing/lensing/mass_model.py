@@ -309,7 +309,8 @@ class Deflections:
     Args:
         alpha_x: (m s, m s), or (batch, m s, m s) for a batch of systems: along the columns, in
             arcsec, at the centre of every pixel of the image, or of every one of its s x s parts
-            if the source model shoots s x s rays a pixel (`network.config.supersampling`).
+            if s x s rays are shot per pixel: by the source model (`network.config.supersampling`),
+            or because the PSF is oversampled (`Observation`'s `ray_oversampling`).
             Row i and column j are of the position ((j - (m s - 1) / 2), (i - (m s - 1) / 2)) times
             the ray's spacing.
         alpha_y: Likewise, along the rows.

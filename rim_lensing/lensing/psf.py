@@ -45,18 +45,25 @@ def gaussian_kernel(sigma, side: int, pixel_scale: float, dtype: str = "float32"
 class Blur:
     """B for a batch of images (batch, m, m): zero-padded convolution by FFT.
 
+    With a PSF on finer pixels B is the convolution on these, and then the mean over every pixel of
+    the image: an arc that is curved or narrow within a pixel is blurred as in the telescope, while
+    a kernel on the image's pixels knows the light in their centres alone.
+
     Args:
-        kernel: (batch, k, k), k odd and at most m, or (1, k, k) for all; see `check_kernel`.
+        kernel: (batch, k, k), k odd and at most m o, or (1, k, k) for all; see `check_kernel`.
         image_side: m.
         dtype: In which it computes.
+        oversampling: Pixels of the kernel per pixel of the image along each axis, o.
 
     Raises:
         ValueError: The side of the kernels is even or larger than the image.
     """
 
-    def __init__(self, kernel, image_side: int, dtype: str = "float32"):
+    def __init__(self, kernel, image_side: int, dtype: str = "float32", oversampling: int = 1):
         """Transform the kernels once."""
         kernel = tensor(kernel, dtype)
+        self._image_side, self._oversampling = image_side, oversampling
+        image_side *= oversampling
         check_side(kernel.shape[-1], image_side)
         half = kernel.shape[-1] // 2
         self._kernel, self._side = kernel, image_side
@@ -68,21 +75,29 @@ class Blur:
         self._spectrum = ops.fft2((kernel, ops.zeros_like(kernel)))
 
     def apply(self, image):
-        """Return the image convolved with the kernel, (batch, m, m).
+        """Return the image convolved with the kernel, (batch, m o, m o) to (batch, m, m).
 
         Raises:
-            ValueError: `image` is not (batch, m, m).
+            ValueError: `image` is not (batch, m o, m o).
         """
-        return self._multiply(image, self._spectrum[1])
+        blurred, parts = self._multiply(image, self._spectrum[1]), self._oversampling
+        if parts == 1:
+            return blurred
+        blocks = ops.reshape(blurred, (-1, *(self._image_side, parts) * 2))
+        return ops.mean(blocks, axis=(2, 4))
 
     def adjoint(self, image):
-        """Return the image correlated with the kernel, such that <B i, d> = <i, B' d>."""
+        """Return B' image, (batch, m, m) to (batch, m o, m o), such that <B i, d> = <i, B' d>."""
+        if self._oversampling > 1:
+            parts, image = self._oversampling, ops.convert_to_tensor(image)
+            image = ops.repeat(ops.repeat(image, parts, axis=1), parts, axis=2) / parts**2
         return self._multiply(image, -self._spectrum[1])
 
     def as_matrix(self) -> list[csr_matrix]:
-        """Return B as scipy CSR matrices (pixels, pixels), one per kernel."""
+        """Return B as scipy CSR matrices (m^2, m^2 o^2), one per kernel."""
         return [
-            convolution_matrix(kernel, self._side) for kernel in ops.convert_to_numpy(self._kernel)
+            convolution_matrix(kernel, self._image_side, self._oversampling)
+            for kernel in ops.convert_to_numpy(self._kernel)
         ]
 
     def _multiply(self, image, imaginary_spectrum):

@@ -51,27 +51,52 @@ def gaussian_as_sharp(kernel: np.ndarray) -> np.ndarray:
     return 1 / np.sqrt(4 * np.pi * sharpness)
 
 
-def convolution_matrix(kernel: np.ndarray, side: int) -> csr_matrix:
+def convolution_matrix(kernel: np.ndarray, side: int, oversampling: int = 1) -> csr_matrix:
     """Return B, the zero-padded convolution of an image with a kernel, as a sparse matrix.
 
     Args:
         kernel: (k, k), k odd.
         side: Pixels along a side of the image, m.
+        oversampling: Pixels of the kernel per image pixel along each axis, o: B takes an image on
+            these, and its answer is the mean over every image pixel.
 
     Returns:
-        (m^2, m^2); pixels are counted row by row.
+        (m^2, m^2 o^2); pixels are counted row by row.
     """
+    half = kernel.shape[0] // 2
+    # What an image pixel takes of the fine ones from `half` before it to `half` after it.
+    taken = averaged_over_pixel(kernel[::-1, ::-1], oversampling)
     # Half the memory of int64: there are k^2 m^2 of each.
-    offset_y, offset_x = (offsets.astype("int32") for offsets in np.nonzero(kernel))
-    values, half = kernel[offset_y, offset_x], kernel.shape[0] // 2
+    offset_y, offset_x = (offsets.astype("int32") for offsets in np.nonzero(taken))
+    values = taken[offset_y, offset_x]
     y, x = np.divmod(np.arange(side**2, dtype="int32"), np.int32(side))
-    to_y = y + (offset_y - half)[:, None]
-    to_x = x + (offset_x - half)[:, None]
-    inside = (to_y >= 0) & (to_y < side) & (to_x >= 0) & (to_x < side)
-    columns = np.arange(side**2, dtype="int32")
-    values, columns = np.broadcast_arrays(values[:, None], columns)
-    rows = to_y * side + to_x
-    return csr_matrix((values[inside], (rows[inside], columns[inside])), shape=(side**2,) * 2)
+    from_y = y * np.int32(oversampling) + (offset_y - half)[:, None]
+    from_x = x * np.int32(oversampling) + (offset_x - half)[:, None]
+    fine = side * oversampling
+    inside = (from_y >= 0) & (from_y < fine) & (from_x >= 0) & (from_x < fine)
+    rows = np.arange(side**2, dtype="int32")
+    values, rows = np.broadcast_arrays(values[:, None], rows)
+    columns = from_y * np.int32(fine) + from_x
+    return csr_matrix((values[inside], (rows[inside], columns[inside])), shape=(side**2, fine**2))
+
+
+def averaged_over_pixel(kernel: np.ndarray, oversampling: int) -> np.ndarray:
+    """Return the mean of o x o copies of a kernel, one shifted to each part of an image pixel.
+
+    Args:
+        kernel: (k, k), on pixels o times as fine as the image's.
+        oversampling: o.
+
+    Returns:
+        (k + o - 1, k + o - 1): the light of the fine pixels around an image pixel in this pixel,
+        the first of them k // 2 before its own first.
+    """
+    side = len(kernel) + oversampling - 1
+    spread = np.zeros((side, side), kernel.dtype)
+    for row in range(oversampling):
+        for column in range(oversampling):
+            spread[row : row + len(kernel), column : column + len(kernel)] += kernel
+    return spread / oversampling**2
 
 
 def check_odd_side(side: int) -> None:

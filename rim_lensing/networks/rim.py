@@ -29,7 +29,9 @@ class RIM(PortableNetwork):
             lens: deflections of the rays, (batch, 2, m s, m s), or, in short, (batch, 7) or
                 (batch, 8), see `RayTracer`;
             source_frame: optional, (batch, 3): where the source grid lies, lens by lens, see
-                `RayTracer`.
+                `RayTracer`;
+            fine_psf: optional, kernels on the pixels of `lens`, which are maps then, o times as
+                fine as the configuration's: the likelihood blurs with them, see `psf.Blur`.
 
     Returns:
         (batch, T, n, n): the source after every step, in the image's unit.
@@ -55,13 +57,18 @@ class RIM(PortableNetwork):
         image = ops.where(ops.isfinite(noise), inputs["image"], 0.0)
         # The network sees source-plane maps alone: images may have any number of pixels.
         side = image.shape[1] or self.config.image_side
+        fine = inputs.get("fine_psf")
+        oversampling = 1
+        if fine is not None:
+            oversampling = inputs["lens"].shape[-1] // (side * self.config.supersampling)
         model = ForwardModel(
             inputs["lens"],
-            inputs["psf"],
+            inputs["psf"] if fine is None else fine,
             PixelGrid(side, self.config.image_pixel_scale),
             self.config.source_grid,
             self.config.supersampling,
             inputs.get("source_frame"),
+            oversampling=oversampling,
         )
         scale = 1.0
         if self.config.flux_scale == "image":

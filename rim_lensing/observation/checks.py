@@ -8,7 +8,7 @@ from scipy.ndimage import uniform_filter
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import OTHER_SLOPES
-from rim_lensing.lensing.mass_model import Form, as_lens
+from rim_lensing.lensing.mass_model import GIVEN, Form, as_lens
 from rim_lensing.lensing.psf_kernels import (
     check_kernel,
     gaussian_as_sharp,
@@ -82,6 +82,7 @@ def check_observation(
             image_grid=image_grid,
             psf_side=psf_side,
             pixel_scale=pixel_scale,
+            with_rays=True,
         )
     with problems.noted():
         if lens is None:
@@ -89,6 +90,8 @@ def check_observation(
                 "`lens` must be given: a MassModel, LensParameters, a dictionary, or 7 or 8 numbers"
             )
         found = as_lens(lens, None if observation is None else len(observation))
+        if observation is not None and observation.ray_oversampling > 1:
+            _check_maps(*found, image_grid.side, observation.ray_oversampling)
     problems.raise_all()
     lenses, form = found
     _warn_of_another_slope(lenses, form)
@@ -104,6 +107,7 @@ def check_image(
     image_grid: PixelGrid,
     psf_side: int = 1,
     pixel_scale=None,
+    with_rays: bool = False,
 ) -> NormalisedObservation:
     """Check an observation whose lens is not known, and bring it to its form.
 
@@ -125,6 +129,8 @@ def check_image(
             as four sigma need.
         pixel_scale: The image's arcsec per pixel where it is known (a FITS header), to be compared
             with `image_grid`; None skips the comparison.
+        with_rays: Whether rays are to be shot: o x o a pixel, as the observation asks for. A lens
+            CNN shoots none.
 
     Raises:
         ValueError: An argument breaks a rule; the message names the argument and the rule, what
@@ -136,15 +142,16 @@ def check_image(
     """
     observed = as_observation(image, noise, psf, mask, pixel_scale)
     problems, kernels, flux = Problems(), None, None
+    rays = observed.rays_on(image_grid.pixel_scale) if with_rays else 1
     with problems.noted():
         check_pixel_scale(observed.pixel_scale, image_grid)
     with problems.noted():
-        kernels = check_psf(observed, image_grid, psf_side)
+        kernels = _kernels(observed, image_grid, psf_side, rays)
     with problems.noted():
         images = _check_image_shape(observed.image, image_grid.side)
         flux = _check_flux(images, *_as_batch(observed, images), observed.allow_hidden_arcs)
     problems.raise_all()
-    (image, noise, unit), (kernel, sigma) = flux, kernels
+    (image, noise, unit), (kernel, sigma, fine) = flux, kernels
     return NormalisedObservation(
         image=image.astype("float32"),
         noise=noise.astype("float32"),
@@ -153,6 +160,8 @@ def check_image(
         flux_unit=unit,
         psf_sigma=sigma,
         single=not observed.is_batch,
+        ray_oversampling=rays,
+        fine_psf=fine,
     )
 
 
@@ -376,11 +385,43 @@ def _check_precision(noise: np.ndarray) -> None:
         )
 
 
+def _check_maps(lens: np.ndarray, form: Form, side: int, parts: int) -> None:
+    """Refuse given deflections that are not on the rays through the parts of every pixel."""
+    if form == GIVEN and lens.shape[-1] % (side * parts):
+        rays, given = side * parts, lens.shape[-1]
+        raise ValueError(
+            f"`lens` must be Deflections of all rays, {parts} x {parts} a pixel as the PSF is "
+            f"oversampled: {rays} x {rays}. Received: {given} x {given}. "
+            "Observation(..., ray_oversampling=1) takes one ray a pixel, and averages the PSF"
+        )
+
+
+def _kernels(observed: Observation, grid: PixelGrid, psf_side: int, rays: int) -> tuple:
+    """Return what `check_psf` does, and the kernels on the rays' pixels; None: the same."""
+    if rays == 1:
+        return *check_psf(observed, grid, psf_side), None
+    fine, _ = check_psf(observed, grid, psf_side, rays)
+    with warnings.catch_warnings():
+        # The same again: what there is to say of it has been said.
+        warnings.simplefilter("ignore")
+        return *check_psf(observed, grid, psf_side), fine
+
+
 def check_psf(
-    observed: Observation, grid: PixelGrid, psf_side: int
+    observed: Observation, grid: PixelGrid, psf_side: int, rays: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return kernels (batch, k, k) and the widths (batch,) of Gaussians that are as sharp."""
-    psf = observed.psf
+    """Return kernels (batch, k, k) and the widths (batch,) of Gaussians that are as sharp.
+
+    Args:
+        observed: As given.
+        grid: The image's pixels.
+        psf_side: Of Gaussian kernels, at least.
+        rays: The kernels' pixels are so many times as fine.
+
+    Warns:
+        UserWarning: A kernel was brought to form.
+    """
+    psf, fine = observed.psf, grid.finer(rays)
     batch = len(observed.image) if observed.is_batch else 1
     if psf.ndim < 2:
         sigma = np.atleast_1d(psf)
@@ -394,21 +435,23 @@ def check_psf(
                 f"`psf` must be a width in arcsec of at most half the image's, {grid.width / 2:g}: "
                 f"nothing could be seen through a wider one. Received: {sigma.max():g}"
             )
-        pixels = sigma / grid.pixel_scale
+        pixels = sigma / fine.pixel_scale
         needed = 2 * int(np.ceil(_GAUSSIAN_REACH * pixels.max(initial=0))) + 1
         kernel = gaussian_on_pixels(
-            pixels, min(max(psf_side, needed), largest_side(grid.side))
+            pixels, min(max(psf_side, needed), largest_side(fine.side))
         ).astype("float32")
     else:
-        formed, done = on_image_pixels(psf, observed.oversampling_on(grid.pixel_scale), grid.side)
+        oversampling = observed.oversampling_on(grid.pixel_scale)
+        formed, done = on_image_pixels(psf, oversampling, grid.side, rays)
         if done:
+            whose = "the rays'" if rays > 1 else "the image's"
             warnings.warn(
-                f"`psf` was brought onto the image's pixels: {'; '.join(done)}.",
+                f"`psf` was brought onto {whose} pixels: {'; '.join(done)}.",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
-        kernel = check_kernel(formed, grid.side)
-        sigma = grid.pixel_scale * gaussian_as_sharp(kernel)
+        kernel = check_kernel(formed, fine.side)
+        sigma = fine.pixel_scale * gaussian_as_sharp(kernel)
     if len(kernel) not in (1, batch):
         raise ValueError(
             f"`psf` must be one for all or one for each of the {batch} systems. "

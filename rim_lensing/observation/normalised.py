@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import Form, form_of
 
@@ -23,6 +24,9 @@ class NormalisedObservation:
         psf_sigma: (batch,): width in arcsec of the Gaussian that is as sharp as the kernel.
         single: The user gave one image (m, m), and gets one source (n, n).
         form: Which reads `lens`; by default that of 7 or 8 numbers.
+        ray_oversampling: Rays per pixel along each axis, o.
+        fine_psf: Kernels on pixels o times as fine as the image's, (batch, k, k), each with the sum
+            1: what rays are blurred by. None if o is 1: that is `psf`.
     """
 
     image: np.ndarray
@@ -33,6 +37,8 @@ class NormalisedObservation:
     psf_sigma: np.ndarray
     single: bool
     form: Form | None = None
+    ray_oversampling: int = 1
+    fine_psf: np.ndarray | None = None
 
     def __post_init__(self):
         """Find the form of 7 or 8 numbers."""
@@ -46,7 +52,7 @@ class NormalisedObservation:
     def __getitem__(self, systems: slice | np.ndarray) -> "NormalisedObservation":
         """Return some of the systems."""
         arrays = ["image", "noise", "psf", "flux_unit", "psf_sigma"]
-        arrays += [] if self.lens is None else ["lens"]
+        arrays += [name for name in ("lens", "fine_psf") if getattr(self, name) is not None]
         return replace(self, **{name: getattr(self, name)[systems] for name in arrays})
 
     @property
@@ -76,7 +82,37 @@ class NormalisedObservation:
         """Return the deflections of rays, (batch, 2, m s, m s), see `MassModel.on_rays`."""
         return self.form.on_rays(self.lens, grid, supersampling)
 
+    @property
+    def blur(self) -> np.ndarray:
+        """The kernels that rays are blurred by, on their own pixels: (batch, k, k)."""
+        return self.psf if self.fine_psf is None else self.fine_psf
+
+    def rays(self, geometry: Geometry):
+        """Return the deflections of all rays of a model, (batch, 2, m o s, m o s)."""
+        supersampling = geometry.supersampling * self.ray_oversampling
+        return self.deflections(geometry.image_grid, supersampling)
+
+    def forward_model(self, geometry: Geometry, rays=None):
+        """Return the `ForwardModel` of lens and PSF; `rays`, if they are known already."""
+        from rim_lensing.lensing.forward_model import ForwardModel
+
+        grids = geometry.image_grid, geometry.source_grid, geometry.supersampling
+        rays = self.rays(geometry) if rays is None else rays
+        return ForwardModel(rays, self.blur, *grids, oversampling=self.ray_oversampling)
+
+    def lensing_matrices(self, geometry: Geometry) -> list:
+        """Return L of every system, (m^2 o^2, n^2), see `ray_tracing.lensing_matrices`."""
+        from rim_lensing.lensing.ray_tracing import lensing_matrices
+
+        if self.ray_oversampling > 1:
+            rays = geometry.image_grid.finer(self.ray_oversampling)
+            geometry = geometry.on_image_grid(rays.side, rays.pixel_scale)
+        return lensing_matrices(self.lens, geometry, form=self.form)
+
     def network_inputs(self) -> dict[str, np.ndarray]:
         """Return what a RIM takes, or, if the lens is not known, what a lens CNN takes."""
         inputs = {"image": self.image, "noise": self.noise, "psf": self.psf}
-        return inputs if self.lens is None else inputs | {"lens": self.lens}
+        if self.lens is None:
+            return inputs
+        fine = {} if self.fine_psf is None else {"fine_psf": self.fine_psf}
+        return inputs | {"lens": self.lens} | fine

@@ -19,7 +19,7 @@ from rim_lensing.observation.arguments import (
 )
 from rim_lensing.observation.cutouts import corner, cutout
 from rim_lensing.observation.masks import MASK_CONVENTION, Mask
-from rim_lensing.observation.psf_forms import SAME_SCALE
+from rim_lensing.observation.psf_forms import SAME_SCALE, rays_for
 from rim_lensing.observation.rebinning import rebin, rebinned_correlation
 from rim_lensing.problems import Problems
 
@@ -53,6 +53,10 @@ class Observation:
         noise_correlation: Of the noise of neighbouring pixels, (k, k), see `noise_correlation`.
         psf_oversampling: Image pixels over kernel pixels; by default told by the headers, or 1.
         psf_pixel_scale: arcsec, of a kernel's pixels; by default that of its header, if it tells.
+        ray_oversampling: Rays per pixel along each axis: they are blurred by the PSF on as fine
+            pixels, and averaged over the image's, see `lensing.psf.Blur`. By default as many as the
+            PSF's oversampling, if it is a whole number, see `psf_forms.rays_for`; 1, and an
+            oversampled PSF is averaged over the image's pixels.
         unit: Of image and noise.
         header: The image's cards: WCS and BUNIT.
         sky: Where its pixels lie on the sky, if that tells the pixel scale: a crop measures it
@@ -81,6 +85,7 @@ class Observation:
     noise_correlation: Any = None
     psf_oversampling: float | None = None
     psf_pixel_scale: Any = None
+    ray_oversampling: int | None = None
     unit: Any = None
     header: Any = None
     sky: "SkyPixels | None" = None
@@ -117,6 +122,8 @@ class Observation:
         if parts.keys() >= {"scale", "psf"} and image is not None:
             with problems.noted():
                 parts["oversampling"] = self._oversampling(parts["psf"], parts["scale"])
+        with problems.noted():
+            parts["rays"] = _rays(self.ray_oversampling)
         problems.raise_all()
         used = parts["mask"] & ~np.isposinf(parts["noise"])
         settled = {
@@ -128,6 +135,7 @@ class Observation:
             "noise_correlation": parts.get("correlation"),
             "psf_oversampling": parts["oversampling"],
             "psf_pixel_scale": parts["psf"].pixel_scale,
+            "ray_oversampling": parts["rays"],
             "unit": image.unit,
             "header": image.header if self.header is None else self.header,
             "allow_hidden_arcs": self.allow_hidden_arcs
@@ -283,6 +291,12 @@ class Observation:
             return pixel_scale / self.psf_pixel_scale
         return self.psf_oversampling
 
+    def rays_on(self, pixel_scale: float) -> int:
+        """Return rays per pixel of this scale, in arcsec, along each axis."""
+        if self.ray_oversampling is not None:
+            return self.ray_oversampling
+        return rays_for(self.psf, self.oversampling_on(pixel_scale)) if self.psf.ndim >= 2 else 1
+
     def plot(self, index: int | None = None) -> "Figure":
         """Draw image, noise, signal to noise and PSF; masked pixels are grey.
 
@@ -320,6 +334,15 @@ def check_oversampling(factor) -> float:
     if array.size != 1 or not 0 < array.item() < np.inf:
         raise ValueError(f"`psf_oversampling` must be one positive number. Received: {factor}")
     return array.item()
+
+
+def _rays(asked) -> int | None:
+    if asked is None:
+        return None
+    number = numbers("ray_oversampling", asked)
+    if number.size != 1 or number.item() < 1 or number.item() % 1:
+        raise ValueError(f"`ray_oversampling` must be a positive integer. Received: {asked}")
+    return int(number.item())
 
 
 def as_observation(image, noise=None, psf=None, mask=None, pixel_scale=None) -> Observation:

@@ -1,7 +1,8 @@
-"""A PSF as telescopes and packages deliver it, brought onto the image's pixels.
+"""A PSF as telescopes and packages deliver it, brought onto the pixels that rays go through.
 
-What is safe is done and said: finer pixels are averaged, a kernel is normalised, centred by whole
-pixels, given a central pixel, cropped where next to nothing is lost. The rest is refused.
+These are the image's, or finer ones. What is safe is done and said: finer pixels are averaged, a
+kernel is normalised, centred by whole pixels, given a central pixel, cropped where next to nothing
+is lost. The rest is refused.
 """
 
 import numpy as np
@@ -27,8 +28,37 @@ _CENTRED = 0.6
 would decide where a core lies between two pixels."""
 
 
+LARGEST_DEFAULT = 3
+"""Rays per pixel along each axis, however fine the PSF: more cost more, and gain little."""
+
+
+def rays_for(kernel: np.ndarray, oversampling: float | None) -> int:
+    """Return how many rays per pixel along each axis a kernel asks for.
+
+    As many as it has pixels per image pixel, or the largest divisor of that up to LARGEST_DEFAULT:
+    then whole pixels of the kernel are averaged; of 5 and 7, which have none, LARGEST_DEFAULT. 1,
+    so that it is averaged over the image's pixels, where that is no whole number. A kernel whose
+    core lies between two pixels asks for half as many: so the ray's pixel has it in its middle.
+
+    Args:
+        kernel: As `on_image_pixels` takes it.
+        oversampling: Likewise.
+    """
+    if oversampling is None or kernel.ndim not in (2, 3):
+        return 1
+    whole = max(round(oversampling), 1)
+    if abs(oversampling / whole - 1) > SAME_SCALE:
+        return 1
+    mean = kernel if kernel.ndim == 2 else kernel.mean(axis=0)
+    # What is no PSF is refused where it is brought to form.
+    between = np.max(mean, initial=0) > 0 and _between_pixels(mean).any()
+    most = whole // 2 if between else whole
+    divisors = [rays for rays in range(2, LARGEST_DEFAULT + 1) if most % rays == 0]
+    return max(divisors, default=max(1, min(most, LARGEST_DEFAULT)))
+
+
 def on_image_pixels(
-    kernel: np.ndarray, oversampling: float | None, image_side: int
+    kernel: np.ndarray, oversampling: float | None, image_side: int, rays: int = 1
 ) -> tuple[np.ndarray, list[str]]:
     """Return kernels on the image's pixels, of odd side and sum 1, and what was done to them.
 
@@ -40,14 +70,15 @@ def on_image_pixels(
         kernel: (k, k) or (batch, k, k), rows and columns may differ.
         oversampling: Image pixels over kernel pixels; None if it is not known: 1.
         image_side: Pixels along a side of the image, which the kernel must not exceed.
+        rays: The kernels are brought onto pixels that are so many times as fine as the image's.
 
     Returns:
         Kernels of the same number of axes, float64; and sentences, none if nothing was done.
 
     Raises:
-        ValueError: No image, not finite, no positive sum, pixels larger than the image's, an even
-            side with the core between two pixels, or too large for the image by more than
-            LARGEST_LOSS of its flux.
+        ValueError: No image, not finite, no positive sum, pixels larger than the image's or the
+            rays', an even side with the core between two pixels of the image, or too large for the
+            image by more than LARGEST_LOSS of its flux.
     """
     kernels = kernel[None] if kernel.ndim == 2 else kernel
     if kernels.ndim != 3 or kernels.size == 0:
@@ -77,16 +108,24 @@ def on_image_pixels(
             "one on the image's pixels or on finer ones. "
             f"Received: pixels {1 / ratio:.4g} times as large"
         )
-    if ratio > 1 + SAME_SCALE:
-        kernels = np.stack([_averaged(each, ratio, image_side) for each in kernels])
+    if ratio < rays * (1 - SAME_SCALE):
+        raise ValueError(
+            "`ray_oversampling` must not exceed the oversampling of the PSF, for no one knows it "
+            f"between its pixels: {ratio:.4g}. Received: {rays}"
+        )
+    side = image_side * rays
+    between = rays > 1 and _between_pixels(kernels.mean(axis=0)).any()
+    if ratio > rays * (1 + SAME_SCALE) or between:
+        kernels = np.stack([_averaged(each, ratio / rays, side) for each in kernels])
+        finer = f", {rays} times as fine" if rays > 1 else ""
         done.append(
             f"averaged from {rows} x {columns} pixels, {ratio:.4g} times as fine as the image's, "
-            f"to {kernels.shape[1]} x {kernels.shape[2]}"
+            f"to {kernels.shape[1]} x {kernels.shape[2]}{finer}"
         )
     else:
         kernels, moved = _with_a_middle(kernels)
         done += moved
-        kernels, cropped = _fitting(kernels, image_side)
+        kernels, cropped = _fitting(kernels, side)
         done += cropped
     kernels = kernels / kernels.sum(axis=(1, 2), keepdims=True)
     return (kernels[0] if kernel.ndim == 2 else kernels), done
@@ -97,6 +136,12 @@ def core_centre(kernel: np.ndarray) -> np.ndarray:
     core = np.where(kernel > _CORE * kernel.max(), kernel, 0)
     rows, columns = (np.arange(side) for side in kernel.shape)
     return np.array([core.sum(axis=1) @ rows, core.sum(axis=0) @ columns]) / core.sum()
+
+
+def _between_pixels(kernel: np.ndarray) -> np.ndarray:
+    """Return whether the core of a kernel of an even side lies between pixels, along both axes."""
+    centre = core_centre(kernel)
+    return (np.array(kernel.shape) % 2 == 0) & (np.abs(centre - np.round(centre)) > _ON_A_PIXEL)
 
 
 def _averaged(kernel: np.ndarray, ratio: float, image_side: int) -> np.ndarray:
@@ -126,7 +171,7 @@ def _with_a_middle(kernels: np.ndarray) -> tuple[np.ndarray, list[str]]:
     centre = core_centre(kernels.mean(axis=0))
     nearest = np.round(centre).astype(int)
     is_even, off = shape % 2 == 0, np.abs(centre - (shape - 1) / 2)
-    between = is_even & (np.abs(centre - nearest) > _ON_A_PIXEL)
+    between = _between_pixels(kernels.mean(axis=0))
     if between.any():
         raise ValueError(
             "`psf` must have an odd number of pixels a side, so that it has a centre: this one is "

@@ -21,6 +21,7 @@ def read_observation(
     centre: tuple[float, float] | None = None,
     noise_correlation=None,
     psf_oversampling: float | None = None,
+    ray_oversampling: int | None = None,
 ) -> Observation:
     """Read what was observed from FITS files; all problems are reported together.
 
@@ -37,6 +38,7 @@ def read_observation(
         noise_correlation: See `Observation`.
         psf_oversampling: See `Observation`; with `pixel_scale` the header of the PSF is not looked
             at.
+        ray_oversampling: See `Observation`.
 
     Raises:
         ValueError: As `read_image` and `Observation`.
@@ -72,6 +74,7 @@ def read_observation(
                 pixel_scale=pixel_scale,
                 noise_correlation=parts.get("noise_correlation"),
                 psf_oversampling=psf_oversampling if "psf" in parts else None,
+                ray_oversampling=ray_oversampling,
             )
     problems.raise_all()
     return observation

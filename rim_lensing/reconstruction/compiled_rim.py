@@ -18,7 +18,10 @@ from rim_lensing.observation.normalised import NormalisedObservation
 
 
 class _Graphs(NamedTuple):
-    """Compiled for lenses of one form: their deflections, the log-likelihood and its gradient."""
+    """Compiled for lenses of one form and so many rays per pixel.
+
+    The deflections of these, the log-likelihood and its gradient.
+    """
 
     on_rays: Callable
     log_likelihood: Callable
@@ -28,7 +31,8 @@ class _Graphs(NamedTuple):
 class CompiledRIM:
     """Runs a RIM on observations that are checked already, all systems of them at once.
 
-    Each graph is compiled for every size of the batch, and every form of the lens, anew.
+    Each graph is compiled for every size of the batch, every form of the lens and every number of
+    rays per pixel anew.
 
     Args:
         network: The RIM, with its weights; what these are is looked up at every run.
@@ -42,7 +46,7 @@ class CompiledRIM:
         # Keras's own predict forgets the side of the kernels and the number of lens parameters
         # when they change from one call to the next.
         self._compiled = compiled(network.stateless_call)
-        self._graphs_of_forms: dict[Form, _Graphs] = {}
+        self._graphs_of: dict[tuple[Form, int], _Graphs] = {}
 
     def on_source_grid(self, pixel_scale: float, centre: tuple[float, float]) -> "CompiledRIM":
         """Return the same network on other source pixels, see `Geometry.on_source_grid`.
@@ -63,7 +67,7 @@ class CompiledRIM:
 
     def log_likelihood(self, observation: NormalisedObservation) -> np.ndarray:
         """Return -chi^2 / 2 of the sources, (batch,)."""
-        likelihood = self._graphs(observation.form).log_likelihood
+        likelihood = self._graphs(observation).log_likelihood
         return ops.convert_to_numpy(likelihood(*self._likelihood_inputs(observation)))
 
     def log_likelihood_and_gradient(
@@ -74,37 +78,29 @@ class CompiledRIM:
         The gradient is that with respect to the lens, which the source follows. A flux scale that
         takes a first run (see `run`) is held.
         """
-        differentiated = self._graphs(observation.form).value_and_gradient
+        differentiated = self._graphs(observation).value_and_gradient
         answer = differentiated(*self._likelihood_inputs(observation))
         value, slope = (ops.convert_to_numpy(each) for each in answer)
         return value, slope
 
-    def forward_model(self, rays, psf) -> ForwardModel:
-        """Return B L of some lenses.
-
-        Args:
-            rays: Deflections, see `ForwardModel`.
-            psf: Kernels, (batch, k, k).
-        """
-        geometry = self.geometry
-        grids = geometry.image_grid, geometry.source_grid, geometry.supersampling
-        return ForwardModel(rays, psf, *grids)
-
-    def _graphs(self, form: Form) -> "_Graphs":
-        """Return the graphs that take lenses of a form, compiled at their first call."""
-        if form not in self._graphs_of_forms:
-            geometry = self.geometry
-            rays = {"grid": geometry.image_grid, "supersampling": geometry.supersampling}
-            self._graphs_of_forms[form] = _Graphs(
-                compiled(functools.partial(form.on_rays, **rays)),
-                compiled(functools.partial(self._log_likelihood, form)),
-                compiled(functools.partial(self._value_and_gradient, form)),
+    def _graphs(self, observation: NormalisedObservation) -> "_Graphs":
+        """Return the graphs for an observation's form and rays, compiled at their first call."""
+        kind = observation.form, observation.ray_oversampling
+        if kind not in self._graphs_of:
+            self._graphs_of[kind] = _Graphs(
+                compiled(functools.partial(self._rays, *kind)),
+                compiled(functools.partial(self._log_likelihood, *kind)),
+                compiled(functools.partial(self._value_and_gradient, *kind)),
             )
-        return self._graphs_of_forms[form]
+        return self._graphs_of[kind]
+
+    def _rays(self, form: Form, oversampling: int, lens):
+        config = self.network.config
+        return form.on_rays(lens, config.image_grid, config.supersampling * oversampling)
 
     def _network_inputs(self, observation: NormalisedObservation) -> dict:
         """Return what the network takes: of the lens, the deflections."""
-        rays = self._graphs(observation.form).on_rays(observation.lens)
+        rays = self._graphs(observation).on_rays(observation.lens)
         frame = self._source_frame(len(observation))
         return observation.network_inputs() | {"lens": rays, "source_frame": frame}
 
@@ -114,22 +110,26 @@ class CompiledRIM:
         return np.tile(np.array([*grid.centre, grid.pixel_scale], "float32"), (batch, 1))
 
     def _likelihood_inputs(self, observation: NormalisedObservation) -> list:
-        arrays = [getattr(observation, name) for name in ("lens", "image", "noise", "psf")]
+        arrays = [getattr(observation, name) for name in ("lens", "image", "noise", "blur")]
         frame, scale = self._source_frame(len(observation)), self._flux_scale(observation)
         return [*arrays, frame, scale, *self._weights()]
 
-    def _log_likelihood(self, form: Form, lens, image, noise, psf, frame, scale, *weights):
-        config = self.network.config
-        rays = form.on_rays(lens, config.image_grid, config.supersampling)
-        inputs = {"image": image / scale, "noise": noise / scale, "psf": psf, "lens": rays}
+    def _log_likelihood(
+        self, form: Form, oversampling: int, lens, image, noise, psf, frame, scale, *weights
+    ):
+        config, psf_name = self.network.config, "psf" if oversampling == 1 else "fine_psf"
+        rays = self._rays(form, oversampling, lens)
+        inputs = {"image": image / scale, "noise": noise / scale, psf_name: psf, "lens": rays}
         inputs |= {"source_frame": frame}
         source = self.network.stateless_call(*weights, inputs)[0][:, -1]
         grids = config.image_grid, config.source_grid, config.supersampling
-        model = ForwardModel(rays, psf, *grids, frame)
+        model = ForwardModel(rays, psf, *grids, frame, oversampling=oversampling)
         return model.log_likelihood(source * scale, image, noise)
 
-    def _value_and_gradient(self, form: Form, lens, *others):
-        return value_and_gradient(lambda x: self._log_likelihood(form, x, *others), lens)
+    def _value_and_gradient(self, form: Form, oversampling: int, lens, *others):
+        return value_and_gradient(
+            lambda x: self._log_likelihood(form, oversampling, x, *others), lens
+        )
 
     def _flux_scale(
         self, observation: NormalisedObservation, inputs: dict | None = None
@@ -140,7 +140,7 @@ class CompiledRIM:
             return np.ones((batch, 1, 1), "float32")
         inputs = inputs or self._network_inputs(observation)
         first = self._run_at_scale(inputs, np.full((batch, 1, 1), FIRST_PEAK, "float32"))
-        model = self.forward_model(inputs["lens"], inputs["psf"])
+        model = observation.forward_model(self.geometry, inputs["lens"])
         peak = source_peak(model, first[:, -1], inputs["image"], inputs["noise"])
         return ops.convert_to_numpy(peak)
 

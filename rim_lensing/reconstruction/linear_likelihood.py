@@ -7,9 +7,9 @@ import numpy as np
 from rim_lensing.inversion.evidence import Engine, NoMaximumError, log_evidence, maximise_evidence
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.lensing.geometry import Geometry
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
+from rim_lensing.reconstruction.linear_systems import linear_system
 
 
 class LinearLikelihood(LensLikelihood):
@@ -45,9 +45,9 @@ class LinearLikelihood(LensLikelihood):
         """See `LensLikelihood.values`."""
         seen, values = self.observation, []
         for part, count in self.batches(lenses):
-            for lensing in lensing_matrices(part.lens, self._geometry, form=part.form)[:count]:
+            for lensing in part.lensing_matrices(self._geometry)[:count]:
                 if self._system is None:
-                    self._system = LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0])
+                    self._system = linear_system(seen, lensing)
                 values.append(self._log_evidence(self._system.with_lensing(lensing)))
         return np.array(values)
 

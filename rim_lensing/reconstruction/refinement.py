@@ -23,9 +23,9 @@ from rim_lensing.inversion.exact import ExactEngine
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.lensing.geometry import Geometry
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.program import is_crash
+from rim_lensing.reconstruction.linear_systems import linear_system
 
 SMOOTHING, FLOOR = 2.0, 0.01
 """Of the brightness, in pixels, and the least of it over its largest. On development galaxies and
@@ -70,10 +70,8 @@ def refine(
     refined, failures = np.array(sources), {}
     numbers = range(len(refined))
     for i in tqdm(numbers, "refining", unit=counted, disable=len(numbers) == 1):
-        lensing = lensing_matrices(observation.lens[i : i + 1], geometry, form=observation.form)[0]
-        system = LinearSystem(
-            lensing, observation.psf[i], observation.image[i], observation.noise[i]
-        )
+        lensing = observation[i : i + 1].lensing_matrices(geometry)[0]
+        system = linear_system(observation, lensing, i)
         engine = _engine(residual_system(system, refined[i]))
         try:
             strength = _best_strength(engine)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import ops
 
-from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import SHORT_FORMS, Deflections, Form, MassModel, form_of
@@ -77,7 +76,7 @@ class Reconstruction:
         lens: The lens's parameters, (p,), by the names of `mass_model`: of the short forms 7 or 8
             numbers, see `lens_parameters`; of given deflections the maps, (2, rows, columns); NaN
             if a lensing matrix was given instead.
-        psf: Kernel, (k, k).
+        psf: Kernel on the image's pixels, (k, k).
         chi2: chi^2 per used pixel, a number.
         chi2_history: That of every step, (T,).
         image_pixel_scale: arcsec.
@@ -90,6 +89,9 @@ class Reconstruction:
             needed where not all pixels are constrained.
         form: Which reads `lens`; by default that of 7 or 8 numbers.
         source_centre: (x, y) of the middle of the source grid, in arcsec.
+        ray_oversampling: Rays per pixel along each axis, o, see `Observation`.
+        fine_psf: The kernel that they were blurred by, on their own pixels, (k, k); None if o is 1:
+            that is `psf`.
     """
 
     source: np.ndarray
@@ -109,6 +111,8 @@ class Reconstruction:
     pixel_magnification: np.ndarray = field(default=None, kw_only=True)
     form: Form | None = field(default=None, kw_only=True)
     source_centre: tuple[float, float] = field(default=(0.0, 0.0), kw_only=True)
+    ray_oversampling: int = field(default=1, kw_only=True)
+    fine_psf: np.ndarray | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
         """Take all pixels for constrained, and the form of 7 or 8 numbers, if nothing is said."""
@@ -176,6 +180,8 @@ class Reconstruction:
             source_centre=geometry.source_centre,
             model=model,
             form=observation.form,
+            ray_oversampling=observation.ray_oversampling,
+            fine_psf=observation.fine_psf,
             **more,
         )
         return result[0] if observation.single else result
@@ -442,9 +448,7 @@ def _predict(
     images, chi2, constrained, magnification = [], [], [], []
     for start in range(0, len(observation), _CHUNK):
         part, sources = observation[start : start + _CHUNK], history[start : start + _CHUNK]
-        rays = part.deflections(geometry.image_grid, geometry.supersampling)
-        grids = geometry.image_grid, geometry.source_grid, geometry.supersampling
-        model = ForwardModel(rays, part.psf, *grids)
+        model = part.forward_model(geometry)
         used = part.mask.sum(axis=(1, 2))
         steps = []
         for step in range(sources.shape[1]):

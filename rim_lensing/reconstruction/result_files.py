@@ -48,6 +48,8 @@ class WrittenResult(Protocol):
     lens: np.ndarray
     form: Form
     psf: np.ndarray
+    ray_oversampling: int
+    fine_psf: np.ndarray | None
     chi2: float
     chi2_history: np.ndarray
     image_pixel_scale: float
@@ -72,8 +74,9 @@ def write_reconstruction(
 
     The primary image is the source, in a linear WCS in arcsec around the origin of the lens model.
     Extensions: MODEL, DATA, RESIDUAL, NOISE (these with the cards of `header`), SOURCE_HISTORY and
-    CHI2_HISTORY (a value per step of the method) and PSF; CONSTRAINED, 0 in the pixels of the
-    source that no used image pixel sees, and MAGNIFICATION of each; of a linear inversion with
+    CHI2_HISTORY (a value per step of the method) and PSF, of rays through finer pixels FINE_PSF,
+    too (RAYS of them per image pixel along each axis); CONSTRAINED, 0 in the pixels of the source
+    that no used image pixel sees, and MAGNIFICATION of each; of a linear inversion with
     uncertainties SOURCE_STD, too; of mass models other than 7 or 8 numbers SCENE, a table with a
     row for every parameter, and of given deflections DEFLECTIONS, the two maps. Masked pixels are
     NaN in DATA and RESIDUAL and infinite in NOISE. The primary header has the lens parameters (of 7
@@ -114,6 +117,11 @@ def write_reconstruction(
     units.append(fits.ImageHDU(result.history, name="SOURCE_HISTORY"))
     units.append(fits.ImageHDU(np.asarray(result.chi2_history), name="CHI2_HISTORY"))
     units.append(fits.ImageHDU(result.psf, name="PSF"))
+    if result.fine_psf is not None:
+        units.append(fits.ImageHDU(result.fine_psf, name="FINE_PSF"))
+        units[-1].header["RAYS"] = (result.ray_oversampling, "per image pixel along each axis")
+        spacing = result.image_pixel_scale / result.ray_oversampling
+        units[-1].header["PIXSCALE"] = (spacing, "arcsec")
     for name, array in (
         ("CONSTRAINED", np.asarray(result.constrained, "uint8")),
         ("MAGNIFICATION", result.pixel_magnification),

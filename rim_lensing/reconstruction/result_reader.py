@@ -33,12 +33,13 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             model_image, image, noise, history, chi2_history, psf = (
                 np.array(file[name].data, file[name].data.dtype.newbyteorder("=")) for name in names
             )
-            std, constrained, magnification = (
+            std, constrained, magnification, fine_psf = (
                 np.array(file[name].data, file[name].data.dtype.newbyteorder("="))
                 if name in file
                 else None
-                for name in ("SOURCE_STD", "CONSTRAINED", "MAGNIFICATION")
+                for name in ("SOURCE_STD", "CONSTRAINED", "MAGNIFICATION", "FINE_PSF")
             )
+            rays = 1 if fine_psf is None else file["FINE_PSF"].header["RAYS"]
             scene = file["SCENE"].data if "SCENE" in file else None
             maps = file["DEFLECTIONS"].data if "DEFLECTIONS" in file else None
         # Of a reconstruction by a lensing matrix there are no cards.
@@ -59,6 +60,8 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             "lens": np.array(lens, "float32"),
             "form": form,
             "psf": psf,
+            "ray_oversampling": rays,
+            "fine_psf": fine_psf,
             "chi2": header["CHI2"],
             "chi2_history": chi2_history,
             "image_pixel_scale": header["IMGSCALE"],

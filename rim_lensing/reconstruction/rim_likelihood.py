@@ -7,10 +7,10 @@ import numpy as np
 from keras import ops
 
 from rim_lensing.inversion.linear_system import LinearSystem
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.compiled_rim import CompiledRIM
 from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
+from rim_lensing.reconstruction.linear_systems import linear_system
 from rim_lensing.reconstruction.refinement import best_strength, log_marginal_likelihood
 
 
@@ -43,8 +43,7 @@ class RIMLikelihood(LensLikelihood):
         geometry, parts = self._model.geometry, []
         used = self.observation.mask[0]
         for part, count in self.batches(lenses):
-            rays = part.deflections(geometry.image_grid, geometry.supersampling)
-            model = self._model.forward_model(rays, part.psf)
+            model = part.forward_model(geometry)
             predicted = ops.convert_to_numpy(model.predict(self._model.run(part)[:, -1]))
             residual = (part.image - predicted)[:, used].astype("float64") / part.noise[:, used]
             parts.append(residual[:count])
@@ -89,9 +88,8 @@ class RefinedLikelihood(LensLikelihood):
         seen, system = self.observation, None
         for part, count in self.batches(lenses):
             sources = self._model.run(part)[:count, -1]
-            geometry = self._model.geometry
-            matrices = lensing_matrices(part.lens, geometry, form=part.form)[:count]
+            matrices = part.lensing_matrices(self._model.geometry)[:count]
             for lensing, source in zip(matrices, sources, strict=True):
                 if system is None:
-                    system = LinearSystem(lensing, seen.psf[0], seen.image[0], seen.noise[0])
+                    system = linear_system(seen, lensing)
                 yield system.with_lensing(lensing), source

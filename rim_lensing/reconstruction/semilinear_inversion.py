@@ -13,7 +13,6 @@ from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.inversion.regularization import check_regularization
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.normalised import NormalisedObservation
@@ -23,6 +22,7 @@ from rim_lensing.reconstruction.constrained import seen_pixels, warn_of_unconstr
 from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
 from rim_lensing.reconstruction.linear_likelihood import LinearLikelihood
 from rim_lensing.reconstruction.linear_result import LinearReconstruction
+from rim_lensing.reconstruction.linear_systems import linear_system
 from rim_lensing.reconstruction.result import Reconstruction, warn_of_chi2
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
 from rim_lensing.reconstruction.source_model import COPY, SourceModel
@@ -162,8 +162,9 @@ class SemilinearInversion(SourceModel):
             mask: True where a pixel is USED, (m, m) or (batch, m, m). By default all are used.
             pixel_scale: The image's arcsec per pixel, if known, to be compared with `image_grid`.
             lensing_matrix: Instead of `lens`, for a mass model of the user's own: scipy sparse
-                (m^2, n^2) from source to unblurred image, pixels counted row by row; or a list of
-                one per system. The result's `lens` is then NaN and its plot has no critical curves.
+                (m^2, n^2) from source to unblurred image, pixels counted row by row (of the PSF,
+                where the observation has rays through finer pixels); or a list of one per system.
+                The result's `lens` is then NaN and its plot has no critical curves.
             uncertainties: Whether to compute `source_std`, which costs as much as the rest or more.
 
         Returns:
@@ -199,7 +200,7 @@ class SemilinearInversion(SourceModel):
         )
         warn_of_lens_light(observation, self.image_grid)
         if lens is None:
-            matrices = self._check_matrices(lensing_matrix, len(observation))
+            matrices = self._check_matrices(lensing_matrix, observation)
             observation = replace(observation, lens=np.full_like(observation.lens, np.nan))
         else:
             matrices = None
@@ -285,10 +286,11 @@ class SemilinearInversion(SourceModel):
     def _engine(self, system: LinearSystem) -> Engine:
         return ENGINES[self.engine](system, self.regularization)
 
-    def _check_matrices(self, given, batch: int) -> list:
+    def _check_matrices(self, given, observation: NormalisedObservation) -> list:
         """Return one lensing matrix per system."""
+        batch, rays = len(observation), self.image_grid.finer(observation.ray_oversampling)
         matrices = list(given) if isinstance(given, list | tuple) else [given] * batch
-        shape = (self.image_grid.side**2, self.source_grid.side**2)
+        shape = (rays.side**2, self.source_grid.side**2)
         wrong = [matrix for matrix in matrices if not issparse(matrix) or matrix.shape != shape]
         if len(matrices) != batch or wrong:
             received = (
@@ -297,18 +299,17 @@ class SemilinearInversion(SourceModel):
                 else f"{len(matrices)} matrices for {batch} systems"
             )
             raise ValueError(
-                f"`lensing_matrix` must be a scipy sparse matrix of shape (m^2, n^2) = {shape}, or "
-                f"a list of one per system. Received: {received}"
+                f"`lensing_matrix` must be a scipy sparse matrix of shape (m^2, n^2) = {shape}, m "
+                f"the rays along a side of the image, or a list of one per system. "
+                f"Received: {received}"
             )
         return matrices
 
     def _invert(self, observation: NormalisedObservation, matrix, uncertainties: bool) -> dict:
         """Return what a LinearReconstruction needs of one system, in the observation's units."""
         if matrix is None:
-            matrix = lensing_matrices(observation.lens, self.geometry, form=observation.form)[0]
-        system = LinearSystem(
-            matrix, observation.psf[0], observation.image[0], observation.noise[0]
-        )
+            matrix = observation.lensing_matrices(self.geometry)[0]
+        system = linear_system(observation, matrix)
         engine = self._engine(system)
         unit = observation.flux_unit[0]
         if self.strength is None:

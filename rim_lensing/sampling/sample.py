@@ -265,7 +265,7 @@ def _describe(source_model: SourceModel, posterior: LensPosterior) -> dict:
         inner
         | {
             "source_model": source_model.description(),
-            "image_noise_psf": _digest(seen.image, seen.noise, seen.psf, seen.flux_unit),
+            "image_noise_psf": _digest(seen.image, seen.noise, seen.blur, seen.flux_unit),
             "priors": asdict(posterior.priors),
             "parameters": len(posterior.support.lower),
         }

@@ -448,13 +448,17 @@ def test_a_psf_is_brought_to_form_and_that_is_said(files, tiny_folder, tmp_path,
         assert cli.main(command(files, tiny_folder, tmp_path / name, {"--psf": psf})) == 0
         said = capsys.readouterr()
         assert ("divided by its sum, 2" in said.err) == (name == "b")
-        assert ("3 times as fine as the image's" in said.err) == (name == "c")
+        assert ("3 x 3 rays a pixel" in said.out) == (name == "c")
+    averaged = {"--psf": "psf_sharp.fits", "--ray-oversampling": "1"}
+    assert cli.main(command(files, tiny_folder, tmp_path / "e", averaged)) == 0
+    assert "3 times as fine as the image's" in capsys.readouterr().err
     numbers = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in "ab"]
     assert numbers[0]["chi2_per_pixel"] == pytest.approx(numbers[1]["chi2_per_pixel"], rel=1e-5)
     option = {"--psf-oversampling": "3"}
     assert cli.main(command(files, tiny_folder, tmp_path / "d", option)) == 0
-    kernels = [fits.getdata(tmp_path / name / "result.fits", "PSF") for name in "cd"]
-    np.testing.assert_allclose(*kernels, atol=1e-7)
+    for extension, names in (("PSF", "cd"), ("PSF", "ce"), ("FINE_PSF", "cd")):
+        kernels = [fits.getdata(tmp_path / name / "result.fits", extension) for name in names]
+        np.testing.assert_allclose(*kernels, atol=1e-7)
 
 
 def test_all_problems_are_said_at_once(files, tiny_folder, tmp_path, capsys):

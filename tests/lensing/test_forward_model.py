@@ -22,7 +22,9 @@ IMAGE, SOURCE = PixelGrid(20, 0.2), PixelGrid(16, 0.1)
 BATCH = 3
 
 
-def system(supersampling: int = 1, columns: int = 7, dtype: str = "float32") -> dict:
+def system(
+    supersampling: int = 1, columns: int = 7, dtype: str = "float32", oversampling: int = 1
+) -> dict:
     """Three systems with different lenses, lopsided PSFs and noise maps, one pixel masked."""
     generator = np.random.default_rng(5)
     lens = generator.uniform(-0.1, 0.1, (BATCH, columns))
@@ -40,20 +42,31 @@ def system(supersampling: int = 1, columns: int = 7, dtype: str = "float32") -> 
     }
     arrays["noise"][1, 4, 7] = np.inf
     arrays = {name: value.astype(dtype) for name, value in arrays.items()}
-    return arrays | {"supersampling": supersampling}
+    return arrays | {"supersampling": supersampling, "oversampling": oversampling}
 
 
 def model_of(arrays: dict) -> ForwardModel:
     rays = int(arrays["supersampling"])
     dtype = str(arrays["source"].dtype) if "source" in arrays else "float32"
-    return ForwardModel(arrays["lens"], arrays["kernel"], IMAGE, SOURCE, rays, dtype=dtype)
+    return ForwardModel(
+        arrays["lens"],
+        arrays["kernel"],
+        IMAGE,
+        SOURCE,
+        rays,
+        dtype=dtype,
+        oversampling=int(arrays["oversampling"]),
+    )
 
 
 def numpy(value) -> np.ndarray:
     return ops.convert_to_numpy(value)
 
 
-@pytest.fixture(params=[(1, 7), (3, 7), (2, 8)], ids=["SIE", "SIE-3x3", "EPL-2x2"])
+@pytest.fixture(
+    params=[(1, 7), (3, 7), (2, 8), (1, 8, "float32", 2), (2, 7, "float32", 3)],
+    ids=["SIE", "SIE-3x3", "EPL-2x2", "EPL-fine-psf", "SIE-2x2-finer-psf"],
+)
 def arrays(request):
     return system(*request.param)
 
@@ -112,6 +125,8 @@ def test_order_is_lens_then_blur(arrays):
     predicted = numpy(model.predict(arrays["source"]))
     for i in range(BATCH):
         expected = convolve(unblurred[i], arrays["kernel"][i], mode="same", method="direct")
+        parts = arrays["oversampling"]
+        expected = expected.reshape(IMAGE.side, parts, IMAGE.side, parts).mean(axis=(1, 3))
         np.testing.assert_allclose(predicted[i], expected, atol=2e-6)
 
 
@@ -249,6 +264,7 @@ def test_tensorflow_and_jax_agree(tmp_path):
     if importlib.util.find_spec(other) is None:
         pytest.skip(f"{other} is not installed")
     systems = {str(tmp_path / f"{n}.npz"): system(2, n) for n in (7, 8)}
+    systems[str(tmp_path / "fine.npz")] = system(1, 7, oversampling=2)
     for path, arrays in systems.items():
         np.savez(path, **arrays)
     root = Path(rim_lensing.__file__).parents[1]

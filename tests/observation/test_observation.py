@@ -157,3 +157,22 @@ def test_a_picture_of_every_part(tangent_file, tmp_path):
     titles = [axis.get_title() for axis in seen.plot().axes]
     assert titles[:4] == ["image", "noise (rms)", "image / noise", "PSF"]
     assert "arcsec" in seen.plot().axes[0].get_xlabel()
+
+
+def test_an_oversampled_psf_asks_for_rays():
+    image, fine = np.ones((16, 16)), np.zeros((9, 9))
+    fine[4, 4] = 1
+    assert rl.Observation(image, 1, fine, psf_oversampling=2).rays_on(0.1) == 2
+    assert rl.Observation(image, 1, fine, psf_pixel_scale=0.05).rays_on(0.1) == 2
+    assert rl.Observation(image, 1, fine, psf_oversampling=2, ray_oversampling=1).rays_on(0.1) == 1
+    assert rl.Observation(image, 1, fine).rays_on(0.1) == 1
+    assert rl.Observation(image, 1, 0.1).rays_on(0.1) == 1
+    assert rl.Observation(image, 1, 0.1, ray_oversampling=3).rays_on(0.1) == 3
+    # A kernel that was on the image's pixels is finer than the rebinned image's.
+    assert rl.Observation(image, 1, fine).rebin(2).rays_on(0.2) == 2
+
+
+@pytest.mark.parametrize("rays", [0, 1.5, -2, "two", [1, 2]])
+def test_refuses_rays_that_are_no_number_of_them(rays):
+    with pytest.raises(ValueError, match="ray_oversampling"):
+        rl.Observation(np.ones((4, 4)), 1, 0.1, ray_oversampling=rays)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from rim_lensing.observation.psf_forms import core_centre, on_image_pixels
+from rim_lensing.observation.psf_forms import core_centre, on_image_pixels, rays_for
 from rim_lensing.observation.rebinning import rebinned_correlation, shared_area
 
 
@@ -127,3 +127,58 @@ def test_shared_areas_add_up():
     found = shared_area(12, 5.5, 7, 2.2)
     np.testing.assert_allclose(found.sum(axis=1), [0.5, *[2.2] * 5, 0.5])
     np.testing.assert_allclose(found.sum(axis=0), 1)
+
+
+@pytest.mark.parametrize(
+    "side, oversampling, expected",
+    [
+        (11, None, 1),
+        (11, 1, 1),
+        (11, 2, 2),
+        (11, 2.01, 2),
+        (11, 3, 3),
+        (11, 4, 2),
+        (11, 5, 3),
+        (11, 6, 3),
+        (11, 2.5, 1),
+        (11, 1.96, 1),
+        # Between two pixels: pixels twice as large are whole ones.
+        (12, 2, 1),
+        (12, 4, 2),
+        (12, 3, 1),
+    ],
+)
+def test_rays_are_as_fine_as_a_whole_oversampling(side, oversampling, expected):
+    assert rays_for(gaussian(side, 2.0), oversampling) == expected
+    assert rays_for(np.stack([gaussian(side, 2.0)] * 2), oversampling) == expected
+
+
+def test_a_kernel_on_the_rays_pixels_stays_as_it_is():
+    kernel = gaussian(11, 2.0, (5.2, 5.3))
+    found, done = on_image_pixels(kernel, 2, 16, rays=2)
+    assert done == []
+    np.testing.assert_allclose(found, kernel, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "side, oversampling, rays, error",
+    [
+        (48, 4, 2, 0.01),
+        (61, 6, 2, 0.003),
+        # A ray's pixel takes parts of the kernel's.
+        (51, 5, 3, 0.01),
+        # Half of two pixels each, so that there is one in the middle: the variance grows by 1/4.
+        (24, 2, 2, 0.04),
+    ],
+)
+def test_finer_kernels_are_averaged_over_the_rays_pixels(side, oversampling, rays, error):
+    sigma = 1.3
+    kernel, done = on_image_pixels(gaussian(side, sigma * oversampling), oversampling, 64, rays)
+    assert len(kernel) % 2 == 1 and f"{rays} times as fine" in done[0]
+    expected = integrated(len(kernel), rays * sigma)
+    np.testing.assert_allclose(kernel, expected, atol=error * kernel.max())
+
+
+def test_rays_between_the_pixels_of_a_psf_are_refused():
+    with pytest.raises(ValueError, match="`ray_oversampling` must not exceed .* 2. Received: 3"):
+        on_image_pixels(gaussian(11, 2.0), 2, 16, rays=3)
