@@ -22,7 +22,7 @@ _NEWTON_STEPS = 6
 _DIFFERENCES = {True: 1e-4, False: 3e-3}
 """arcsec, in double precision and not."""
 _CONVERGED = 1e-7  # arcsec: the step after this one is its square.
-_VANISHES = 1e-3
+_MAX_AT_CURVES = 1e-3
 """Of the inverse magnification, which is 1 without a lens."""
 _PIXEL_SCALE, _DEFAULT_HALF_SIDE = 0.02, 600
 _MAX_SIDE = 4000
@@ -241,7 +241,7 @@ def _is_critical(lens: MassModel, curve: np.ndarray) -> bool:
     It jumps at the singular centre of an isothermal perturber, which has no critical curve there.
     """
     value, _ = _by_differences(lens, curve)
-    return bool(np.abs(value).max() < _VANISHES)
+    return bool(np.abs(value).max() < _MAX_AT_CURVES)
 
 
 def _by_formula(lens: MassModel, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -52,7 +52,7 @@ GOLDEN, METRICS = "golden.npz", "metrics.json"
 _GOLDEN_SYSTEMS, _GOLDEN_SEED = 2, 20190101
 _LICENCE = "MIT"
 _ASIDE, _PART = ".old", ".part"
-_ABANDONED = 24 * 3600.0
+_ABANDONED_SECONDS = 24 * 3600.0
 """Seconds after which an unfinished folder is nobody's: publishing takes minutes."""
 
 
@@ -352,7 +352,7 @@ def clear_up(folder: Path) -> None:
     for aside in folder.parent.glob(f".{folder.name}.*{_ASIDE}"):
         _put_back(aside, folder)  # Between the two renames.
     for left in folder.parent.glob(f".{folder.name}.*{_PART}"):
-        if time.time() - left.stat().st_mtime > _ABANDONED:
+        if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
 
 

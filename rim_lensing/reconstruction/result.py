@@ -28,8 +28,8 @@ SIGNIFICANT = 3.0
 """A flux of fewer standard deviations than that is none to divide by."""
 
 _CHUNK = 16
-_PLAUSIBLE = (0.7, 1.5)
-_LEAST_OF_A_FIT = 0.2
+_PLAUSIBLE_CHI2 = (0.7, 1.5)
+_MIN_FITTED_CHI2 = 0.2
 """chi^2 per pixel of a linear inversion that noise does leave: the smallest median of benchmarks is
 0.53, and fewer arcs or smaller source pixels fit more of the noise."""
 
@@ -43,8 +43,8 @@ def warn_of_chi2(chi2: float | np.ndarray, fits_noise: bool = False) -> None:
             linear inversion at the largest evidence has some 0.5 where the noise is small.
     """
     chi2 = np.atleast_1d(chi2)
-    low, high = _PLAUSIBLE
-    low = _LEAST_OF_A_FIT if fits_noise else low
+    low, high = _PLAUSIBLE_CHI2
+    low = _MIN_FITTED_CHI2 if fits_noise else low
     bad = (chi2 > high) | (chi2 < low)
     if bad.any():
         warnings.warn(

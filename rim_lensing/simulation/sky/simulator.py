@@ -32,9 +32,11 @@ from rim_lensing.simulation.stamps import OUTSKIRTS_MARGIN
 FINE = 2
 """Pixels of the true source per pixel of the network's, along each axis."""
 
-_BEYOND = 8  # source pixels that the true source goes on for on either side of the source grid
+_MARGIN_PIXELS = (
+    8  # source pixels that the true source goes on for on either side of the source grid
+)
 _RAY_SPACING = 0.8  # source pixels, at most
-_HEADROOM = 3.6
+_MAX_PEAK_RATIO = 3.6
 """A source whose peak is so many times the image's brightest 3 x 3 pixels is a point to a network
 with flux_scale="image", whose own limit is 4."""
 
@@ -179,7 +181,7 @@ class SkySimulator:
             (rendered["magnification"] >= self.priors.min_magnification)
             & (border_fraction(image) <= hidden)
             & (source_border <= hidden)
-            & (source.max(axis=(1, 2)) <= _HEADROOM * rendered["brightest"])
+            & (source.max(axis=(1, 2)) <= _MAX_PEAK_RATIO * rendered["brightest"])
         )
 
     def observe(
@@ -245,11 +247,11 @@ def _compiled_renderer(geometry: Geometry, ranges: SkyRanges, image_side: int):
     """Return what makes noiseless systems; compiling takes longer than many of its systems."""
     grid = PixelGrid(image_side, geometry.image_pixel_scale)
     fine = PixelGrid(
-        FINE * (geometry.source_side + 2 * _BEYOND), geometry.source_pixel_scale / FINE
+        FINE * (geometry.source_side + 2 * _MARGIN_PIXELS), geometry.source_pixel_scale / FINE
     )
     coarsest = ranges.ratios(image_side, geometry)[1]
     supersampling = int(np.ceil(coarsest / _RAY_SPACING))
-    margin = FINE * _BEYOND
+    margin = FINE * _MARGIN_PIXELS
 
     def render(stamps, lens, placement, source_frame, psf):
         source = place_galaxies(stamps, placement, fine, supersampling=2)
