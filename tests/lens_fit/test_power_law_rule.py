@@ -1,4 +1,4 @@
-"""When Algorithm 1 takes a power law for the answer: Schwarz's criterion, on values and on mocks."""
+"""When Algorithm 1 takes a power law for the answer: the rule on values, and on mocks."""
 
 from dataclasses import replace
 
