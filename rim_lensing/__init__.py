@@ -38,6 +38,8 @@ _PUBLIC = {
     **dict.fromkeys(("read_coolest", "write_coolest"), "rim_lensing.lensing.coolest_files"),
     "fit_lens_light": "rim_lensing.lens_light.fit",
     "LensLight": "rim_lensing.lens_light.light",
+    "joint_start": "rim_lensing.lens_fit.joint_start",
+    "JointStart": "rim_lensing.lens_fit.joint_start",
     "LensPriors": "rim_lensing.lens_fit.lens_priors",
     "Priors": "rim_lensing.simulation.priors",
     "Mask": "rim_lensing.observation.masks",

@@ -10,7 +10,7 @@ left out, down to the second around it."""
 LEAST_SCATTER = 0.5
 """Of the noise map: noise maps are wrong by no more, and a mock without noise has no less."""
 
-MODEL_ERROR = 0.03
+MODEL_ERROR = 0.02
 """Of the light: what a model of a galaxy's light is wrong by, next to a core of high signal to
 noise. Less than this is not taken for an arc."""
 

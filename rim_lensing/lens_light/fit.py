@@ -27,7 +27,7 @@ SEARCH_RADIUS = 0.5
 SAME_PIXELS = 2e-3
 """Share of the pixels: where fewer change, what is left out is settled."""
 
-MODEL_ERROR = 0.02
+MODEL_ERROR = 0.01
 """Of the light, added to the noise in the fit: no core of high signal to noise, which no model of
 a galaxy and no PSF describes that well, is to decide about the light under the arcs."""
 
@@ -69,34 +69,54 @@ def fit_lens_light(
     observed = one_image(observation)
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: {kind!r}")
-    if observed.pixel_scale is None:
-        raise ValueError(
-            "`observation` must tell its pixel scale in arcsec: pixel_scale=... Received: None"
-        )
     shape = observed.image.shape
     for name, given in (("without", without), ("arcs", arcs)):
         if given is not None and np.shape(given) != shape:
             raise ValueError(
                 f"`{name}` must have the image's shape, {shape}. Received: {np.shape(given)}"
             )
-    scale = observed.pixel_scale
-    used = observed.mask & np.isfinite(observed.image) & np.isfinite(observed.noise)
-    if not used.any():
-        raise ValueError("`observation` must have pixels that are used. Received: none")
-    used &= observed.noise < HUGE_NOISE * np.median(observed.noise[used])
-    if without is not None:
-        used = used & ~np.asarray(without, bool)
-    kernels, widths = check_psf(observed, PixelGrid(min(shape), scale), psf_side=1)
-    image = observed.image if arcs is None else observed.image - arcs
-    whole = whole_image(image, observed.noise, used, kernels[0].astype(float), scale)
-    psf_sigma = max(float(widths[0]), 0.3 * scale)
+    whole, psf_sigma = pixels_of(observed, without)
+    if arcs is not None:
+        whole = replace(whole, data=np.where(whole.weight > 0, whole.data - arcs, 0))
     centre = _brightest(whole, psf_sigma) if centre is None else centre
-    frame = min(shape) * scale / 2
+    frame = min(shape) * whole.pixel_scale / 2
     if kind == "multi-gaussian":
         profile = MultiGaussian.around(centre, psf_sigma, frame)
     else:
         profile = Sersic(centre, psf_sigma, frame, count=1 + (kind == "double-sersic"))
     return _fit(whole, profile, psf_sigma, look_for_arcs=arcs is None)
+
+
+def pixels_of(observation: Observation, without: np.ndarray | None = None) -> tuple[Patch, float]:
+    """Return the pixels of one image, and the width of the Gaussian that is as sharp as the PSF.
+
+    Args:
+        observation: One image.
+        without: True for pixels to leave out, (y, x).
+
+    Raises:
+        ValueError: A batch, no pixel scale, no noise, or no pixel that is used.
+    """
+    observed = one_image(observation)
+    scale = observed.pixel_scale
+    if scale is None:
+        raise ValueError(
+            "`observation` must tell its pixel scale in arcsec: pixel_scale=... Received: None"
+        )
+    used = observed.mask & np.isfinite(observed.image) & np.isfinite(observed.noise)
+    if without is not None:
+        used = used & ~np.asarray(without, bool)
+    if not used.any():
+        raise ValueError("`observation` must have pixels that are used. Received: none")
+    if np.any(observed.noise[used] <= 0):
+        raise ValueError(
+            "`noise` must be positive in every used pixel: give the rms of the noise. Received: "
+            f"{observed.noise[used].min():.6g}"
+        )
+    used = used & (observed.noise < HUGE_NOISE * np.median(observed.noise[used]))
+    kernels, widths = check_psf(observed, PixelGrid(min(used.shape), scale), psf_side=1)
+    whole = whole_image(observed.image, observed.noise, used, kernels[0].astype(float), scale)
+    return whole, max(float(widths[0]), 0.3 * scale)
 
 
 def _brightest(whole: Patch, psf_sigma: float) -> tuple[float, float]:

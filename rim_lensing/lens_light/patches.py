@@ -1,7 +1,7 @@
 """Pixels on which light profiles are compared with the data, behind the PSF."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
@@ -95,26 +95,29 @@ def core_and_surroundings(whole: Patch, centre: tuple[float, float], radius: flo
     """
     if factor == 1 or 2 * radius >= min(np.ptp(whole.x), np.ptp(whole.y)):
         return [whole]
+    core = square_around(whole, centre, radius)
+    outside = whole.weight.copy()
+    outside[np.ix_(np.isin(whole.y, core.y), np.isin(whole.x, core.x))] = 0
+    return [core, binned(replace(whole, weight=outside), factor)]
+
+
+def square_around(whole: Patch, centre: tuple[float, float], radius: float) -> Patch:
+    """Return the pixels no further from a centre, (x, y) in arcsec, than a radius along an axis."""
     rows = np.flatnonzero(np.abs(whole.y - centre[1]) <= radius)
     columns = np.flatnonzero(np.abs(whole.x - centre[0]) <= radius)
-    core = np.ix_(rows, columns)
-    outside = whole.weight.copy()
-    outside[core] = 0
-    return [
-        Patch(
-            whole.x[columns],
-            whole.y[rows],
-            whole.data[core],
-            whole.weight[core],
-            whole.kernel,
-            whole.pixel_scale,
-        ),
-        _binned(whole, outside, factor),
-    ]
+    square = np.ix_(rows, columns)
+    return replace(
+        whole,
+        x=whole.x[columns],
+        y=whole.y[rows],
+        data=whole.data[square],
+        weight=whole.weight[square],
+    )
 
 
-def _binned(whole: Patch, weight: np.ndarray, factor: int) -> Patch:
+def binned(whole: Patch, factor: int) -> Patch:
     """Return bins of factor x factor pixels: the weighted mean of what is used of them."""
+    weight = whole.weight
     short = [-length % factor for length in weight.shape]
 
     def sums(array):

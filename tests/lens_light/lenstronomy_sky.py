@@ -51,6 +51,10 @@ def psf_kernel(side: int = 21, sigma: float = PSF_SIGMA) -> np.ndarray:
     return kernel / kernel.sum()
 
 
+def _profile(keywords: dict) -> str:
+    return "GAUSSIAN_ELLIPSE" if "sigma" in keywords else "SERSIC_ELLIPSE"
+
+
 def draw(
     galaxy=(), source=(), lens=(), kernel=None, side: int = SIDE, supersampling: int = 5
 ) -> np.ndarray:
@@ -72,8 +76,8 @@ def draw(
         data,
         PSF(psf_type="PIXEL", kernel_point_source=kernel),
         lens_model_class=LensModel(["SIE", "SHEAR"][: len(lens)]),
-        source_model_class=LightModel(["SERSIC_ELLIPSE"] * len(source)),
-        lens_light_model_class=LightModel(["SERSIC_ELLIPSE"] * len(galaxy)),
+        source_model_class=LightModel([_profile(each) for each in source]),
+        lens_light_model_class=LightModel([_profile(each) for each in galaxy]),
         kwargs_numerics={"supersampling_factor": supersampling, "supersampling_convolution": False},
     )
     image = model.image(

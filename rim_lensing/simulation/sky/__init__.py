@@ -1,1 +1,0 @@
-"""The recipe `sky`: mocks as telescopes see them, to train and to measure on."""
