@@ -34,7 +34,7 @@ APPENDIX, MIRRORED = "appendix", "appendix, mirrored"
 BINS = {"below 2%": (0.0, 0.02), "2% to 30%": (0.02, 0.3), "above 30%": (0.3, 1.1)}
 """Brightest pixel on the source grid's border over the brightest of all."""
 
-NEAR = 0.1
+BORDER_FRACTION = 0.1
 """Of the grid's side: what counts as near the border."""
 
 
@@ -110,7 +110,7 @@ def measure(galaxies: Path | None, systems: int) -> tuple[np.ndarray, dict]:
     generator, border = np.random.default_rng(SEED), []
     rows = {order: {form: [] for form in FORMS} for order in ORDERS}
     edge = np.ones((FIELD, FIELD), bool)
-    near = round(NEAR * FIELD)
+    near = round(BORDER_FRACTION * FIELD)
     edge[near:-near, near:-near] = False
     with tqdm(total=systems, unit="system") as progress:
         while len(border) < systems:

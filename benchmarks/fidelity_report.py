@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from resumable import write_figure
 
 from rim_lensing import metrics
-from rim_lensing.publishing.rim_evaluation import MAGNIFICATION_BINS
+from rim_lensing.publishing.measurement import MAGNIFICATION_BINS
 from rim_lensing.simulation.priors import NOISE_BINS
 
 _WAVENUMBERS = (10, 20)

@@ -49,7 +49,7 @@ _PAPER_WINDOW = 6  # times in the shorter side of a photograph: wider than any s
 _SMALLEST_PHOTOGRAPH = 64
 _CROPS = (0.35, 0.8)
 _TAPER = 0.12  # of the stamp, at each edge
-_LEAST_INK = 0.02
+_MIN_INK_FRACTION = 0.02
 _DIGIT_FRAME = 4  # empty pixels around a digit, so that its interpolation ends at zero
 
 
@@ -283,7 +283,7 @@ def crop_photograph(ink: np.ndarray, generator: np.random.Generator, side: int) 
         width = int(generator.uniform(*_CROPS) * min(ink.shape))
         row, column = (generator.integers(size - width + 1) for size in ink.shape)
         stamp = fit_stamp(ink[row : row + width, column : column + width], side)
-        if np.mean(stamp > 0.3) > _LEAST_INK:
+        if np.mean(stamp > 0.3) > _MIN_INK_FRACTION:
             return stamp
     raise ValueError("Hardly any writing in a photograph: 100 random crops of it are blank")
 

@@ -11,7 +11,7 @@ _RIM, _LINEAR = "tab:blue", "tab:red"
 _FLUX = {"vmin": 0, "vmax": 1, "cmap": "inferno"}
 _ERROR = {"vmin": -0.1, "vmax": 0.1, "cmap": "RdBu_r"}
 _SIGMA = {"vmin": -4, "vmax": 4, "cmap": "RdBu_r"}
-_REACH = 0.3
+_CLIPPED_FLUX_ERROR = 0.3
 """Flux errors beyond this are drawn at the border of figure 4."""
 
 
@@ -51,14 +51,14 @@ def flux_figure(true_flux: np.ndarray, errors: dict[str, tuple[np.ndarray, np.nd
         true = true_flux[systems]
         label = f"{title} ({len(systems)}): median |error| {np.nanmedian(np.abs(error)):.1%}"
         upper.plot(true, true * (1 + error), label=label, **style)
-        lower.plot(true, 100 * np.clip(error, -_REACH, _REACH), **style)
+        lower.plot(true, 100 * np.clip(error, -_CLIPPED_FLUX_ERROR, _CLIPPED_FLUX_ERROR), **style)
     upper.plot(ends, ends, color="r", lw=1)
     lower.axhline(0, color="r", lw=1)
     upper.set(xscale="log", yscale="log", ylabel="predicted flux (peak x source pixel)")
     upper.legend(fontsize=9)
-    reach = 105 * _REACH
+    reach = 105 * _CLIPPED_FLUX_ERROR
     lower.set(xlabel="true flux (peak x source pixel)", ylim=(-reach, reach))
-    lower.set_ylabel(f"flux error (%), clipped at {_REACH:.0%}")
+    lower.set_ylabel(f"flux error (%), clipped at {_CLIPPED_FLUX_ERROR:.0%}")
     return figure
 
 

@@ -6,7 +6,7 @@ from paper_table import Row, holds, median, near
 
 from rim_lensing import metrics
 
-COHERENT = 0.1
+MIN_COHERENCE = 0.1
 DARK = 1e-3
 """Of the true source's peak: below it there is no flux."""
 
@@ -113,7 +113,7 @@ def fidelity_rows(found: Fidelity) -> list[Row]:
         ),
         Row(
             "5",
-            f"mean coherence above {COHERENT} up to k, RIM",
+            f"mean coherence above {MIN_COHERENCE} up to k, RIM",
             "30",
             f"{last}{', the last' if last == ends else ''}",
             near(last, 30, lower_is_better=False),
@@ -214,8 +214,8 @@ def out_of_distribution_rows(found: OutOfDistribution) -> list[Row]:
 
 
 def coherent_to(coherence: np.ndarray) -> int:
-    """Return the largest k up to which a mean coherence, at k = 1, 2, ..., is above COHERENT."""
-    below = np.flatnonzero(coherence <= COHERENT)
+    """Return the largest k up to which a mean coherence, at k = 1, 2, ..., is MIN_COHERENCE."""
+    below = np.flatnonzero(coherence <= MIN_COHERENCE)
     return int(below[0]) if len(below) else len(coherence)
 
 

@@ -46,7 +46,7 @@ def main(arguments=None) -> int:
         if not path.exists():
             raise FileNotFoundError(f"There is no file {path}")
     from rim_lensing.networks.presets import get_preset
-    from rim_lensing.simulation.sky_validation import sky_validation_set
+    from rim_lensing.simulation.sky.validation import sky_validation_set
     from rim_lensing.zoo.zoo import sha256
 
     config = get_preset(options.preset)

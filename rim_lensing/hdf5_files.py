@@ -18,7 +18,7 @@ looks at it, for some milliseconds."""
 
 _PAUSE = 0.02
 _IN_THIS_PROCESS = "already open"
-_TRUNCATED, _SETTLES = "truncated file", 0.5
+_TRUNCATED, _TRUNCATED_SECONDS = "truncated file", 0.5
 """The library takes the length of a file before it waits for the lock: of one that grows between
 the two it says this, once. Of one that is damaged it still says so after that many seconds."""
 
@@ -64,7 +64,7 @@ def when_free(
             return opening()
         except OSError as error:
             waited, here = time.monotonic() - began, _IN_THIS_PROCESS in str(error)
-            grown = _TRUNCATED in str(error) and waited < _SETTLES
+            grown = _TRUNCATED in str(error) and waited < _TRUNCATED_SECONDS
             if not (here or grown or isinstance(error, BlockingIOError)):
                 raise
             if waited > patience and not grown:

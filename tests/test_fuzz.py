@@ -31,7 +31,7 @@ GRID = PixelGrid(SIDE, 0.3)
 HOLE = np.zeros((SIDE, SIDE), bool)
 HOLE[:3, 4:9] = True
 KERNEL = np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1]) / 81.0
-FEW, MANY = 100, 10_000
+QUICK_EXAMPLES, SLOW_EXAMPLES = 100, 10_000
 QUIET = {
     "deadline": None,
     "derandomize": True,
@@ -190,14 +190,14 @@ def throw_at_the_gate(arguments: dict, forbidden: set[str]) -> None:
 
 
 @given(spoilt_arguments())
-@settings(max_examples=FEW, **QUIET)
+@settings(max_examples=QUICK_EXAMPLES, **QUIET)
 def test_spoilt_arguments(spoilt):
     throw_at_the_gate(*spoilt)
 
 
 @pytest.mark.slow
 @given(spoilt_arguments())
-@settings(max_examples=MANY, **QUIET)
+@settings(max_examples=SLOW_EXAMPLES, **QUIET)
 def test_many_spoilt_arguments(spoilt):
     throw_at_the_gate(*spoilt)
 
@@ -314,14 +314,14 @@ def no_models(folder, monkeypatch):
 
 
 @given(command_lines())
-@settings(max_examples=FEW, **QUIET)
+@settings(max_examples=QUICK_EXAMPLES, **QUIET)
 def test_command_lines(no_models, line):
     throw_at_the_command(line)
 
 
 @pytest.mark.slow
 @given(command_lines())
-@settings(max_examples=MANY, **QUIET)
+@settings(max_examples=SLOW_EXAMPLES, **QUIET)
 @pytest.mark.timeout(3600)
 def test_many_command_lines(no_models, line):
     throw_at_the_command(line)

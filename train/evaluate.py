@@ -68,8 +68,9 @@ def main(arguments=None) -> int:
         return 0
 
     from rim_lensing.publishing.lens_cnn_evaluation import evaluate_lens_predictor
+    from rim_lensing.publishing.measurement import markdown_table
     from rim_lensing.publishing.publishing import METRICS, warn_of_other_galaxies
-    from rim_lensing.publishing.rim_evaluation import evaluate_model, markdown_table
+    from rim_lensing.publishing.rim_evaluation import evaluate_model
 
     if options.galaxies:
         warn_of_other_galaxies(found.directory, options.galaxies)

@@ -35,7 +35,7 @@ def main(arguments=None) -> int:
     import json
 
     from rim_lensing.networks.presets import get_preset
-    from rim_lensing.simulation.sky_validation import SKY_RECIPES, freeze_sky, sky_validation_set
+    from rim_lensing.simulation.sky.validation import SKY_RECIPES, freeze_sky, sky_validation_set
     from rim_lensing.simulation.validation_set import (
         PROCEDURAL,
         RECIPES,

@@ -41,8 +41,8 @@ def main(arguments=None) -> int:
             raise FileNotFoundError(f"There is no {path}")
     import json
 
+    from rim_lensing.publishing.measurement import markdown_table
     from rim_lensing.publishing.publishing import METRICS, publish
-    from rim_lensing.publishing.rim_evaluation import markdown_table
 
     folder = publish(
         options.run,

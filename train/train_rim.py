@@ -115,11 +115,11 @@ def _sky_systems(options: argparse.Namespace, config, recipe, field: float) -> t
 
     from rim_lensing.simulation.galaxy_pool import development_galaxies, training_galaxies
     from rim_lensing.simulation.mock_observations import MockSimulator
-    from rim_lensing.simulation.psf_shapes import read_kernels
-    from rim_lensing.simulation.sky_ranges import SKY_PRIORS, SKY_RANGES
-    from rim_lensing.simulation.sky_simulator import SkySimulator
-    from rim_lensing.simulation.sky_training_data import SkyTrainingData
-    from rim_lensing.simulation.winged_galaxies import draw_winged_galaxies
+    from rim_lensing.simulation.sky.psf_shapes import read_kernels
+    from rim_lensing.simulation.sky.ranges import SKY_PRIORS, SKY_RANGES
+    from rim_lensing.simulation.sky.simulator import SkySimulator
+    from rim_lensing.simulation.sky.training_data import SkyTrainingData
+    from rim_lensing.simulation.sky.winged_galaxies import draw_winged_galaxies
     from rim_lensing.training.rim_training import training_priors
     from rim_lensing.zoo.zoo import sha256
 

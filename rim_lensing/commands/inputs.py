@@ -22,7 +22,7 @@ LENS_NAMES = (
     "columns: from a frame of right ascension, east left, change the signs of e2, gamma2 and x"
 )
 
-NEARLY_THE_MODELS = 0.01
+SAME_PIXELS = 0.01
 """Pixels that differ from the model's by no more than this fraction are taken as they are, unasked:
 HST's 0.0396" for a model of 0.04". The field hardly changes, and the lengths come out right. A
 larger difference may be a mistake: the user says --own-pixels."""
@@ -234,7 +234,7 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
     """Read the files that the options name, and cut the model's field out of them.
 
     The result's grid is the model's, or has the image's own pixels: with --own-pixels, and where
-    they are NEARLY_THE_MODELS.
+    they are SAME_PIXELS.
 
     Args:
         options: Of `add_image_options`.
@@ -331,7 +331,7 @@ def _grid_for(
         return _own_grid(image, centre, model_grid)
     ratio = image.pixel_scale / model_grid.pixel_scale
     # Not abs(ratio - 1), which rounding may put on the other side of the bound.
-    nearly = 1 - NEARLY_THE_MODELS <= ratio <= 1 + NEARLY_THE_MODELS
+    nearly = 1 - SAME_PIXELS <= ratio <= 1 + SAME_PIXELS
     if nearly and abs(ratio - 1) > PIXEL_SCALE_TOLERANCE:
         return PixelGrid(model_grid.side, image.pixel_scale)
     return model_grid

@@ -14,7 +14,7 @@ from rim_lensing.inversion.regularization import log_det_regularization, regular
 
 _STEP = np.log(1.5)
 _TOLERANCE = 1e-10
-_NO_PARAMETERS = 0.01
+_MIN_PARAMETERS = 0.01
 
 
 def check_strength(strength: float) -> None:
@@ -115,7 +115,7 @@ def maximise_evidence(engine: Engine) -> float:
     def slope(log_strength: float) -> float:
         """Twice the derivative of the log evidence with respect to the log of the strength."""
         terms = engine.terms(float(np.exp(log_strength)))
-        if terms.effective_parameters < _NO_PARAMETERS:
+        if terms.effective_parameters < _MIN_PARAMETERS:
             raise NoMaximumError(
                 "The evidence has no maximum: it grows until the prior leaves nothing to the data "
                 f"(strength {terms.strength:.3g}). No part of the data looks like an image of a "

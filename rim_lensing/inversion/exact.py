@@ -10,7 +10,7 @@ from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import regularization_matrix
 
 _PANEL_WIDTH, _PANEL_NODES = np.log(10.0), 12
-_FULL = 0.1  # Of the entries of f, from where dense products are the faster.
+_DENSE_FRACTION = 0.1  # Of the entries of f, from where dense products are the faster.
 
 
 class ExactEngine:
@@ -119,7 +119,7 @@ def _gram(response: csr_matrix) -> csr_matrix:
     Behind an image of a real PSF, whose wings reach far, it is: 17% at 25 x 25 pixels, 36% at 41 x
     41, of 64 x 64 image and source pixels. Sparse products then take 4 and 17 seconds.
     """
-    if response.nnz < _FULL * np.prod(response.shape):
+    if response.nnz < _DENSE_FRACTION * np.prod(response.shape):
         return (response.T @ response).tocsr()
     dense = response.toarray()
     return csr_matrix(dense.T @ dense)

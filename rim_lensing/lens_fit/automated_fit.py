@@ -48,7 +48,7 @@ FIRST_SLOPES = (0.8, 1.0, 1.2)
 
 _DRAWS, _STARTS = 16, 3
 _FIRST_WIDENING = 2.0
-_FAR_BEYOND = 2.0
+_MAX_SIGMAS_OUTSIDE = 2.0
 
 _logger = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def automated_fit(
         given, spread = support.select(given[None])[0], support.select(spread[None])[0]
         predicted = support.nearest(given[None])[0]
         # Predictions scatter about the edges by their error; one far beyond was meant otherwise.
-        if np.any(np.abs(predicted - given) > _FAR_BEYOND * spread):
+        if np.any(np.abs(predicted - given) > _MAX_SIGMAS_OUTSIDE * spread):
             warnings.warn(
                 "The predicted lens lies far outside of the priors, and is moved to their edge: "
                 "widen `priors` if the lens may lie there. "

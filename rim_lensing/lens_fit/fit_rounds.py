@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rim_lensing.lens_fit.lens_predictor import LensPrediction
-from rim_lensing.lens_fit.optimise import WORTH_A_WORD, in_words
+from rim_lensing.lens_fit.optimise import NOTABLE_LOG_POSTERIOR, in_words
 from rim_lensing.lens_fit.residual_test import ResidualTest
 from rim_lensing.lensing.mass_model import MassModel
 from rim_lensing.reconstruction.result import Reconstruction, named_lens
@@ -75,7 +75,7 @@ class Round:
             )
         if self.edges:
             said.append(f"on the edge of the priors: {', '.join(self.edges)}")
-        if self.passed_over > WORTH_A_WORD:
+        if self.passed_over > NOTABLE_LOG_POSTERIOR:
             said.append(
                 f"a lens with a log-posterior higher by {self.passed_over:.6g} is passed over: its "
                 "source is the arcs, shrunk, or they miss the source grid"
@@ -86,7 +86,7 @@ class Round:
     def advice(self) -> str:
         """What to do about the findings; empty where nothing is known."""
         said = []
-        if self.demagnified or self.passed_over > WORTH_A_WORD:
+        if self.demagnified or self.passed_over > NOTABLE_LOG_POSTERIOR:
             said.append(
                 "where so little magnification is the truth, allow it: "
                 "priors=Priors(min_magnification=...), on the command line --min-magnification"
@@ -176,7 +176,7 @@ def better_ones(rounds: list[Round], answer: Round) -> str:
 
     first = max(rounds, key=highest)
     more = highest(first) - answer.log_posterior
-    if first is answer or not more > WORTH_A_WORD:
+    if first is answer or not more > NOTABLE_LOG_POSTERIOR:
         return ""
     number = next(i for i, one in enumerate(rounds) if one is first)
     said = (

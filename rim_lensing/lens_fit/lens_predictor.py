@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
-from tqdm import tqdm
 
 from rim_lensing.lens_fit.intervals import GAUSSIAN_FACTORS, LEVELS
 from rim_lensing.lens_fit.rebinned_lens_model import RebinnedLensModel
@@ -15,6 +15,7 @@ from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.observation.checks import check_image
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.plain_numbers import plain
+from rim_lensing.reconstruction.batched import Batched, in_chunks
 from rim_lensing.reconstruction.training_range import warn_of_prediction, warn_outside_training
 from rim_lensing.simulation.priors import Priors
 
@@ -26,7 +27,7 @@ _SAMPLING_SEED = 850
 
 
 @dataclass(frozen=True, repr=False)
-class LensPrediction:
+class LensPrediction(Batched):
     """The lens of one image or of a batch, with its uncertainty.
 
     Unpacks into lens and standard deviation: `lens, std = cnn.predict(...)`. The parameters are
@@ -47,6 +48,12 @@ class LensPrediction:
         interval_factors: Half-widths of the intervals of LEVELS over `std`, (2, 7).
     """
 
+    ARRAYS: ClassVar = ("lens", "std", "aleatoric", "epistemic", "samples")
+    _telling = "lens", 2
+    _without_batch_axis = ("interval_factors",)
+    _words = "prediction", "image"
+    _instead = ". `lens, std = prediction`"
+
     lens: np.ndarray
     std: np.ndarray
     aleatoric: np.ndarray
@@ -57,33 +64,6 @@ class LensPrediction:
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield lens and std."""
         return iter((self.lens, self.std))
-
-    @property
-    def is_batch(self) -> bool:
-        """Whether the arrays have a batch axis."""
-        return self.lens.ndim == 2
-
-    def __len__(self) -> int:
-        """Number of images of a batch."""
-        if not self.is_batch:
-            raise TypeError("This is the prediction of one image: it has no length")
-        return len(self.lens)
-
-    def __getitem__(self, index: int | slice) -> "LensPrediction":
-        """Return the prediction of one image of a batch, or of a smaller batch.
-
-        Raises:
-            TypeError: This is one image.
-            IndexError: There is no such image, or the slice holds none.
-        """
-        if not self.is_batch:
-            raise TypeError(
-                "This is the prediction of one image: it has no parts. `lens, std = prediction`"
-            )
-        if isinstance(index, slice) and not len(self.lens[index]):
-            raise IndexError(f"{index} holds none of the {len(self)} images")
-        names = ("lens", "std", "aleatoric", "epistemic", "samples")
-        return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def __repr__(self) -> str:
         """Return one line."""
@@ -239,13 +219,11 @@ class LensPredictor:
         )
         warn_of_lens_light(observation, self.image_grid)
         warn_outside_training(observation, self.priors)
-        inputs, total = observation.network_inputs(), len(observation)
+        inputs = observation.network_inputs()
         draws, parts = prediction_draws(self.network, int(passes)), []
-        with tqdm(total=total, unit="system", disable=total <= _BATCH) as progress:
-            for start in range(0, total, _BATCH):
-                chosen = {name: value[start : start + _BATCH] for name, value in inputs.items()}
-                parts.append(self.network.passes(chosen, draws))
-                progress.update(len(chosen["image"]))
+        for chunk in in_chunks(len(observation), _BATCH):
+            chosen = {name: value[chunk] for name, value in inputs.items()}
+            parts.append(self.network.passes(chosen, draws))
         means, variances = (np.concatenate(values, axis=1) for values in zip(*parts, strict=True))
         combined = combine(means, variances, self.std_factors, observation.single)
         warn_of_prediction(*map(np.atleast_2d, combined), self.priors)

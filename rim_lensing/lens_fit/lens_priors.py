@@ -11,7 +11,7 @@ from rim_lensing.lensing.mass_components import Parameter
 from rim_lensing.lensing.mass_model import Form
 from rim_lensing.simulation.priors import Priors
 
-TAIL = 1e-9
+TAIL_PROBABILITY = 1e-9
 """Probability beyond each end of the range in which a distribution is searched and sampled: six
 standard deviations of a Gaussian."""
 
@@ -115,7 +115,7 @@ def _read(name: str, value, parameter: Parameter, form: Form) -> Known:
         return Known(held=float(value))
     low_limit, high_limit = parameter.limits
     if callable(getattr(value, "logpdf", None)) and callable(getattr(value, "ppf", None)):
-        low, high = (float(value.ppf(tail)) for tail in (TAIL, 1 - TAIL))
+        low, high = (float(value.ppf(tail)) for tail in (TAIL_PROBABILITY, 1 - TAIL_PROBABILITY))
         bounds = max(low, low_limit), min(high, high_limit)
         _check_range(name, bounds)
         return Known(bounds=bounds, distribution=value)

@@ -28,8 +28,8 @@ _MAX_EVALUATIONS = {"lbfgs": (400, 150), "simplex": (800, 800)}
 """Of every start, at the first noise, which has the whole way to go, and at every later one."""
 _LOG_POSTERIOR_TOLERANCE = 0.05
 _RELATIVE_TOLERANCE = 1e-5
-_WORTH_A_STEP = 1.5
-_REACH = 3.0
+_MIN_NOISE_RATIO = 1.5
+_BOX_HALF_WIDTH = 3.0
 """Half the side of the box, in the posterior's wider steps."""
 
 
@@ -78,7 +78,7 @@ def maximise(
 def noise_factors(posterior: LensPosterior) -> list[float]:
     """Return by how much the noise is raised in each step of the search; 1 in the last."""
     noise = float(posterior.observation.noise_level[0])
-    raised = [step / noise for step in NOISE_STEPS if step > _WORTH_A_STEP * noise]
+    raised = [step / noise for step in NOISE_STEPS if step > _MIN_NOISE_RATIO * noise]
     return [*raised, 1.0]
 
 
@@ -156,7 +156,7 @@ def _lbfgs(
 
     lens, left = start, budget
     while True:
-        box = np.clip(lens / unit + [[-_REACH], [_REACH]], *edges)
+        box = np.clip(lens / unit + [[-_BOX_HALF_WIDTH], [_BOX_HALF_WIDTH]], *edges)
         found = minimize(
             value_and_gradient,
             lens / unit,

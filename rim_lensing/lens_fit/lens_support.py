@@ -21,8 +21,8 @@ from rim_lensing.simulation.priors import Priors
 
 __all__ = ["SLOPE", "Disc", "LensSupport"]
 
-_EDGE = 1e-3
-_DIFFERENCE = 1e-5
+_EDGE_FRACTION = 1e-3
+_STEP_FRACTION = 1e-5
 """Of a range: step of the derivative of a distribution's logarithm."""
 
 
@@ -162,7 +162,7 @@ class LensSupport:
         """Return the gradient of `log_prior`, (k, f), by differences within the range."""
         slopes = np.zeros(np.shape(points))
         for i, distribution in self.distributions:
-            step = _DIFFERENCE * (self.upper[i] - self.lower[i])
+            step = _STEP_FRACTION * (self.upper[i] - self.lower[i])
             high = np.minimum(points[:, i] + step, self.upper[i])
             low = np.maximum(points[:, i] - step, self.lower[i])
             change = distribution.logpdf(high) - distribution.logpdf(low)
@@ -221,15 +221,15 @@ class LensSupport:
 
     def edges(self, point: np.ndarray) -> tuple[str, ...]:
         """Return the names of the free parameters (f,) that lie on an edge."""
-        width = _EDGE * (self.upper - self.lower)
+        width = _EDGE_FRACTION * (self.upper - self.lower)
         single = (point <= self.lower + width) | (point >= self.upper - width)
         single[self._paired] = False
         found = [name for name, hit in zip(self.names, single, strict=True) if hit]
         for disc in self.discs:
             modulus = np.hypot(point[disc.first], point[disc.first + 1])
             # Round, and without shear, is where the plane has its middle, and no edge.
-            at_smallest = disc.smallest > 0 and modulus <= disc.smallest * (1 + _EDGE)
-            if at_smallest or modulus >= disc.largest * (1 - _EDGE):
+            at_smallest = disc.smallest > 0 and modulus <= disc.smallest * (1 + _EDGE_FRACTION)
+            if at_smallest or modulus >= disc.largest * (1 - _EDGE_FRACTION):
                 found.append(disc.name)
         return tuple(found)
 

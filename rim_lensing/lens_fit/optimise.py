@@ -32,7 +32,7 @@ DEMAGNIFIED = 0.9
 """A magnification below this fraction of the priors' smallest is no lens, unless it shows its
 source more than once: RIM sources of the true lens have it right to 2.5%."""
 
-WORTH_A_WORD = 10.0
+NOTABLE_LOG_POSTERIOR = 10.0
 """A lens that is passed over is told if its log-posterior is higher by more than this."""
 
 
@@ -191,7 +191,7 @@ def optimise_lens(
             stacklevel=2,
         )
     passed_over = values[0] - values[best]
-    if passed_over > WORTH_A_WORD:
+    if passed_over > NOTABLE_LOG_POSTERIOR:
         other = named_lens(posterior.support.expand(lenses)[0], posterior.observation.form)
         warnings.warn(
             f"A lens with a log-posterior higher by {passed_over:.6g} is passed over: "

@@ -12,7 +12,7 @@ from scipy.ndimage import map_coordinates
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.reconstruction.result import Reconstruction
 
-BRIGHT = 0.25
+MIN_BRIGHTNESS = 0.25
 """Of the source's peak: what is fainter may be noise, and does not count."""
 
 MULTIPLY_IMAGED = 1.1
@@ -37,7 +37,7 @@ def images_of_source(result: Reconstruction) -> float:
     image_grid = PixelGrid(result.image.shape[-1], result.image_pixel_scale)
     source_grid = result.source_grid
     source = np.where(result.constrained, result.source, 0.0)
-    source = np.where(source > BRIGHT * source.max(), source, 0.0)
+    source = np.where(source > MIN_BRIGHTNESS * source.max(), source, 0.0)
     light = source.sum() * source_grid.pixel_scale**2
     if light <= 0:
         return 0.0

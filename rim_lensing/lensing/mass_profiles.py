@@ -20,7 +20,7 @@ SOFTENING = 1e-5
 _SERIES_TERMS = 56
 """|e|^56 < 1e-7 up to |e| = MAX_ELLIPTICITY."""
 
-_ROUND = 0.05
+_ROUND_ELLIPTICITY = 0.05
 """Ellipticity below which the arctangent is summed as a series: its root is singular at 0."""
 
 
@@ -160,10 +160,10 @@ def _hypergeometric(slope, real, imaginary, terms: int = _SERIES_TERMS):
 def _arctan_ratio(e1, e2, nx, ny):
     """Real and imaginary part of arctan(u) / u with u^2 = e* n^2, |n| = 1."""
     squared = e1**2 + e2**2
-    is_round = squared < _ROUND**2
+    is_round = squared < _ROUND_ELLIPTICITY**2
     series = _hypergeometric(1.0, *_argument(e1, e2, nx, ny), terms=6)
     # The branch that is not used must not yield a NaN either, or it poisons the gradient.
-    e1, e2 = ops.where(is_round, _ROUND, e1), ops.where(is_round, 0.0, e2)
+    e1, e2 = ops.where(is_round, _ROUND_ELLIPTICITY, e1), ops.where(is_round, 0.0, e2)
     root, angle = (e1**2 + e2**2) ** 0.25, ops.arctan2(e2, e1) / 2
     cosine, sine = ops.cos(angle), ops.sin(angle)
     a = root * (cosine * nx + sine * ny)

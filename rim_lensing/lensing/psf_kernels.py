@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 _LARGEST_OFFSET = 0.5
-_MOST_NEGATIVE = 0.05
+_MAX_NEGATIVE_FRACTION = 0.05
 
 NORMALISATION_TOLERANCE = 0.01
 """A kernel's sum may be this far from 1; what is accepted is then normalised exactly."""
@@ -181,7 +181,7 @@ def _warn_of_odd_kernels(kernel: np.ndarray) -> None:
             stacklevel=3,
         )
     negative = -np.minimum(kernel, 0).sum(axis=(1, 2)).min()
-    if negative > _MOST_NEGATIVE:
+    if negative > _MAX_NEGATIVE_FRACTION:
         warnings.warn(
             f"`psf` has negative pixels that hold {negative:.0%} of its flux. Set them to 0 and "
             "normalise it again if they are noise.",

@@ -13,7 +13,7 @@ FIRST_PEAK, _PEAKS = 2.0, (0.25, 4.0)
 """In units of the image's brightest pixel. The first is too large rather than too small for most
 systems: a network that answers from 0 to 1 shows how much too large, but not how much too small."""
 
-_HEADROOM = 4.0
+_MAX_PEAK_RATIO = 4.0
 
 
 def estimate_flux_scale(image, noise):
@@ -42,7 +42,7 @@ def estimate_flux_scale(image, noise):
     brightest = ops.max(mean, axis=(1, 2), keepdims=True)
     # An image without any signal still needs a scale to divide by.
     floor = ops.min(ops.where(valid > 0, noise, float("inf")), axis=(1, 2), keepdims=True)
-    return _HEADROOM * ops.maximum(brightest, floor)
+    return _MAX_PEAK_RATIO * ops.maximum(brightest, floor)
 
 
 def source_peak(model: ForwardModel, source, image, noise):

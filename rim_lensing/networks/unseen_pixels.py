@@ -18,7 +18,7 @@ and without a sky of 0.9 sigma left in, it took the light from the unseen pixels
 in the others as it was. 0.3 made the worst tenth of these errors 6% larger, 1 made it 35% larger.
 """
 
-_AS_GOOD_AS_MASKED = 1e-3
+_NEGLIGIBLE_WEIGHT = 1e-3
 
 
 def with_floor(curvature, model: ForwardModel, weight):
@@ -33,7 +33,7 @@ def with_floor(curvature, model: ForwardModel, weight):
     """
     used = ops.cast(weight > 0, weight.dtype)
     mean = ops.sum(weight, axis=(1, 2), keepdims=True) / ops.sum(used, axis=(1, 2), keepdims=True)
-    unmasked = ops.where(weight > _AS_GOOD_AS_MASKED * mean, weight, mean)
+    unmasked = ops.where(weight > _NEGLIGIBLE_WEIGHT * mean, weight, mean)
     batch, n = ops.shape(weight)[0], model.source_grid.side
     complete = model.adjoint(unmasked * model.predict(ops.ones((batch, n, n), weight.dtype)))
     return ops.maximum(curvature, CURVATURE_FLOOR * complete)

@@ -37,7 +37,7 @@ HUGE_NOISE, DROWNED = 1e4, 10.0
 and so many times what the brightest of the quiet ones has of flux."""
 
 _GAUSSIAN_REACH = 4
-STEEPER_THAN_GALAXIES = 1.5
+LARGEST_COMMON_SLOPE = 1.5
 
 
 def check_observation(
@@ -320,7 +320,7 @@ def _warn_of_another_slope(lens: np.ndarray, form: Form) -> None:
     """Warn of slopes that galaxies do not have, and other packages' numbers for theirs are."""
     slopes = lens[:, [i for i, name in enumerate(form.names) if name.endswith(".slope")]]
     steep = (
-        np.any(slopes > STEEPER_THAN_GALAXIES, axis=1) if slopes.size else np.zeros(len(lens), bool)
+        np.any(slopes > LARGEST_COMMON_SLOPE, axis=1) if slopes.size else np.zeros(len(lens), bool)
     )
     if steep.any():
         warnings.warn(

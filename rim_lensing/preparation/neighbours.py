@@ -24,8 +24,8 @@ and by more than its error, it is a disc."""
 ATTACHED_WITHIN = 1.3
 """Times LENSED_WITHIN: a part of a blend that touches a part that is kept is kept as well."""
 
-SHARP_SHARE = 0.3
-"""Of an object's flux: with so much in pixels too sharp for the PSF, it is all a cosmic ray."""
+SHARP_REACH = 2
+"""Pixels around those too sharp for the PSF: brightness there says nothing of other objects."""
 
 DETECTED = 3.0
 """In sigma, per pixel of the smoothed image."""
@@ -95,17 +95,21 @@ def find_neighbours(
     rows, columns = np.indices(image.shape)
     distance = np.hypot(rows - galaxy.centre[0], columns - galaxy.centre[1]) * pixel_scale
     limit = lensed_within + psf_sigma
-    kept, apart, rays = (np.zeros(image.shape, bool) for _ in range(3))
+    kept, apart = np.zeros(image.shape, bool), np.zeros(image.shape, bool)
+    around = _grown_by(sharp, 1)
+    beside, rays = _grown_by(sharp, SHARP_REACH), sharp.copy()
     attached, number = [], 0
     for label, found in enumerate(objects, 1):
         pixels = segments == label
-        flux = np.where(pixels, np.maximum(excess, 0), 0)
-        peak = distance[int(found["ypeak"]), int(found["xpeak"])]
-        if flux[sharp].sum() > SHARP_SHARE * flux.sum():
-            rays |= pixels
-        elif excess[pixels].sum() < SURE * np.sqrt(pixels.sum()):
+        flux = np.where(pixels & ~beside, np.maximum(excess, 0), 0)
+        rays |= pixels & around
+        rest = pixels & ~beside
+        if excess[rest].sum() < SURE * np.sqrt(max(rest.sum(), 1)):
+            # Nothing is left of it without the cosmic ray, or it is noise.
+            rays |= pixels & (pixels & sharp).any()
             continue
-        elif peak <= limit or _like_an_arc(found, flux, galaxy.centre, pixel_scale, limit):
+        peak = distance[np.unravel_index(np.argmax(np.where(rest, excess, -np.inf)), image.shape)]
+        if peak <= limit or _like_an_arc(found, flux, galaxy.centre, pixel_scale, limit):
             kept |= pixels
         else:
             apart |= pixels
@@ -119,8 +123,13 @@ def find_neighbours(
             number -= 1
     apart_grown = _grown(apart, excess, blur, kept)
     apart_grown &= (distance > NEVER_WITHIN * lensed_within) | apart
-    rays = binary_dilation(rays, np.ones((3, 3), bool)) if rays.any() else rays
     return Neighbours(apart_grown, kept & ~rays, rays, number)
+
+
+def _grown_by(found: np.ndarray, pixels: int) -> np.ndarray:
+    """Return a map grown by so many pixels to all sides."""
+    side = 2 * pixels + 1
+    return binary_dilation(found, np.ones((side, side), bool))
 
 
 def _detect(excess: np.ndarray, used: np.ndarray, blur: float):

@@ -14,11 +14,11 @@ ARCS_WITHIN = 2.5
 """arcsec: rings within may hold arcs, and count little."""
 
 PROFILE_ERROR, PROFILE_ERROR_AMONG_ARCS = 0.03, 0.2
-"""Of the galaxy's brightness in a ring: what a Sersic profile does not follow."""
+"""Of the galaxy's brightness in a ring: what such profiles do not follow."""
 
-SERSIC_INDICES = np.array([0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0])
-SCALES = np.geomspace(0.3, 12.0, 24)
-"""arcsec: half-light radii."""
+SERSIC_INDICES = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
+SCALES, DISC_SCALES = np.geomspace(0.3, 6.0, 16), np.geomspace(0.5, 6.0, 12)
+"""arcsec: half-light radii of the Sersic profile, and of the exponential that is added to it."""
 
 SECTORS = 12
 """Of a ring: their means tell the mean's error, whatever correlates the pixels in them."""
@@ -61,12 +61,12 @@ class Sky:
 def sky_level(
     image: np.ndarray, free: np.ndarray, galaxy: SmoothGalaxy, pixel_scale: float, rms: float
 ) -> Sky:
-    """Fit the rings of a galaxy with a Sersic profile over a constant sky.
+    """Fit the rings of a galaxy with a Sersic profile and an exponential over a constant sky.
 
     The outermost pixels of a cutout are no sky: around an elliptical of 2 arcsec they hold a
     surface brightness of several sky rms at 5 arcsec, and what is subtracted there is missing
-    everywhere. Sersic profiles of all indices and half-light radii are tried, amplitude and sky
-    linear in each; the sky is their mean, weighted by the likelihood, and its error their scatter.
+    everywhere. All their indices and half-light radii are tried, amplitudes and sky linear
+    in each; the sky is their mean, weighted by the likelihood, and its error their scatter.
 
     Args:
         image: (y, x); anything where it is not free.
@@ -80,7 +80,7 @@ def sky_level(
     among_arcs = radius < ARCS_WITHIN
     share = np.where(among_arcs, PROFILE_ERROR_AMONG_ARCS, PROFILE_ERROR)
     error = np.hypot(chance, share * np.maximum(mean - lowest, 0))
-    level, level_error, fitted = _sersic_and_sky(radius, mean, error)
+    level, level_error, fitted = _profiles_and_sky(radius, mean, error)
     blank = free & (galaxy.model - level < FAINT * rms)
     if blank.sum() < FEWEST_BLANK * free.sum():
         faintest = np.quantile(galaxy.model[free], FEWEST_BLANK)
@@ -145,32 +145,36 @@ def _rings(image, free, galaxy, pixel_scale, rms):
     return middle, mean, error
 
 
-def _sersic_and_sky(radius, mean, error):
-    """Return sky, error and fitted profile: mean over Sersic profiles by their likelihood."""
-    index, scale = (each.ravel() for each in np.meshgrid(SERSIC_INDICES, SCALES))
-    shape = 2 * index - 1 / 3 + 4 / (405 * index)
-    light = np.exp(-shape[:, None] * ((radius / scale[:, None]) ** (1 / index[:, None]) - 1))
-    light /= light[:, :1]
-    weight = 1 / error**2
-    ll, ls, ss = (light**2) @ weight, light @ weight, weight.sum()
-    lm, sm = light @ (weight * mean), (weight * mean).sum()
-    determinant = ll * ss - ls**2
-    good = determinant > 1e-12 * ll * ss
-    determinant = np.where(good, determinant, 1)
-    amplitude = (ss * lm - ls * sm) / determinant
-    sky = (ll * sm - ls * lm) / determinant
-    variance = ll / determinant
-    good &= amplitude >= 0
-    # No galaxy at all is one of the profiles.
-    amplitude, light = np.r_[np.where(good, amplitude, 0), 0], np.r_[light, light[:1] * 0]
-    sky, variance = np.r_[np.where(good, sky, 0), sm / ss], np.r_[variance, 1 / ss]
-    good = np.r_[good, True]
-    fitted = sky[:, None] + amplitude[:, None] * light
-    chi2 = np.where(good, ((mean - fitted) ** 2 * weight).sum(axis=1), np.inf)
-    freedom = max(len(radius) - 4, 1)
-    stretch = max(chi2.min() / freedom, 1.0)
+def _profiles_and_sky(radius, mean, error):
+    """Return sky, error and fitted profile: mean over profiles by their likelihood."""
+    inner = np.array([_sersic(radius, n, scale) for n in SERSIC_INDICES for scale in SCALES])
+    outer = np.array([_sersic(radius, 1.0, scale) for scale in DISC_SCALES])
+    none = np.zeros((1, len(radius)))
+    inner, outer = np.concatenate([inner, none]), np.concatenate([outer, none])
+    first, second = (each.ravel() for each in np.indices((len(inner), len(outer))))
+    columns = np.stack([inner[first], outer[second], np.ones((len(first), len(radius)))], axis=1)
+    scaled = columns / error
+    normal = scaled @ scaled.transpose(0, 2, 1)
+    # A column of zeros has the amplitude 0; two that are alike share theirs.
+    place = np.arange(3)
+    diagonal = normal[:, place, place]
+    normal[:, place, place] = np.where(diagonal == 0, 1, diagonal * (1 + 1e-7))
+    covariance = np.linalg.inv(normal)
+    solution = (covariance @ (scaled @ (mean / error))[..., None])[..., 0]
+    fitted = (solution[:, None] @ columns)[:, 0]
+    good = (solution[:, :2] >= 0).all(axis=1)
+    chi2 = np.where(good, (((mean - fitted) / error) ** 2).sum(axis=1), np.inf)
+    # No profile may follow all of a galaxy: the error grows by what is left.
+    stretch = max(chi2.min() / max(len(radius) - 5, 1), 1.0)
     likelihood = np.exp(-0.5 * (chi2 - chi2.min()) / stretch)
     likelihood /= likelihood.sum()
+    sky = solution[:, 2]
     level = likelihood @ sky
-    spread = likelihood @ ((sky - level) ** 2 + stretch * variance)
+    spread = likelihood @ ((sky - level) ** 2 + stretch * covariance[:, 2, 2])
     return float(level), float(np.sqrt(spread)), likelihood @ fitted
+
+
+def _sersic(radius: np.ndarray, index: float, scale: float) -> np.ndarray:
+    """Return a Sersic profile, 1 at the first radius (b_n of Ciotti & Bertin 1999)."""
+    shape = 2 * index - 1 / 3 + 4 / (405 * index)
+    return np.exp(-shape * ((radius / scale) ** (1 / index) - (radius[0] / scale) ** (1 / index)))

@@ -7,13 +7,7 @@ from rim_lensing.lens_fit.intervals import LEVELS
 from rim_lensing.lens_fit.lens_predictor import PASSES, LensPredictor
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.publishing.lens_cnn_evaluation import CONFIDENCES, LensEvaluation
-from rim_lensing.publishing.model_card import (
-    facts_table,
-    measurement_sections,
-    picture_sections,
-    ranges_table,
-    table,
-)
+from rim_lensing.publishing.model_card import CardText, model_card, table
 from rim_lensing.simulation.galaxy_pool import DEVELOPMENT_SPLIT
 from rim_lensing.zoo.zoo import ModelConfig
 
@@ -33,6 +27,39 @@ LENS_CNN_LEARNING_CURVE = {
     "coverage_95": ("coverage of 95% intervals", "linear"),
 }
 
+_PURPOSE = """\
+For: a first lens model, with errors, in a fraction of a second; where an optimiser or a sampler
+starts; large surveys. Not for: a final lens model. The source is not modelled, so the prediction
+does not tell whether it fits the data: reconstruct the source and look at the residuals."""
+_MEASURES = """theta_E, x and y are in
+arcsec. Errors are those of the mean; "scatter of the truth" is the rms error of who knows the mean
+of all systems alone; intervals are those of `prediction.interval`; "aleatoric std" and "total std"
+are medians. Behind ±: standard errors, by bootstrap over the galaxies."""
+_STANDARD_DEVIATIONS = f"""\
+## Where the standard deviations come from
+
+The mean is that over eight orientations of the image, with nothing dropped. The network predicts a
+Gaussian per parameter (aleatoric). {PASSES} more passes, each with other units dropped (Monte Carlo
+dropout, Perreault Levasseur et al. 2017) and the image in the next of the orientations, scatter
+(epistemic). The total is the root of the sum of squares."""
+_LIMITS = """\
+Where the rms error is near the scatter of the truth, the network knows little more than the ranges
+below (the lens centre, first of all).
+
+Trained for a singular isothermal ellipsoid in external shear, Gaussian PSFs, uncorrelated noise, no
+lens light, and one source, in these ranges. Outside of them it answers, too, with standard
+deviations that mean nothing:"""
+_LAST_WORDS = """\
+The image holds more than the network sees in it: `automated_fit` finds every parameter better, the
+more so the less noise there is (benchmarks/README.md).
+
+Ellipticity and shear trade off against each other, and so do centre and source position: the
+intervals here are those of each parameter alone, and say nothing of these correlations. Standard
+deviations are calibrated over all systems together, not at every noise level: see the table.
+
+Please cite Hezaveh, Perreault Levasseur & Marshall 2017, Nature 548, 555; Perreault Levasseur,
+Hezaveh & Wechsler 2017, ApJ 850, L7; Morningstar et al. 2019, ApJ 883, 14."""
+
 
 def lens_cnn_card(name: str, metadata: dict, config: ModelConfig, measurements: list[dict]) -> str:
     """Return the card as Markdown.
@@ -43,71 +70,22 @@ def lens_cnn_card(name: str, metadata: dict, config: ModelConfig, measurements: 
         config: Of the model.
         measurements: Content of metrics.json: what `LensEvaluation.metrics` returned.
     """
-    network, side = config.network, config.network.psf_side
-    what = f"residual convolutional network, {metadata['parameters']:,} weights"
-    return f"""# {name}
-
-{metadata["description"]}
-
-{facts_table(metadata, network, what)}
-
-    import rim_lensing as rl
-    cnn = rl.load_pretrained("{name}")
+    text = CardText(
+        network=f"residual convolutional network, {metadata['parameters']:,} weights",
+        example=f"""    cnn = rl.load_pretrained("{name}")
     lens, std = cnn.predict(image, noise=noise, psf=psf)   # {", ".join(PARAMETER_NAMES)}
     prediction = cnn.predict(image, noise=noise, psf=psf)  # and .aleatoric, .epistemic, .samples
-    low, high = prediction.interval(0.68)                  # or 0.95
-
-Without the package, with TensorFlow alone (float32; noise infinite where masked; the PSF
-{side} x {side} pixels):
-
-    tf.saved_model.load("saved_model").serve(image, noise_map, psf)["lens"]  # and ["std"] ...
-
-For: a first lens model, with errors, in a fraction of a second; where an optimiser or a sampler
-starts; large surveys. Not for: a final lens model. The source is not modelled, so the prediction
-does not tell whether it fits the data: reconstruct the source and look at the residuals.
-
-## How well it does
-
-On mock systems whose lens is known exactly, with PSF and noise from the paper's ranges: a Gaussian
-of sigma 0 to 0.1", and noise uniform in 0.1% to 10% of the image's peak. theta_E, x and y are in
-arcsec. Errors are those of the mean; "scatter of the truth" is the rms error of who knows the mean
-of all systems alone; intervals are those of `prediction.interval`; "aleatoric std" and "total std"
-are medians. Behind ±: standard errors, by bootstrap over the galaxies.
-
-{measurement_sections(name, measurements)}
-
-{picture_sections(PICTURES)}
-
-## Where the standard deviations come from
-
-The mean is that over eight orientations of the image, with nothing dropped. The network predicts a
-Gaussian per parameter (aleatoric). {PASSES} more passes, each with other units dropped (Monte Carlo
-dropout, Perreault Levasseur et al. 2017) and the image in the next of the orientations, scatter
-(epistemic). The total is the root of the sum of squares.
-
-{_calibration(metadata, config)}
-
-## Limits
-
-Where the rms error is near the scatter of the truth, the network knows little more than the ranges
-below (the lens centre, first of all).
-
-Trained for a singular isothermal ellipsoid in external shear, Gaussian PSFs, uncorrelated noise, no
-lens light, and one source, in these ranges. Outside of them it answers, too, with standard
-deviations that mean nothing:
-
-{ranges_table(config.priors)}
-
-The image holds more than the network sees in it: `automated_fit` finds every parameter better, the
-more so the less noise there is (benchmarks/README.md).
-
-Ellipticity and shear trade off against each other, and so do centre and source position: the
-intervals here are those of each parameter alone, and say nothing of these correlations. Standard
-deviations are calibrated over all systems together, not at every noise level: see the table.
-
-Please cite Hezaveh, Perreault Levasseur & Marshall 2017, Nature 548, 555; Perreault Levasseur,
-Hezaveh & Wechsler 2017, ApJ 850, L7; Morningstar et al. 2019, ApJ 883, 14.
-"""
+    low, high = prediction.interval(0.68)                  # or 0.95""",
+        served_with="",
+        served='serve(image, noise_map, psf)["lens"]  # and ["std"] ...',
+        purpose=_PURPOSE,
+        measures=_MEASURES,
+        pictures=PICTURES,
+        sections=f"{_STANDARD_DEVIATIONS}\n\n{_calibration(metadata, config)}",
+        limits=_LIMITS,
+        last_words=_LAST_WORDS,
+    )
+    return model_card(name, metadata, config, measurements, text)
 
 
 def _calibration(metadata: dict, config: ModelConfig) -> str:

@@ -1,7 +1,6 @@
 """How well a lens CNN predicts lenses that it has not seen, and how honest its intervals are."""
 
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,14 @@ from scipy.special import ndtri
 
 from rim_lensing.lens_fit.intervals import measure_predictions
 from rim_lensing.lens_fit.lens_predictor import LensPrediction, LensPredictor
-from rim_lensing.publishing.rim_evaluation import measured, system_bins
-from rim_lensing.simulation.validation_set import SYSTEMS, ValidationSet, validation_set
+from rim_lensing.publishing.measurement import (
+    measure_unseen,
+    measured,
+    no_warnings_of_mocks,
+    system_bins,
+)
+from rim_lensing.simulation.mock_observations import MockObservations
+from rim_lensing.simulation.validation_set import SYSTEMS, ValidationSet
 
 CONFIDENCES = np.linspace(0.02, 0.98, 49)
 """At which the coverage of intervals is drawn."""
@@ -37,7 +42,7 @@ class LensEvaluation:
     magnification: np.ndarray
 
     def metrics(self) -> dict:
-        """Return what metrics.json holds of it, see `evaluation.measured`.
+        """Return what metrics.json holds of it, see `measured`.
 
         The rows are the seven parameters, over all systems, by noise and by magnification. In each:
         what `measure_predictions` gives with the prediction's intervals; rms_error, of the mean;
@@ -93,35 +98,21 @@ class LensEvaluation:
 def evaluate_lens_predictor(
     model: LensPredictor, galaxies: str | Path | None = None, systems: int = SYSTEMS
 ) -> LensEvaluation:
-    """Predict the lenses of the validation set, as a user would, with a progress bar.
+    """Predict the lenses of the validation set, as a user would.
 
     Args:
         model: What is measured.
-        galaxies: File of `train/prepare_galaxies.py`, whose validation split is used; by default
-            procedural galaxies.
-        systems: How many of the set's systems, from the first.
-
-    Raises:
-        ValueError: `systems` is not from 1 to the size of the set, or `galaxies` is not a galaxy
-            file.
-        FileNotFoundError: There is no such galaxy file.
+        galaxies: As in `measure_unseen`, and so are errors.
+        systems: Likewise.
     """
-    chosen = validation_set(model.network.config, galaxies, systems)
-    parts = []
-    for mocks in chosen.batches(_BATCH):
-        with warnings.catch_warnings():
-            # The edges of the priors, seen through the noise, look like the outside.
-            warnings.simplefilter("ignore", UserWarning)
+
+    def measure(mocks: MockObservations) -> tuple[np.ndarray, ...]:
+        with no_warnings_of_mocks():
             prediction = model.predict(mocks.image, noise=mocks.noise, psf=mocks.psf)
-        parts.append((mocks.lens, prediction, mocks.noise_level, mocks.magnification))
-    true, predictions, noise_level, magnification = zip(*parts, strict=True)
-    prediction = replace(
-        predictions[0],
-        **{
-            name: np.concatenate([getattr(part, name) for part in predictions])
-            for name in ("lens", "std", "aleatoric", "epistemic", "samples")
-        },
-    )
-    arrays = (np.concatenate(values) for values in (true, noise_level, magnification))
-    true, noise_level, magnification = arrays
+        predicted = (getattr(prediction, name) for name in LensPrediction.ARRAYS)
+        return mocks.lens, mocks.noise_level, mocks.magnification, *predicted
+
+    chosen, arrays = measure_unseen(model.network.config, galaxies, systems, _BATCH, measure)
+    true, noise_level, magnification, *predicted = arrays
+    prediction = LensPrediction(*predicted, interval_factors=model.interval_factors)
     return LensEvaluation(chosen, true, prediction, noise_level, magnification)

@@ -1,12 +1,14 @@
-"""What the cards of all published models have in common: facts, ranges, measures, pictures."""
+"""The card of a published model: facts, ranges, measures, pictures, what its kind has to say."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rim_lensing import figures
 from rim_lensing.lensing.geometry import Geometry
-from rim_lensing.publishing.rim_evaluation import markdown_table
+from rim_lensing.publishing.measurement import markdown_table
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.validation_set import PROCEDURAL
+from rim_lensing.zoo.zoo import ModelConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +23,86 @@ _UNITS = {
     "psf_sigma": ("PSF width sigma (Gaussian)", '"'),
     "noise": ("noise rms over the image's peak", ""),
 }
+
+
+@dataclass(frozen=True)
+class CardText:
+    """What a kind of model says of itself, as Markdown: all else is the same on every card.
+
+    Args:
+        network: What it is, in a few words.
+        example: How it is called from Python, indented lines.
+        served_with: What its SavedModel wants beside an image, its noise and its PSF; begins with
+            a semicolon.
+        served: How the SavedModel is called, an expression.
+        purpose: What it is for, and what not.
+        measures: What the numbers of the tables are; goes on after a full stop.
+        pictures: Texts by the name of the file in pictures/.
+        sections: Whatever else there is to tell, with headings.
+        limits: Leads to the table of the ranges that it was trained on.
+        last_words: What follows that table.
+    """
+
+    network: str
+    example: str
+    served_with: str
+    served: str
+    purpose: str
+    measures: str
+    pictures: dict[str, str]
+    sections: str
+    limits: str
+    last_words: str
+
+
+def model_card(
+    name: str, metadata: dict, config: ModelConfig, measurements: list[dict], text: CardText
+) -> str:
+    """Return the card of a model as Markdown.
+
+    Args:
+        name: Of the model.
+        metadata: Facts of metadata.json.
+        config: Of the model.
+        measurements: Content of metrics.json, see `measurement.measured`.
+        text: Of this kind of model.
+    """
+    side = config.network.psf_side
+    return f"""# {name}
+
+{metadata["description"]}
+
+{facts_table(metadata, config.network, text.network)}
+
+    import rim_lensing as rl
+{text.example}
+
+Without the package, with TensorFlow alone (float32; noise infinite where masked; the PSF
+{side} x {side} pixels{text.served_with}):
+
+    tf.saved_model.load("saved_model").{text.served}
+
+{text.purpose}
+
+## How well it does
+
+On mock systems whose lens is known exactly, with PSF and noise from the paper's ranges: a Gaussian
+of sigma 0 to 0.1", and noise uniform in 0.1% to 10% of the image's peak. {text.measures}
+
+{measurement_sections(name, measurements)}
+
+{picture_sections(text.pictures)}
+
+{text.sections}
+
+## Limits
+
+{text.limits}
+
+{ranges_table(config.priors)}
+
+{text.last_words}
+"""
 
 
 def facts_table(metadata: dict, geometry: Geometry, network: str) -> str:
@@ -115,7 +197,7 @@ def measurement_sections(name: str, measurements: list[dict]) -> str:
 
     Args:
         name: Of the model.
-        measurements: Content of metrics.json, see `evaluation.measured`.
+        measurements: Content of metrics.json, see `measurement.measured`.
     """
     sections = [_measurement(name, content) for content in measurements]
     first = measurements[0]

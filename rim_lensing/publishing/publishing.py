@@ -14,14 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from rim_lensing import __version__
 from rim_lensing.lens_fit.lens_predictor import LensPredictor
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
 from rim_lensing.networks.presets import RIMConfig
 from rim_lensing.plain_numbers import plain
 from rim_lensing.provenance import UNKNOWN, git_commit, seen_galaxies
+from rim_lensing.publishing.golden import lenses, sources, write_golden
 from rim_lensing.publishing.lens_cnn_calibration import calibrate
 from rim_lensing.publishing.lens_cnn_card import (
     LENS_CNN_LEARNING_CURVE,
@@ -34,9 +33,7 @@ from rim_lensing.publishing.rim_card import RIM_LEARNING_CURVE, draw_rim_picture
 from rim_lensing.publishing.rim_evaluation import evaluate_model
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.simulation.galaxy_file import read_galaxies
-from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 from rim_lensing.simulation.validation_set import (
     PROCEDURAL,
     SYSTEMS,
@@ -49,10 +46,9 @@ from rim_lensing.zoo.saved_model import check_backend, export_lens_predictor, ex
 Model = RIMReconstructor | LensPredictor
 
 GOLDEN, METRICS = "golden.npz", "metrics.json"
-_GOLDEN_SYSTEMS, _GOLDEN_SEED = 2, 20190101
 _LICENCE = "MIT"
 _ASIDE, _PART = ".old", ".part"
-_ABANDONED = 24 * 3600.0
+_ABANDONED_SECONDS = 24 * 3600.0
 """Seconds after which an unfinished folder is nobody's: publishing takes minutes."""
 
 
@@ -145,7 +141,7 @@ def publish(
         # From here on the model is what a user gets.
         model = zoo.load_pretrained(temporary)
         parts.export(model, temporary / "saved_model")
-        write_golden(model, temporary / GOLDEN)
+        write_golden(model, temporary / GOLDEN, parts.answer)
         _save_pictures(temporary, {"learning_curve": learning_curve(log, parts.learning_curve)})
         _write_card(temporary, name, model, config, facts, galaxies, systems)
         _move_into_place(temporary, folder, overwrite)
@@ -295,6 +291,7 @@ class _Parts:
         card: Takes name, metadata, configuration and measurements, returns Markdown.
         draw_pictures: Takes the model and evaluations, returns figures by name.
         learning_curve: What is drawn of the training's log, see `model_card.learning_curve`.
+        answer: See `golden.write_golden`.
     """
 
     describe: Callable
@@ -303,26 +300,7 @@ class _Parts:
     card: Callable
     draw_pictures: Callable
     learning_curve: dict[str, tuple[str, str]]
-
-
-def write_golden(model: Model, path: Path) -> None:
-    """Write the inputs and outputs of two mock systems.
-
-    Inputs: image, noise, psf, and of a RIM the lens. Outputs: source; of a lens CNN lens and std.
-    Their galaxies are procedural: nobody's data are shipped.
-    """
-    generator = np.random.default_rng(_GOLDEN_SEED)
-    stamps = draw_procedural_galaxies(_GOLDEN_SYSTEMS, generator)
-    simulator = MockSimulator(stamps, Priors(), model.network.config)
-    mocks = simulator.draw(generator, _GOLDEN_SYSTEMS, galaxies=np.arange(_GOLDEN_SYSTEMS))
-    inputs = mocks.network_inputs()
-    if isinstance(model, RIMReconstructor):
-        outputs = {"source": model.reconstruct(**inputs).source.astype("float32")}
-    else:
-        del inputs["lens"]
-        lens, std = model.predict(**inputs)
-        outputs = {"lens": lens, "std": std}
-    np.savez_compressed(path, **inputs, **outputs)
+    answer: Callable
 
 
 def _describe_rim(config: RIMConfig) -> str:
@@ -352,7 +330,7 @@ def clear_up(folder: Path) -> None:
     for aside in folder.parent.glob(f".{folder.name}.*{_ASIDE}"):
         _put_back(aside, folder)  # Between the two renames.
     for left in folder.parent.glob(f".{folder.name}.*{_PART}"):
-        if time.time() - left.stat().st_mtime > _ABANDONED:
+        if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -390,6 +368,7 @@ _PARTS = {
         card=rim_card,
         draw_pictures=draw_rim_pictures,
         learning_curve=RIM_LEARNING_CURVE,
+        answer=sources,
     ),
     "lens_cnn": _Parts(
         describe=_describe_lens_cnn,
@@ -398,6 +377,7 @@ _PARTS = {
         card=lens_cnn_card,
         draw_pictures=draw_lens_cnn_pictures,
         learning_curve=LENS_CNN_LEARNING_CURVE,
+        answer=lenses,
     ),
 }
 """By kind, see `zoo.KINDS`."""

@@ -6,13 +6,7 @@ import numpy as np
 
 from rim_lensing import figures
 from rim_lensing.networks.presets import RIMConfig
-from rim_lensing.publishing.model_card import (
-    facts_table,
-    measurement_sections,
-    picture_sections,
-    ranges_table,
-    table,
-)
+from rim_lensing.publishing.model_card import CardText, model_card, table
 from rim_lensing.publishing.rim_evaluation import Evaluation, reconstruct
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.zoo.zoo import ModelConfig
@@ -33,6 +27,36 @@ RIM_LEARNING_CURVE = {
     "median_chi2_per_pixel": ("median chi$^2$ / pixel", "log"),
 }
 
+_PURPOSE = """\
+For: the source behind a lens whose model is known, or is being looked for (`automated_fit`), in
+seconds or less; sources like those galaxies that it was trained on. At low noise the network
+itself leaves signal in the residuals (the table says how often), and of sources unlike a galaxy
+more (benchmarks/README.md, "Beyond the training set"): `model.refined()` takes it up. Not for: two
+sources at different distances."""
+_MEASURES = """Medians and one 90th
+percentile over the systems, with standard errors by bootstrap over the galaxies. The rms error is
+over all source pixels, most of them empty sky, in units of the source's peak; inside of the galaxy
+are the pixels above 1% of the peak. Signal is left where chi^2 is more than 3 sigma above that of
+noise. k is in cycles per side of the source;"""
+_FAILURES = """\
+## Known failures
+
+- The source is smoother than the truth, the more so the more noise there is: at 3% of the peak and
+  more, spiral arms and knots go, and the residuals are noise all the same (the worst systems above
+  have a chi^2 of 1). A chi^2 near 1 says that the data do not ask for more, not that there is none.
+- A wrong lens, too, often leaves no more than noise there (benchmarks/README.md, "Algorithm 1").
+- No pixel gets brighter than four times the image's brightest 3x3 pixels: a point-like source is
+  cut off, with a warning.
+- On image pixels of another size (`--own-pixels`) errors are larger, and fluxes may be too small:
+  `python train/evaluate.py {name} --image-grid SIDE SCALE` measures it (docs/training.md has an
+  example)."""
+_LIMITS = """\
+Trained for a singular isothermal ellipsoid in external shear that is known, Gaussian PSFs,
+uncorrelated noise, no lens light, and one source, in these ranges; outside of them expect less, and
+look at the residuals:"""
+_LAST_WORDS = """\
+The network gives no uncertainty. Please cite Morningstar et al. 2019, ApJ 883, 14."""
+
 
 def rim_card(name: str, metadata: dict, config: ModelConfig, measurements: list[dict]) -> str:
     """Return the card as Markdown.
@@ -45,65 +69,23 @@ def rim_card(name: str, metadata: dict, config: ModelConfig, measurements: list[
             procedural galaxies last.
     """
     network = config.network
-    what = f"Recurrent Inference Machine, {network.steps} steps, {metadata['parameters']:,} weights"
-    return f"""# {name}
+    text = CardText(
+        network=f"Recurrent Inference Machine, {network.steps} steps, "
+        f"{metadata['parameters']:,} weights",
+        example=f"""    model = rl.load_pretrained("{name}")
+    result = model.reconstruct(image, noise=noise, psf=psf, lens=rl.LensParameters(theta_E=1.2))""",
+        served_with=f"; seven lens parameters{_scale(network)}",
+        served='serve(image, noise_map, psf, lens_parameters)["source"]',
+        purpose=_PURPOSE,
+        measures=f"""{_MEASURES} {network.source_side // 2} is the last.
 
-{metadata["description"]}
-
-{facts_table(metadata, network, what)}
-
-    import rim_lensing as rl
-    model = rl.load_pretrained("{name}")
-    result = model.reconstruct(image, noise=noise, psf=psf, lens=rl.LensParameters(theta_E=1.2))
-
-Without the package, with TensorFlow alone (float32; noise infinite where masked; the PSF
-{network.psf_side} x {network.psf_side} pixels; seven lens parameters{_scale(network)}):
-
-    tf.saved_model.load("saved_model").serve(image, noise_map, psf, lens_parameters)["source"]
-
-For: the source behind a lens whose model is known, or is being looked for (`automated_fit`), in
-seconds or less; sources like those galaxies that it was trained on. At low noise the network
-itself leaves signal in the residuals (the table says how often), and of sources unlike a galaxy
-more (benchmarks/README.md, "Beyond the training set"): `model.refined()` takes it up. Not for: two
-sources at different distances.
-
-## How well it does
-
-On mock systems whose lens is known exactly, with PSF and noise from the paper's ranges: a Gaussian
-of sigma 0 to 0.1", and noise uniform in 0.1% to 10% of the image's peak. Medians and one 90th
-percentile over the systems, with standard errors by bootstrap over the galaxies. The rms error is
-over all source pixels, most of them empty sky, in units of the source's peak; inside of the galaxy
-are the pixels above 1% of the peak. Signal is left where chi^2 is more than 3 sigma above that of
-noise. k is in cycles per side of the source; {network.source_side // 2} is the last.
-
-{_paper(measurements[0])}
-
-{measurement_sections(name, measurements)}
-
-{picture_sections(PICTURES)}
-
-## Known failures
-
-- The source is smoother than the truth, the more so the more noise there is: at 3% of the peak and
-  more, spiral arms and knots go, and the residuals are noise all the same (the worst systems above
-  have a chi^2 of 1). A chi^2 near 1 says that the data do not ask for more, not that there is none.
-- A wrong lens, too, often leaves no more than noise there (benchmarks/README.md, "Algorithm 1").
-- No pixel gets brighter than four times the image's brightest 3x3 pixels: a point-like source is
-  cut off, with a warning.
-- On image pixels of another size (`--own-pixels`) errors are larger, and fluxes may be too small:
-  `python train/evaluate.py {name} --image-grid SIDE SCALE` measures it (docs/training.md has an
-  example).
-
-## Limits
-
-Trained for a singular isothermal ellipsoid in external shear that is known, Gaussian PSFs,
-uncorrelated noise, no lens light, and one source, in these ranges; outside of them expect less, and
-look at the residuals:
-
-{ranges_table(config.priors)}
-
-The network gives no uncertainty. Please cite Morningstar et al. 2019, ApJ 883, 14.
-"""
+{_paper(measurements[0])}""",
+        pictures=PICTURES,
+        sections=_FAILURES.format(name=name),
+        limits=_LIMITS,
+        last_words=_LAST_WORDS,
+    )
+    return model_card(name, metadata, config, measurements, text)
 
 
 def _paper(measured: dict) -> str:

@@ -1,7 +1,7 @@
 """What a reconstruction gives back, whichever method made it."""
 
 import warnings
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from rim_lensing.lensing.mass_model import SHORT_FORMS, Deflections, Form, MassM
 from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.checks import which_systems
 from rim_lensing.observation.normalised import NormalisedObservation
+from rim_lensing.reconstruction.batched import Batched
 from rim_lensing.reconstruction.constrained import seen_pixels
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ SIGNIFICANT = 3.0
 """A flux of fewer standard deviations than that is none to divide by."""
 
 _CHUNK = 16
-_PLAUSIBLE = (0.7, 1.5)
-_LEAST_OF_A_FIT = 0.2
+_PLAUSIBLE_CHI2 = (0.7, 1.5)
+_MIN_FITTED_CHI2 = 0.2
 """chi^2 per pixel of a linear inversion that noise does leave: the smallest median of benchmarks is
 0.53, and fewer arcs or smaller source pixels fit more of the noise."""
 
@@ -42,8 +43,8 @@ def warn_of_chi2(chi2: float | np.ndarray, fits_noise: bool = False) -> None:
             linear inversion at the largest evidence has some 0.5 where the noise is small.
     """
     chi2 = np.atleast_1d(chi2)
-    low, high = _PLAUSIBLE
-    low = _LEAST_OF_A_FIT if fits_noise else low
+    low, high = _PLAUSIBLE_CHI2
+    low = _MIN_FITTED_CHI2 if fits_noise else low
     bad = (chi2 > high) | (chi2 < low)
     if bad.any():
         warnings.warn(
@@ -58,7 +59,7 @@ def warn_of_chi2(chi2: float | np.ndarray, fits_noise: bool = False) -> None:
 
 
 @dataclass(frozen=True, repr=False)
-class Reconstruction:
+class Reconstruction(Batched):
     """A source, or a batch of them, and how well it explains the data.
 
     Shapes are those of one system; for a batch every array has a leading batch axis, and
@@ -93,6 +94,8 @@ class Reconstruction:
         fine_psf: The kernel that they were blurred by, on their own pixels, (k, k); None if o is 1:
             that is `psf`.
     """
+
+    _telling = "source", 3
 
     source: np.ndarray
     history: np.ndarray
@@ -219,36 +222,6 @@ class Reconstruction:
     def source_grid(self) -> PixelGrid:
         """Where the source's pixels lie."""
         return PixelGrid(self.source.shape[-1], self.source_pixel_scale, self.source_centre)
-
-    @property
-    def is_batch(self) -> bool:
-        """Whether the arrays have a batch axis."""
-        return self.source.ndim == 3
-
-    def __len__(self) -> int:
-        """Number of systems of a batch."""
-        if not self.is_batch:
-            raise TypeError("This is the reconstruction of one system: it has no length")
-        return len(self.source)
-
-    def __getitem__(self, index: int | slice) -> "Reconstruction":
-        """Return one system of a batch, or a smaller batch.
-
-        Raises:
-            TypeError: This is one system.
-            IndexError: There is no such system, or the slice holds none.
-        """
-        if not self.is_batch:
-            raise TypeError("This is the reconstruction of one system: it has no parts")
-        if isinstance(index, slice) and not len(self.source[index]):
-            raise IndexError(f"{index} holds none of the {len(self)} systems")
-        parts = {}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if isinstance(value, np.ndarray):
-                part = value[index]
-                parts[each.name] = float(part) if np.ndim(part) == 0 else part
-        return replace(self, **parts)
 
     @property
     def refined(self) -> bool:

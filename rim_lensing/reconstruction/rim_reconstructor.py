@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
@@ -17,6 +16,7 @@ from rim_lensing.observation.batch_warnings import SystemsWarning
 from rim_lensing.observation.checks import check_observation, which_systems
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.normalised import NormalisedObservation
+from rim_lensing.reconstruction.batched import in_chunks
 from rim_lensing.reconstruction.compiled_rim import CompiledRIM
 from rim_lensing.reconstruction.constrained import warn_of_unconstrained
 from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
@@ -334,11 +334,8 @@ class RIMReconstructor(SourceModel):
         """Do what `run` does, `batch_size` systems at a time."""
         total, histories = len(observation), []
         size = min(batch_size, total)
-        with tqdm(total=total, unit=counted, disable=total == size) as progress:
-            for start in range(0, total, size):
-                # The last chunk is filled up, so that one compiled graph serves all.
-                indices = np.minimum(np.arange(start, start + size), total - 1)
-                count = min(size, total - start)
-                histories.append(self.run(observation[indices])[:count])
-                progress.update(count)
+        for chunk in in_chunks(total, size, counted):
+            # The last chunk is filled up, so that one compiled graph serves all.
+            indices = np.minimum(np.arange(chunk.start, chunk.start + size), total - 1)
+            histories.append(self.run(observation[indices])[: chunk.stop - chunk.start])
         return np.concatenate(histories)

@@ -23,7 +23,7 @@ from rim_lensing.plain_numbers import plain
 from rim_lensing.whole_files import whole_file
 
 _DESCRIPTION = "description"
-_FREE = ("start",)
+_MAY_CHANGE = ("start",)
 """What may change: an optimiser's answer differs in its last digit on another machine, and a chain
 that has begun has left its start behind."""
 
@@ -121,7 +121,7 @@ class ChainFile:
             ) from error
 
     def _compare(self, wanted: dict) -> None:
-        names = sorted((wanted.keys() | self.description.keys()) - set(_FREE))
+        names = sorted((wanted.keys() | self.description.keys()) - set(_MAY_CHANGE))
         differ = [name for name in names if wanted.get(name) != self.description.get(name)]
         if differ:
             raise FileExistsError(

@@ -13,7 +13,7 @@ import numpy as np
 from rim_lensing.lens_fit.lens_posterior import LensPosterior
 from rim_lensing.sampling.chain_file import ChainFile
 
-_JUMPS = 0.1
+_JUMP_FRACTION = 0.1
 """Fraction of steps by the whole difference of two walkers: from one maximum to another."""
 
 
@@ -40,7 +40,7 @@ def ensemble_sampler(
         posterior.log_posterior,
         vectorize=True,
         backend=file.backend,
-        moves=[(emcee.moves.DEMove(), 1 - _JUMPS), (jumps, _JUMPS)],
+        moves=[(emcee.moves.DEMove(), 1 - _JUMP_FRACTION), (jumps, _JUMP_FRACTION)],
     )
 
     def advance(steps: int) -> None:

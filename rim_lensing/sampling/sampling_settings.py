@@ -9,7 +9,7 @@ MAX_STEPS = 5000
 INTER_OP_THREADS = "TF_NUM_INTEROP_THREADS"
 """TensorFlow's own variable; it is read when TensorFlow starts."""
 
-_SHORTEST = 10
+_MIN_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def check_settings(method: str, walkers: int | None, max_steps: int, parameters:
         raise ValueError(
             f"`walkers` must be an integer, at least {fewest} for {method}. Received: {walkers}"
         )
-    shortest = settings.warm_up + _SHORTEST
+    shortest = settings.warm_up + _MIN_STEPS
     if int(max_steps) != max_steps or max_steps < shortest:
         raise ValueError(
             f"`max_steps` must be an integer, at least {shortest} for {method}. "

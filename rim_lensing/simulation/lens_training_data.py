@@ -1,6 +1,5 @@
 """What feeds the lens CNN's `fit`: mock images and their lenses."""
 
-import keras
 import numpy as np
 
 from rim_lensing.lensing.geometry import Geometry
@@ -8,12 +7,13 @@ from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, transform_im
 from rim_lensing.simulation.masks import draw_masks
 from rim_lensing.simulation.mock_observations import SystemRenderer
 from rim_lensing.simulation.priors import Priors
+from rim_lensing.simulation.training_data import EndlessData
 
 _CANDIDATES = 64
 _MAX_FRUITLESS_ROUNDS = 50
 
 
-class LensTrainingData(keras.utils.PyDataset):
+class LensTrainingData(EndlessData):
     """Endless supply of images and lenses, a function of (seed, epoch, step) alone.
 
     A simulated system costs more than a training step on it. So every epoch draws fresh systems,
@@ -28,8 +28,7 @@ class LensTrainingData(keras.utils.PyDataset):
         steps_per_epoch: Steps per epoch; together with `batch` a multiple of 8 images.
         dropout_units: Random numbers that the network takes for its dropout.
         seed: Of everything that is drawn.
-        epoch: Which epoch's draws to give. Whoever trains sets it, as `TrainingRun` does: Keras's
-            `fit` alone shows the same epoch again.
+        epoch: Which epoch's draws to give, see `EndlessData`.
 
     Raises:
         ValueError: The images of an epoch are no multiple of 8.
@@ -47,7 +46,7 @@ class LensTrainingData(keras.utils.PyDataset):
         epoch: int = 0,
     ):
         """Keep the recipe; nothing is drawn yet."""
-        super().__init__(workers=1, use_multiprocessing=False)
+        super().__init__(batch, steps_per_epoch, seed, epoch)
         if priors.noise_per_batch:
             raise ValueError("`priors` must have noise_per_batch=False: every system has its own")
         if batch * steps_per_epoch % SYMMETRIES:
@@ -56,14 +55,9 @@ class LensTrainingData(keras.utils.PyDataset):
                 f"step, {steps_per_epoch} steps"
             )
         self.stamps, self.priors, self.geometry = stamps, priors, geometry
-        self.batch, self.steps_per_epoch = batch, steps_per_epoch
-        self.dropout_units, self.seed, self.epoch = dropout_units, seed, epoch
+        self.dropout_units = dropout_units
         self._renderer = SystemRenderer(priors, geometry)
         self._drawn_epoch, self._systems, self._order = None, {}, None
-
-    def __len__(self) -> int:
-        """Steps per epoch."""
-        return self.steps_per_epoch
 
     def __getitem__(self, step: int):
         """Return (network inputs, true lenses (batch, 7)) of one step."""
@@ -76,7 +70,7 @@ class LensTrainingData(keras.utils.PyDataset):
             turned = symmetries == k
             noiseless[turned] = transform_image(noiseless[turned], k)
             lens[turned] = lens[turned] @ lens_matrix(k).T
-        generator = np.random.default_rng([self.seed, self.epoch, step + 1])
+        generator = self.generator(step + 1)
         rms = self._systems["rms"][systems]
         image = noiseless + rms * generator.standard_normal(noiseless.shape, dtype="float32")
         mask = draw_masks(generator, len(image), self.geometry.image_grid)
@@ -91,7 +85,7 @@ class LensTrainingData(keras.utils.PyDataset):
 
     def _draw_systems(self):
         """Draw the epoch's systems, and the order in which their eight views are shown."""
-        generator = np.random.default_rng([self.seed, self.epoch, 0])
+        generator = self.generator(0)
         count = self.batch * self.steps_per_epoch // SYMMETRIES
         kept, rounds = [], 0
         while sum(len(part["lens"]) for part in kept) < count:

@@ -1,6 +1,6 @@
 """Mock observations of lensed galaxies (paper section 2.3), drawn afresh at every call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -195,29 +195,53 @@ class MockSimulator:
         """
         if galaxies is None:
             galaxies = generator.integers(len(self.stamps), size=batch)
-        open_slots = np.arange(batch)
-        filled = {}
-        for _ in range(_MAX_ROUNDS):
-            # Always a full batch, so that the renderer is compiled for one shape.
-            slots = np.resize(open_slots, batch)
+
+        def attempt(slots: np.ndarray) -> tuple[dict, np.ndarray]:
             candidates = self.priors.draw(generator, batch)
             rendered = self._renderer.render(self.stamps[galaxies[slots]], candidates)
-            for i in np.flatnonzero(self._renderer.meets_constraints(rendered)):
-                filled.setdefault(slots[i], {key: value[i] for key, value in rendered.items()})
-            open_slots = np.setdiff1d(np.arange(batch), list(filled))
-            if not len(open_slots):
-                break
-        else:
-            raise RuntimeError(
-                f"After {_MAX_ROUNDS} rounds {len(open_slots)} of {batch} systems still had no "
-                f"candidate that meets the constraints of {self.priors} on "
-                f"{self.geometry.image_grid} and {self.geometry.source_grid}: widen the ranges."
-            )
-        stacked = {key: np.stack([filled[slot][key] for slot in range(batch)]) for key in filled[0]}
+            return rendered, self._renderer.meets_constraints(rendered)
+
+        grids = f"{self.geometry.image_grid} and {self.geometry.source_grid}"
+        kept = fill_batch(batch, attempt, f"{self.priors} on {grids}")
         if self.priors.noise_per_batch:
-            stacked["noise_level"][:] = stacked["noise_level"][0]
-        draws = generator.standard_normal(stacked["image"].shape, dtype="float32")
-        return observe(stacked, draws, galaxies)
+            kept["noise_level"][:] = kept["noise_level"][0]
+        draws = generator.standard_normal(kept["image"].shape, dtype="float32")
+        return observe(kept, draws, galaxies)
+
+
+def fill_batch(
+    batch: int, attempt: Callable[[np.ndarray], tuple[dict, np.ndarray]], constraints: str
+) -> dict[str, np.ndarray]:
+    """Return a batch of systems that meet constraints, as arrays (batch, ...) by name.
+
+    Args:
+        batch: How many.
+        attempt: Takes the slots (batch,) that candidates are for; returns candidates as arrays
+            (batch, ...) by name, and which of them meet the constraints, (batch,).
+        constraints: In words.
+
+    Raises:
+        RuntimeError: They are so tight that hardly any candidate meets them.
+    """
+    open_slots, filled = np.arange(batch), {}
+    for _ in range(_MAX_ROUNDS):
+        # Always a full batch, so that the renderer is compiled for one shape.
+        slots = np.resize(open_slots, batch)
+        rendered, good = attempt(slots)
+        for i in np.flatnonzero(good):
+            filled.setdefault(slots[i], {key: value[[i]] for key, value in rendered.items()})
+        open_slots = np.setdiff1d(np.arange(batch), list(filled))
+        if not len(open_slots):
+            return stacked([filled[slot] for slot in range(batch)])
+    raise RuntimeError(
+        f"After {_MAX_ROUNDS} rounds {len(open_slots)} of {batch} systems still had no candidate "
+        f"that meets the constraints of {constraints}: widen the ranges."
+    )
+
+
+def stacked(systems: Sequence[dict]) -> dict[str, np.ndarray]:
+    """Return the systems, each a dictionary of arrays (1, ...), as one."""
+    return {key: np.concatenate([system[key] for system in systems]) for key in systems[0]}
 
 
 def border_fraction(images: np.ndarray) -> np.ndarray:

@@ -1,11 +1,9 @@
 """The frozen validation set: 2,000 systems per grid, the same ones on every machine.
 
-Everything that is measured is measured on these. System i is candidate number c_i of the stream
-numpy.random.default_rng([SEED, i, c_i]), which gives its lens, placement, PSF width, noise level
-(`Priors.draw`) and then its noise; so any system can be made alone, in any order. Candidates that
-miss the constraints of the priors were passed over once, when the set was frozen, and the c_i were
-written down: no threshold is looked at again, where the last bit of a float32 picture could change
-the verdict from one processor to the next.
+Everything that is measured is measured on these, see `frozen_systems`. The stream gives a system's
+lens, placement, PSF width, noise level (`Priors.draw`) and then its noise. No threshold is looked
+at again, where the last bit of a float32 picture could change the verdict from one processor to the
+next.
 
 The same on every machine, bit for bit: the number of the galaxy, lens, placement, PSF width, noise
 level, and the noise in units of its rms; the sha256 of these is part of the recipe and is checked
@@ -21,11 +19,7 @@ looks.
 """
 
 import copy
-import hashlib
-import json
-from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,6 +27,13 @@ import numpy as np
 from tqdm import tqdm
 
 from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.simulation.frozen_systems import (
+    FrozenSystems,
+    check_digest,
+    check_free,
+    find_recipe,
+    write_recipe,
+)
 from rim_lensing.simulation.galaxy_pool import unseen_galaxies
 from rim_lensing.simulation.mock_observations import (
     MockObservations,
@@ -42,7 +43,6 @@ from rim_lensing.simulation.mock_observations import (
 )
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.procedural import draw_procedural_galaxies
-from rim_lensing.whole_files import whole_file
 
 SYSTEMS, QUICK_SYSTEMS = 2000, 200
 SEED = 2_019_883_014  # of the paper, ApJ 883, 14 (2019); no training is likely to use it
@@ -50,8 +50,6 @@ PROCEDURAL_GALAXIES = 500
 RECIPES = Path(__file__).parent / "validation_sets"
 PROCEDURAL = "procedural"
 
-_BATCH = 16
-_MAX_CANDIDATES = 200
 # Another numpy may round a stamp differently; another galaxy has another mean.
 _MEAN_TOLERANCE = 0.01
 
@@ -121,7 +119,7 @@ def same_galaxies(means: Sequence[float], recipe: dict) -> bool:
     return len(means) == len(expected) and np.allclose(means, expected, rtol=_MEAN_TOLERANCE)
 
 
-class ValidationSet:
+class ValidationSet(FrozenSystems):
     """Systems that no training has seen, made when they are asked for.
 
     Args:
@@ -129,13 +127,14 @@ class ValidationSet:
         geometry: Grids, PSF side and supersampling; a RIMConfig is one.
         priors: What the systems are drawn from.
         systems: How many.
-        candidates: The number c_i of each system, (systems,); None looks for them: of each system,
-            the first candidate that meets the constraints.
+        candidates: See `FrozenSystems`.
         name: Of the recipe in RECIPES; None of a set that is not frozen.
 
     Raises:
         RuntimeError: The grids are such that hardly any candidate meets the constraints.
     """
+
+    BATCH, MAX_CANDIDATES = 16, 200
 
     def __init__(
         self,
@@ -147,16 +146,8 @@ class ValidationSet:
         name: str | None = None,
     ):
         """Compile the renderer, and look for the candidates if they are not given."""
-        self.galaxies, self.geometry, self.priors, self.name = galaxies, geometry, priors, name
-        self._renderer = SystemRenderer(priors, geometry)
-        self.galaxy = galaxies.order(systems)
-        self.candidates = np.zeros(systems, "int64") if candidates is None else candidates
-        if candidates is None:
-            self._find_candidates()
-
-    def __len__(self) -> int:
-        """Number of systems."""
-        return len(self.candidates)
+        self.priors, self._renderer = priors, SystemRenderer(priors, geometry)
+        super().__init__(galaxies, geometry, systems, candidates, name)
 
     def mocks(self, systems: Sequence[int]) -> MockObservations:
         """Make some of the systems; each is the same whatever others are asked for.
@@ -173,9 +164,9 @@ class ValidationSet:
                 f"`systems` must be numbers from 0 to {len(self) - 1}. Received: {systems}"
             )
         parts = []
-        for start in range(0, len(systems), _BATCH):
-            chosen = systems[start : start + _BATCH]
-            rendered, generators = self._render(chosen, self.candidates[chosen])
+        for start in range(0, len(systems), self.BATCH):
+            chosen = systems[start : start + self.BATCH]
+            rendered, generators = self.render(chosen, self.candidates[chosen])
             draws = [
                 generator.standard_normal(rendered["image"].shape[1:], dtype="float32")
                 for generator in generators
@@ -191,49 +182,28 @@ class ValidationSet:
                 yield mocks
                 bar.update(len(mocks.lens))
 
-    def digest(self) -> str:
-        """Return the sha256 of galaxy numbers, parameters and first noise deviates."""
-        text = hashlib.sha256(self.galaxy.astype("<i8").tobytes())
-        for system, number in enumerate(self.candidates):
-            parameters, generator = _candidate(self.priors, system, number)
-            deviate = generator.standard_normal(1, dtype="float32")
-            for value in (*parameters.values(), deviate):
-                text.update(value.astype("<f4").tobytes())
-        return text.hexdigest()
+    def candidate(self, system: int, number: int) -> tuple[dict, np.random.Generator]:
+        """See `FrozenSystems.candidate`."""
+        generator = np.random.default_rng([SEED, int(system), int(number)])
+        return self.priors.draw(generator, 1), generator
 
-    def _render(self, systems, numbers) -> tuple[dict, list[np.random.Generator]]:
-        """Render candidates of at most _BATCH systems; their generators go on to the noise."""
-        drawn, generators = zip(
-            *(_candidate(self.priors, *pair) for pair in zip(systems, numbers, strict=True)),
-            strict=True,
-        )
-        # Always a full batch, so that the renderer is compiled for one shape.
-        slots = np.resize(np.arange(len(systems)), _BATCH)
-        rendered = self._renderer.render(
-            np.stack([self.galaxies.stamp(self.galaxy[systems[slot]]) for slot in slots]),
-            {key: np.concatenate([drawn[slot][key] for slot in slots]) for key in drawn[0]},
-        )
-        return {key: value[: len(systems)] for key, value in rendered.items()}, list(generators)
+    def checked(self, parameters: dict, generator: np.random.Generator) -> list[np.ndarray]:
+        """Return the parameters, and the first deviate of the noise."""
+        return [*parameters.values(), generator.standard_normal(1, dtype="float32")]
 
-    def _find_candidates(self) -> None:
-        open_pairs = deque((system, 0) for system in range(len(self)))
-        with tqdm(total=len(self), desc="drawing systems", unit="system") as bar:
-            while open_pairs:
-                pairs = [open_pairs.popleft() for _ in range(min(_BATCH, len(open_pairs)))]
-                rendered, _ = self._render(*zip(*pairs, strict=True))
-                accepted = self._renderer.meets_constraints(rendered)
-                for (system, number), good in zip(pairs, accepted, strict=True):
-                    if good:
-                        self.candidates[system] = number
-                        bar.update()
-                    elif number + 1 < _MAX_CANDIDATES:
-                        open_pairs.append((system, number + 1))
-                    else:
-                        raise RuntimeError(
-                            f"None of {_MAX_CANDIDATES} candidates of system {system} meets the "
-                            f"constraints of {self.priors} on {self.geometry.image_grid} and "
-                            f"{self.geometry.source_grid}: another grid is needed."
-                        )
+    def render_batch(self, systems: Sequence[int], stamps: np.ndarray, parameters: dict) -> dict:
+        """See `FrozenSystems.render_batch`."""
+        return self._renderer.render(stamps, parameters)
+
+    def meets_constraints(self, rendered: dict) -> np.ndarray:
+        """See `SystemRenderer.meets_constraints`."""
+        return self._renderer.meets_constraints(rendered)
+
+    @property
+    def constraints(self) -> str:
+        """See `FrozenSystems.constraints`."""
+        grids = f"{self.geometry.image_grid} and {self.geometry.source_grid}"
+        return f"{self.priors} on {grids}: another grid is needed."
 
 
 def check_number_of_systems(systems: int) -> None:
@@ -264,14 +234,14 @@ def validation_set(
     """
     check_number_of_systems(systems)
     pool = GalaxyPool(galaxies)
-    for path in sorted(RECIPES.glob("*.json")):
-        recipe = json.loads(path.read_text())
-        if recipe["geometry"] != describe(geometry):
-            continue
-        arranged = pool.arranged(recipe)
-        if arranged is not None:
-            return _frozen(arranged, geometry, recipe, path.stem, systems)
-    return ValidationSet(pool, geometry, Priors(), systems)
+    found = find_recipe(RECIPES, geometry, pool)
+    if found is None:
+        return ValidationSet(pool, geometry, Priors(), systems)
+    pool, recipe, name = found
+    priors, candidates = Priors.from_dict(recipe["priors"]), np.array(recipe["candidates"])
+    whole = ValidationSet(pool, geometry, priors, len(candidates), candidates)
+    check_digest(whole, recipe, name)
+    return ValidationSet(pool, geometry, priors, systems, candidates[:systems], name)
 
 
 def freeze(
@@ -291,50 +261,9 @@ def freeze(
     Raises:
         FileExistsError: There is a recipe of this name and `overwrite` is not set.
     """
-    path = RECIPES / f"{name}.json"
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists. Say overwrite (--overwrite) to replace it.")
+    path = check_free(RECIPES / f"{name}.json", overwrite)
     drawn = ValidationSet(GalaxyPool(galaxies), geometry, Priors(), SYSTEMS)
-    recipe = {
-        "galaxies": drawn.galaxies.kind,
-        "geometry": describe(geometry),
-        "priors": drawn.priors.to_dict(),
-        "sha256": drawn.digest(),
-        "candidates": drawn.candidates.tolist(),
-        "galaxy_means": drawn.galaxies.means(),
-    }
-    RECIPES.mkdir(exist_ok=True)
-    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in recipe.items())
-    with whole_file(path) as temporary:
-        temporary.write_text("{\n" + lines + "\n}\n")
-    return path
-
-
-def _frozen(
-    pool: GalaxyPool, geometry: Geometry, recipe: dict, name: str, systems: int
-) -> ValidationSet:
-    priors = Priors.from_dict(recipe["priors"])
-    candidates = np.array(recipe["candidates"])
-    found = ValidationSet(pool, geometry, priors, len(candidates), candidates).digest()
-    if found != recipe["sha256"]:
-        raise RuntimeError(
-            f"The systems of the validation set {name} come out differently with numpy "
-            f"{np.__version__}: measures on them would not compare with others'. Use the numpy "
-            f"that the set was frozen with. Received: sha256 {found}, not {recipe['sha256']}"
-        )
-    return ValidationSet(pool, geometry, priors, systems, candidates[:systems], name)
-
-
-def _candidate(priors: Priors, system: int, number: int) -> tuple[dict, np.random.Generator]:
-    """Return the parameters of one candidate, arrays (1, ...), and the generator of its noise."""
-    generator = np.random.default_rng([SEED, int(system), int(number)])
-    return priors.draw(generator, 1), generator
-
-
-def describe(geometry: Geometry) -> dict:
-    """Return the fields of a Geometry, of what may be a RIMConfig, as recipes hold them."""
-    values = {field.name: getattr(geometry, field.name) for field in fields(Geometry)}
-    return Geometry(**values).to_dict()
+    return write_recipe(path, drawn, {"priors": drawn.priors.to_dict()})
 
 
 @lru_cache(maxsize=PROCEDURAL_GALAXIES)

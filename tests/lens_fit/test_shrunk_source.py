@@ -84,7 +84,7 @@ def test_the_number_of_images(e1, place, images):
         mask=np.ones((64, 64), bool),
         image_pixel_scale=0.1,
         source=source,
-        source_pixel_scale=0.04,
+        source_grid=PixelGrid(80, 0.04),
         constrained=np.ones((80, 80), bool),
         lens=lens,
         form=form_of(lens),

@@ -11,7 +11,7 @@ from rim_lensing.publishing.lens_cnn_evaluation import (
     evaluate_lens_predictor,
     measure_predictions,
 )
-from rim_lensing.publishing.rim_evaluation import markdown_table
+from rim_lensing.publishing.measurement import markdown_table
 from rim_lensing.simulation.validation_set import SYSTEMS, validation_set
 from rim_lensing.zoo import zoo
 

@@ -228,7 +228,7 @@ def quickly(monkeypatch):
         draw_pictures=lambda model, evaluations: {},
     )
     monkeypatch.setitem(publishing._PARTS, "rim", parts)
-    monkeypatch.setattr(publishing, "write_golden", lambda model, path: None)
+    monkeypatch.setattr(publishing, "write_golden", lambda *arguments: None)
 
 
 def test_checkpoint_of_an_unfinished_run(run, tmp_path, quickly):

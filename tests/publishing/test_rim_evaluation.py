@@ -3,7 +3,8 @@ import pytest
 
 from rim_lensing import metrics
 from rim_lensing.networks.presets import get_preset
-from rim_lensing.publishing.rim_evaluation import Evaluation, evaluate_model, markdown_table
+from rim_lensing.publishing.measurement import markdown_table
+from rim_lensing.publishing.rim_evaluation import Evaluation, evaluate_model
 from rim_lensing.simulation.validation_set import SYSTEMS, validation_set
 from rim_lensing.zoo import zoo
 

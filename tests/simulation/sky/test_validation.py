@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from rim_lensing.networks.presets import get_preset
-from rim_lensing.simulation import sky_validation as module
 from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
-from rim_lensing.simulation.sky_ranges import SKY_PRIORS, SKY_RANGES, SkyRanges
-from rim_lensing.simulation.sky_validation import (
+from rim_lensing.simulation.sky import validation as module
+from rim_lensing.simulation.sky.ranges import SKY_PRIORS, SKY_RANGES, SkyRanges
+from rim_lensing.simulation.sky.validation import (
     SKY_RECIPES,
     SKY_SYSTEMS,
     SkyGalaxyPool,
@@ -15,7 +15,7 @@ from rim_lensing.simulation.sky_validation import (
     freeze_sky,
     sky_validation_set,
 )
-from rim_lensing.simulation.winged_galaxies import draw_winged_galaxies
+from rim_lensing.simulation.sky.winged_galaxies import draw_winged_galaxies
 
 TINY = get_preset("tiny16")
 RANGES = SkyRanges(image_sides=(1.0, 1.5), frame_width=(0.2, 0.9))

@@ -10,12 +10,12 @@ from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
-from rim_lensing.simulation.mock_observations import MockSimulator, place_galaxies
+from rim_lensing.simulation.mock_observations import MockSimulator, place_galaxies, stacked
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.sky_ranges import SkyRanges
-from rim_lensing.simulation.sky_simulator import SkySimulator, stacked
-from rim_lensing.simulation.sky_training_data import SkyTrainingData, cost_weights
-from rim_lensing.simulation.winged_galaxies import draw_winged_galaxies
+from rim_lensing.simulation.sky.ranges import SkyRanges
+from rim_lensing.simulation.sky.simulator import SkySimulator
+from rim_lensing.simulation.sky.training_data import SkyTrainingData, cost_weights
+from rim_lensing.simulation.sky.winged_galaxies import draw_winged_galaxies
 from rim_lensing.training.rim_training import train_rim
 from rim_lensing.training.training_run import Recipe
 

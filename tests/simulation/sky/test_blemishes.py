@@ -9,14 +9,14 @@ from scipy import ndimage
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.networks.presets import get_preset
-from rim_lensing.simulation.blemishes import (
+from rim_lensing.simulation.sky.blemishes import (
     contamination,
     correlated,
     noise_deviates,
     noise_map,
 )
-from rim_lensing.simulation.psf_shapes import draw_kernel, draw_psf, psf_kernel, read_kernels
-from rim_lensing.simulation.sky_ranges import SKY_RANGES, SkyRanges
+from rim_lensing.simulation.sky.psf_shapes import draw_kernel, draw_psf, psf_kernel, read_kernels
+from rim_lensing.simulation.sky.ranges import SKY_RANGES, SkyRanges
 
 LENS = np.array([1.2, 0, 0, 0.1, -0.1, 0, 0, 1])
 GRID = PixelGrid(64, 0.1)

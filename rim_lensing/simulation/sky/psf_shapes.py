@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from rim_lensing.simulation.sky_ranges import SkyRanges
+from rim_lensing.simulation.sky.ranges import SkyRanges
 
 _MOFFAT_INDEX = (1.8, 4.0)
 _STRETCH = (0.8, 1.25)  # of a kernel from a file: one file serves for telescopes like its own

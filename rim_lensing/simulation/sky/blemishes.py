@@ -5,7 +5,7 @@ from scipy import ndimage
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.simulation.masks import draw_masks
-from rim_lensing.simulation.sky_ranges import SkyRanges
+from rim_lensing.simulation.sky.ranges import SkyRanges
 
 _CORE = (0.05, 0.35)  # of theta_E
 _CORE_MASK = (0.15, 0.5)  # of theta_E

@@ -2,7 +2,7 @@
 
 Beside `mock_observations`, the paper's: the data are not made with the reconstruction's own L (the
 true source has pixels half as wide, goes on beyond the source grid, and many rays are shot for
-every image pixel), and lens, galaxy, PSF, noise and blemishes are those of `sky_ranges`.
+every image pixel), and lens, galaxy, PSF, noise and blemishes are those of `ranges`.
 """
 
 from collections.abc import Sequence
@@ -16,27 +16,29 @@ from rim_lensing.backend import compiled
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.simulation.blemishes import contamination, noise_deviates, noise_map
 from rim_lensing.simulation.mock_observations import (
     MockObservations,
     border_fraction,
+    fill_batch,
     place_galaxies,
+    stacked,
 )
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.psf_shapes import draw_kernel, draw_psf
-from rim_lensing.simulation.sky_ranges import SKY_PRIORS, SKY_RANGES, SkyRanges
+from rim_lensing.simulation.sky.blemishes import contamination, noise_deviates, noise_map
+from rim_lensing.simulation.sky.psf_shapes import draw_kernel, draw_psf
+from rim_lensing.simulation.sky.ranges import SKY_PRIORS, SKY_RANGES, SkyRanges
 from rim_lensing.simulation.stamps import OUTSKIRTS_MARGIN
 
 FINE = 2
 """Pixels of the true source per pixel of the network's, along each axis."""
 
-_BEYOND = 8  # source pixels that the true source goes on for on either side of the source grid
+_MARGIN_PIXELS = (
+    8  # source pixels that the true source goes on for on either side of the source grid
+)
 _RAY_SPACING = 0.8  # source pixels, at most
-_HEADROOM = 3.6
+_MAX_PEAK_RATIO = 3.6
 """A source whose peak is so many times the image's brightest 3 x 3 pixels is a point to a network
 with flux_scale="image", whose own limit is 4."""
-
-_MAX_ROUNDS = 200
 
 
 @dataclass
@@ -179,7 +181,7 @@ class SkySimulator:
             (rendered["magnification"] >= self.priors.min_magnification)
             & (border_fraction(image) <= hidden)
             & (source_border <= hidden)
-            & (source.max(axis=(1, 2)) <= _HEADROOM * rendered["brightest"])
+            & (source.max(axis=(1, 2)) <= _MAX_PEAK_RATIO * rendered["brightest"])
         )
 
     def observe(
@@ -225,31 +227,14 @@ class SkySimulator:
         """
         if galaxies is None:
             galaxies = generator.integers(len(self.stamps), size=batch)
-        open_slots, filled = np.arange(batch), {}
-        for _ in range(_MAX_ROUNDS):
-            # Always a full batch, so that the renderer is compiled for one shape.
-            slots = np.resize(open_slots, batch)
+
+        def attempt(slots: np.ndarray) -> tuple[dict, np.ndarray]:
             systems = stacked([self.candidate(generator, image_side) for _ in slots])
             rendered = self.render(self.stamps[galaxies[slots]], systems, image_side)
-            for i in np.flatnonzero(self.meets_constraints(rendered)):
-                filled.setdefault(slots[i], {key: value[[i]] for key, value in rendered.items()})
-            open_slots = np.setdiff1d(np.arange(batch), list(filled))
-            if not len(open_slots):
-                break
-        else:
-            raise RuntimeError(
-                f"After {_MAX_ROUNDS} rounds {len(open_slots)} of {batch} systems still had no "
-                f"candidate that meets the constraints of {self.priors} and {self.ranges}: widen "
-                "the ranges."
-            )
-        return self.observe(
-            stacked([filled[slot] for slot in range(batch)]), [generator] * batch, galaxies
-        )
+            return rendered, self.meets_constraints(rendered)
 
-
-def stacked(systems: Sequence[dict]) -> dict[str, np.ndarray]:
-    """Return the systems, each a dictionary of arrays (1, ...), as one."""
-    return {key: np.concatenate([system[key] for system in systems]) for key in systems[0]}
+        kept = fill_batch(batch, attempt, f"{self.priors} and {self.ranges}")
+        return self.observe(kept, [generator] * batch, galaxies)
 
 
 def _grids(geometry: Geometry) -> Geometry:
@@ -262,11 +247,11 @@ def _compiled_renderer(geometry: Geometry, ranges: SkyRanges, image_side: int):
     """Return what makes noiseless systems; compiling takes longer than many of its systems."""
     grid = PixelGrid(image_side, geometry.image_pixel_scale)
     fine = PixelGrid(
-        FINE * (geometry.source_side + 2 * _BEYOND), geometry.source_pixel_scale / FINE
+        FINE * (geometry.source_side + 2 * _MARGIN_PIXELS), geometry.source_pixel_scale / FINE
     )
     coarsest = ranges.ratios(image_side, geometry)[1]
     supersampling = int(np.ceil(coarsest / _RAY_SPACING))
-    margin = FINE * _BEYOND
+    margin = FINE * _MARGIN_PIXELS
 
     def render(stamps, lens, placement, source_frame, psf):
         source = place_galaxies(stamps, placement, fine, supersampling=2)

@@ -1,10 +1,10 @@
 """What feeds `fit` with the recipe `sky`: one telescope after the other, a function of the step."""
 
-import keras
 import numpy as np
 
 from rim_lensing.simulation.mock_observations import MockObservations, MockSimulator
-from rim_lensing.simulation.sky_simulator import SkySimulator
+from rim_lensing.simulation.sky.simulator import SkySimulator
+from rim_lensing.simulation.training_data import EndlessData
 
 _USUAL_NOISE, _ERROR_EXPONENT = 0.03, 0.4
 """The median rms error of reconstructions goes with the noise to about this power, from 0.31% at
@@ -16,8 +16,8 @@ def cost_weights(noise_level: np.ndarray) -> np.ndarray:
     return (_USUAL_NOISE / noise_level) ** _ERROR_EXPONENT
 
 
-class SkyTrainingData(keras.utils.PyDataset):
-    """Endless supply of mocks of the recipe `sky`, cut into epochs as `TrainingData` is.
+class SkyTrainingData(EndlessData):
+    """Endless supply of mocks of the recipe `sky`, cut into epochs as `EndlessData` is.
 
     Step by step the image side goes through the simulator's.
 
@@ -27,7 +27,7 @@ class SkyTrainingData(keras.utils.PyDataset):
         steps_per_epoch: Steps per epoch.
         seed: Of everything that is drawn.
         paper: Draws those of every third step instead, if given: mocks of the paper's recipe.
-        epoch: Which epoch's draws to give, see `TrainingData`.
+        epoch: Which epoch's draws to give, see `EndlessData`.
     """
 
     shapes_vary = True
@@ -42,18 +42,12 @@ class SkyTrainingData(keras.utils.PyDataset):
         epoch: int = 0,
     ):
         """Keep the recipe; nothing is drawn yet."""
-        super().__init__(workers=1, use_multiprocessing=False)
-        self.simulator, self.paper, self.batch = simulator, paper, batch
-        self.steps_per_epoch, self.seed, self.epoch = steps_per_epoch, seed, epoch
-
-    def __len__(self) -> int:
-        """Steps per epoch."""
-        return self.steps_per_epoch
+        super().__init__(batch, steps_per_epoch, seed, epoch)
+        self.simulator, self.paper = simulator, paper
 
     def __getitem__(self, step: int):
         """Return (network inputs, true sources, weights in the cost) of one step."""
-        generator = np.random.default_rng([self.seed, self.epoch, step])
-        mocks = self._draw(generator, step)
+        mocks = self._draw(self.generator(step), step)
         inputs = mocks.network_inputs()
         if "source_frame" not in inputs:
             inputs |= preset_frame(self.simulator, len(mocks.lens), inputs["lens"])

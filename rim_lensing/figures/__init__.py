@@ -1,0 +1,17 @@
+"""Functions from arrays to a matplotlib Figure. Nothing here computes a result."""
+
+from rim_lensing.figures.measures import coverage_curves, learning_curve, lens_predictions
+from rim_lensing.figures.posteriors import lens_contours
+from rim_lensing.figures.sky import lens_fit, lens_light, mock_reconstructions, observation, summary
+
+__all__ = [
+    "coverage_curves",
+    "learning_curve",
+    "lens_contours",
+    "lens_fit",
+    "lens_light",
+    "lens_predictions",
+    "mock_reconstructions",
+    "observation",
+    "summary",
+]

@@ -1,0 +1,1 @@
+"""The recipe `sky`: mocks as telescopes see them, to train and to measure on."""
