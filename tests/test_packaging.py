@@ -37,7 +37,8 @@ def test_the_zoo_is_installed_whole(built):
 
 
 def test_the_demo_lens_is_installed(built):
-    assert (built / "demo" / "mock_lens.fits").is_file()
+    for name in ("mock_lens.fits", "raw_lens.fits"):
+        assert (built / "demo" / name).is_file()
 
 
 def test_the_recipes_of_the_validation_sets_are_installed(built):

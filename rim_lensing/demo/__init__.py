@@ -9,6 +9,23 @@ from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 
 DEMO_FILE = Path(__file__).with_name("mock_lens.fits")
 
+RAW_DEMO_FILE = Path(__file__).with_name("raw_lens.fits")
+"""A raw cutout as an archive has it, IMAGE, NOISE and PSF: lens light, sky, neighbours and cosmic
+rays in the image, its noise correlated, the noise map too large. Mock 2021 of
+`python benchmarks/raw_mocks.py --output DIR --first 2021 --count 1`."""
+
+RAW_DEMO_LENS = {
+    "theta_E": 1.15605,
+    "e1": 0.14586,
+    "e2": 0.11936,
+    "x": 0.14863,
+    "y": 0.00220,
+    "gamma1": -0.00643,
+    "gamma2": 0.03616,
+    "slope": 1.10332,
+}
+"""The truth of RAW_DEMO_FILE, by the names of a power law's parameters."""
+
 
 @dataclass(frozen=True)
 class DemoLens:

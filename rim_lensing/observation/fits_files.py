@@ -15,6 +15,9 @@ from rim_lensing.tolerant_fits import open_fits, pixels
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
+EXPOSURE_CARDS = ("EXPTIME", "GAIN", "CCDGAIN", "SATURATE")
+"""By which photons are counted: seconds, electrons per count, and the level of a full pixel."""
+
 
 @dataclass(frozen=True)
 class FitsImage:
@@ -23,8 +26,8 @@ class FitsImage:
     Args:
         array: (rows, columns) float64 in the machine's byte order.
         pixel_scale: arcsec, or None where the header does not tell.
-        header: The cards of the WCS and BUNIT, where there are any: what `Reconstruction.to_fits`
-            takes.
+        header: The cards of the WCS, BUNIT and EXPOSURE_CARDS, where there are any, the last also
+            of the primary header: what `Reconstruction.to_fits` takes.
         sky: Where the pixels lie on the sky, if it is that which tells the pixel scale.
     """
 
@@ -153,6 +156,10 @@ def read_image(
             )
         if str(header.get("BUNIT", "")).strip():
             cards["BUNIT"] = str(header["BUNIT"])
+        for keyword in EXPOSURE_CARDS:
+            value = header.get(keyword, file[0].header.get(keyword))
+            if isinstance(value, int | float) and 0 < value < np.inf:
+                cards[keyword] = value
         return FitsImage(array, scale, cards, sky)
 
 

@@ -15,8 +15,8 @@ SMALLEST_SIDE = 24
 
 def cutout_arguments(
     image, parts: dict, mask, keep, settings: dict, centre
-) -> tuple[Observation, np.ndarray, dict]:
-    """Return the observation, what is to be kept, and the settings.
+) -> tuple[Observation, np.ndarray, dict, tuple[float, float] | None]:
+    """Return the observation, what is to be kept, the settings, and the centre.
 
     Args:
         image: An Observation, or an image.
@@ -63,9 +63,32 @@ def cutout_arguments(
         with problems.noted():
             kept = np.zeros(shape, bool) if keep is None else _map("keep", keep, shape).astype(bool)
         with problems.noted():
-            _check_centre(centre, shape)
+            centre = _place(centre, shape)
     problems.raise_all()
-    return observation, kept, settings
+    return observation, kept, settings, centre
+
+
+def settings_of_header(header, unit, settings: dict) -> tuple[dict, list[str]]:
+    """Return the settings with what a header tells of those that are None, and what to say.
+
+    A header's exposure and gain count where it has a unit, too, BUNIT: without one nobody knows
+    whether the image is per second.
+
+    Args:
+        header: Of the image, or None.
+        unit: Of the image, or None.
+        settings: `exposure`, `gain` and `saturation`, and others that are left as they are.
+    """
+    names = {"saturation": ("SATURATE",)}
+    if unit is not None:
+        names |= {"exposure": ("EXPTIME",), "gain": ("GAIN", "CCDGAIN")}
+    settings, told = dict(settings), []
+    for name, keywords in names.items():
+        keyword = next((each for each in keywords if header and each in header), None)
+        if settings[name] is None and keyword is not None:
+            settings[name] = float(header[keyword])
+            told.append(f"{name} {settings[name]:g} ({keyword})")
+    return settings, [f"From the header: {', '.join(told)}."] if told else []
 
 
 def _positive(name: str, value) -> float | None:
@@ -118,13 +141,14 @@ def _map(name: str, value, shape: tuple) -> np.ndarray:
     return array
 
 
-def _check_centre(centre, shape: tuple) -> None:
-    """Refuse a place that is not in the image."""
+def _place(centre, shape: tuple) -> tuple[float, float] | None:
+    """Return a (row, column) in the image, or None; or refuse it."""
     if centre is None:
-        return
+        return None
     place = numbers("centre", centre)
     if place.shape != (2,) or not np.all((place >= 0) & (place <= np.array(shape[-2:]) - 1)):
         raise ValueError(
             f"`centre` must be a (row, column) in the image of shape {shape[-2:]}. "
             f"Received: {centre}"
         )
+    return float(place[0]), float(place[1])

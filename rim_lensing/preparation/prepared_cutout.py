@@ -9,7 +9,7 @@ from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
 from rim_lensing.observation.observation import Observation
 from rim_lensing.observation.psf_forms import on_image_pixels
 from rim_lensing.preparation.artefacts import artefacts
-from rim_lensing.preparation.cutout_arguments import cutout_arguments
+from rim_lensing.preparation.cutout_arguments import cutout_arguments, settings_of_header
 from rim_lensing.preparation.galaxy_centre import galaxy_centre, has_galaxy
 from rim_lensing.preparation.neighbours import LENSED_WITHIN, find_neighbours
 from rim_lensing.preparation.noise_level import (
@@ -129,9 +129,9 @@ def prepare_cutout(
         keep: True where a pixel is never masked for what is found here, (y, x).
         centre: (row, column) from 0, about where the lens galaxy is; by default in the middle.
         lensed_within: arcsec: what is nearer to the galaxy may be lensed, and is no neighbour.
-        exposure: Seconds.
-        gain: Electrons per count, where the image is in counts.
-        saturation: Level of a full pixel, in the image's unit.
+        exposure: Seconds; by default the header's EXPTIME, if it has a BUNIT, too.
+        gain: Electrons per count, where the image is in counts; by default the header's, as above.
+        saturation: Level of a full pixel, in the image's unit; by default the header's SATURATE.
 
     Raises:
         ValueError: Arguments are not understood, or do not fit together; there are too few pixels,
@@ -142,7 +142,7 @@ def prepare_cutout(
         >>> print(*prepared.said, sep="\\n")
         >>> prepared.plot().savefig("cutout.png")
     """
-    observation, kept, settings = cutout_arguments(
+    observation, kept, settings, near = cutout_arguments(
         image,
         {"noise": noise, "psf": psf, "pixel_scale": pixel_scale},
         mask,
@@ -155,13 +155,15 @@ def prepare_cutout(
         },
         centre,
     )
-    return _prepare(observation, kept, centre, **settings)
+    settings, said = settings_of_header(observation.header, observation.unit, settings)
+    return _prepare(observation, kept, near, said, **settings)
 
 
 def _prepare(
     observation: Observation,
     kept: np.ndarray,
     near: tuple[float, float] | None,
+    said: list[str],
     lensed_within: float,
     exposure: float | None,
     gain: float | None,
@@ -184,7 +186,7 @@ def _prepare(
     unit = _difference_rms(pixels, used)
     if not unit > 0:
         raise ValueError("`image` must have noise in it. Received: no scatter from pixel to pixel")
-    image, said = np.where(used, pixels, 0) / unit, []
+    image = np.where(used, pixels, 0) / unit
     level = _faint_end(image[used])
     rms = 1.0
     place = galaxy_centre(image - level, used, scale, psf_sigma, rms, near)
@@ -192,13 +194,9 @@ def _prepare(
     guess = np.hypot(galaxy.scatter, 0.02 * np.maximum(galaxy.model - level, 0))
     bad = artefacts(image - level, guess, used, kernel) & ~kept
     place = galaxy_centre(image - level, used & ~bad, scale, psf_sigma, rms, place)
-    middle = tuple((length - 1) / 2 for length in pixels.shape) if near is None else near
-    if not has_galaxy(image - level, guess, used & ~bad, scale, psf_sigma, place):
-        place = (float(middle[0]), float(middle[1]))
-        said.append(
-            "No galaxy's light is seen near the middle: the lens is taken to be at "
-            f"row {place[0]:.2f}, column {place[1]:.2f}."
-        )
+    is_seen = has_galaxy(image - level, guess, used & ~bad, scale, psf_sigma, place)
+    if not is_seen:
+        place = near or tuple((length - 1) / 2 for length in pixels.shape)
     apart = np.zeros(image.shape, bool)
     for _ in range(2):
         free = used & ~bad & ~apart
@@ -213,12 +211,7 @@ def _prepare(
     galaxy = replace(galaxy, model=galaxy.model * unit, scatter=galaxy.scatter * unit)
     sky = _in_unit(sky, unit)
     offset = tuple(float((place[axis] - (pixels.shape[axis] - 1) / 2) * scale) for axis in (1, 0))
-    if not said:
-        said.append(
-            f"The lens galaxy's light is centred at row {place[0]:.2f}, column {place[1]:.2f}, "
-            f'({offset[0]:+.3f}", {offset[1]:+.3f}") (x, y) from the middle; its axis ratio is '
-            f"{galaxy.axis_ratio:.2f}."
-        )
+    said.append(_of_place(place, offset, galaxy.axis_ratio, is_seen))
     said.append(
         f"Sky: {sky.level:.4g} +- {sky.error:.2g} is subtracted; its scatter is {sky.rms:.4g} a "
         "pixel."
@@ -270,6 +263,18 @@ def _prepare(
         sky_fit=sky,
         noise_level=measured,
         said=tuple(said),
+    )
+
+
+def _of_place(place, offset, axis_ratio: float, is_seen: bool) -> str:
+    """Return what is to be said of the galaxy."""
+    where = f"row {place[0]:.2f}, column {place[1]:.2f}"
+    if not is_seen:
+        return f"No galaxy's light is seen near the middle: the lens is taken to be at {where}."
+    return (
+        f"The lens galaxy's light is centred at {where}, "
+        f'({offset[0]:+.3f}", {offset[1]:+.3f}") (x, y) from the middle; its axis ratio is '
+        f"{axis_ratio:.2f}."
     )
 
 

@@ -166,3 +166,18 @@ def test_the_command_writes_what_is_missing(tmp_path):
     written = file.stat().st_mtime_ns
     assert raw_mocks.main(command) == 0
     assert file.stat().st_mtime_ns == written
+
+
+def test_the_raw_lens_that_is_bundled_is_a_mock():
+    from astropy.io import fits
+
+    from rim_lensing.demo import RAW_DEMO_FILE, RAW_DEMO_LENS
+
+    observed, truth = raw_mocks.raw_mock(2021)
+    assert truth["lens"] == pytest.approx(RAW_DEMO_LENS, abs=1e-5)
+    with fits.open(RAW_DEMO_FILE) as file:
+        for name in ("image", "noise", "psf"):
+            np.testing.assert_allclose(
+                file[name.upper()].data, observed[name], rtol=1e-4, atol=1e-6
+            )
+    assert RAW_DEMO_FILE.stat().st_size < 400_000

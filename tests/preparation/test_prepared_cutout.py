@@ -150,3 +150,27 @@ def test_the_picture_shows_what_was_found(prepared):
     titles = [axis.get_title() for axis in figure.axes]
     assert "what is used" in titles
     figure.canvas.draw()
+
+
+def test_headers_tell_exposure_gain_and_saturation(make_raw, tmp_path):
+    """In the primary header, as HST's files have them, for an image in an extension."""
+    from astropy.io import fits
+
+    raw = make_raw()
+    primary = fits.PrimaryHDU()
+    primary.header.update({"EXPTIME": 1000.0, "CCDGAIN": 2.0, "SATURATE": 0.9 * raw.image.max()})
+    image = fits.ImageHDU(raw.image, name="SCI")
+    image.header["BUNIT"] = "ELECTRONS/S"
+    fits.HDUList([primary, image]).writeto(tmp_path / "image.fits")
+    seen = rim_lensing.read_observation(
+        f"{tmp_path / 'image.fits'}[SCI]", np.nan, 0.045, pixel_scale=0.05
+    )
+    found = prepare_cutout(seen)
+    said = prepare_cutout(raw.image, psf=0.045, pixel_scale=0.05, exposure=1000.0)
+    used = found.observation.mask
+    assert np.array_equal(found.saturated, raw.image >= 0.9 * raw.image.max())
+    assert "exposure 1000 (EXPTIME)" in found.said[0]
+    np.testing.assert_allclose(
+        found.observation.noise[used], said.observation.noise[used], rtol=0.05
+    )
+    assert prepare_cutout(seen, exposure=10.0).observation.noise.max() > 5 * said.sky_rms
