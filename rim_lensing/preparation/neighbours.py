@@ -21,6 +21,10 @@ STRAIGHT = 0.5
 """Curvature of an arc's ridge: 0 along a circle around the galaxy, 1 for a straight disc. Above,
 and by more than its error, it is a disc."""
 
+TRACK_AXIS_RATIO, TRACK_WIDTH = 0.25, 1.3
+"""Minor over major axis, and width over the PSF's, of what is a cosmic ray although it is no
+sharper than the PSF, as resampling leaves them: thinner than any galaxy, and not along a circle."""
+
 ATTACHED_WITHIN = 1.3
 """Times LENSED_WITHIN: a part of a blend that touches a part that is kept is kept as well."""
 
@@ -91,7 +95,7 @@ def find_neighbours(
     scatter = np.maximum(galaxy.scatter, rms)
     excess = np.where(used, (image - galaxy.model) / scatter, 0)
     blur = max(psf_sigma / pixel_scale, 0.8)
-    objects, segments = _detect(excess, used, blur)
+    number_of_objects, segments = _detect(excess, used, blur)
     rows, columns = np.indices(image.shape)
     distance = np.hypot(rows - galaxy.centre[0], columns - galaxy.centre[1]) * pixel_scale
     limit = lensed_within + psf_sigma
@@ -99,17 +103,20 @@ def find_neighbours(
     around = _grown_by(sharp, 1)
     beside, rays = _grown_by(sharp, SHARP_REACH), sharp.copy()
     attached, number = [], 0
-    for label, found in enumerate(objects, 1):
+    for label in range(1, number_of_objects + 1):
         pixels = segments == label
         flux = np.where(pixels & ~beside, np.maximum(excess, 0), 0)
         rays |= pixels & around
         rest = pixels & ~beside
+        if _is_track(flux, galaxy.centre, psf_sigma / pixel_scale):
+            rays |= _grown_by(pixels, 1)
+            continue
         if excess[rest].sum() < SURE * np.sqrt(max(rest.sum(), 1)):
             # Nothing is left of it without the cosmic ray, or it is noise.
             rays |= pixels & (pixels & sharp).any()
             continue
         peak = distance[np.unravel_index(np.argmax(np.where(rest, excess, -np.inf)), image.shape)]
-        if peak <= limit or _like_an_arc(found, flux, galaxy.centre, pixel_scale, limit):
+        if peak <= limit or _like_an_arc(flux, galaxy.centre, pixel_scale, limit):
             kept |= pixels
         else:
             apart |= pixels
@@ -133,13 +140,13 @@ def _grown_by(found: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def _detect(excess: np.ndarray, used: np.ndarray, blur: float):
-    """Return sep's list of objects and its map of their numbers, from 1."""
+    """Return how many objects sep finds, and its map of their numbers, from 1."""
     import sep
 
     size = 2 * int(np.ceil(2.5 * blur)) + 1
     at = np.arange(size) - size // 2
     line = np.exp(-0.5 * (at / blur) ** 2)
-    return sep.extract(
+    objects, segments = sep.extract(
         np.ascontiguousarray(excess),
         DETECTED,
         mask=~used,
@@ -150,6 +157,7 @@ def _detect(excess: np.ndarray, used: np.ndarray, blur: float):
         deblend_cont=0.005,
         segmentation_map=True,
     )
+    return len(objects), segments
 
 
 def _grown(apart: np.ndarray, excess: np.ndarray, blur: float, kept: np.ndarray) -> np.ndarray:
@@ -166,17 +174,54 @@ def _grown(apart: np.ndarray, excess: np.ndarray, blur: float, kept: np.ndarray)
     return binary_dilation(grown, disc) & ~kept
 
 
-def _like_an_arc(found, flux, centre: tuple[float, float], pixel_scale: float, limit: float):
-    """Whether an object is near, elongated, and bent along a circle around the centre."""
-    y, x = found["y"] - centre[0], found["x"] - centre[1]
-    if np.hypot(x, y) * pixel_scale > ARC_WITHIN * limit or found["a"] <= 0:
+def _is_track(flux: np.ndarray, centre: tuple[float, float], psf_sigma: float) -> bool:
+    """Whether an object is a line, as thin as the PSF, that does not lie along a circle."""
+    if np.count_nonzero(flux) < FEWEST_PIXELS:
         return False
-    tangent = np.arctan2(y, x) + np.pi / 2
-    tilt = np.abs((found["theta"] - tangent + np.pi / 2) % np.pi - np.pi / 2)
-    if found["b"] / found["a"] > ARC_AXIS_RATIO or np.degrees(tilt) > ARC_TILT:
+    ratio, minor, tilt = _shape(flux, centre)
+    thin = ratio < TRACK_AXIS_RATIO and minor < TRACK_WIDTH * psf_sigma
+    return thin and tilt > ARC_TILT
+
+
+def _like_an_arc(
+    flux: np.ndarray, centre: tuple[float, float], pixel_scale: float, limit: float
+) -> bool:
+    """Whether an object is near, elongated, and bent along a circle around the centre."""
+    weight = flux / flux.sum()
+    y, x = (
+        (weight * each).sum() - middle
+        for each, middle in zip(np.indices(flux.shape), centre, strict=True)
+    )
+    if np.hypot(x, y) * pixel_scale > ARC_WITHIN * limit:
+        return False
+    ratio, _, tilt = _shape(flux, centre)
+    if ratio > ARC_AXIS_RATIO or tilt > ARC_TILT:
         return False
     bend, error = _straightness(flux, centre)
     return bend - error < STRAIGHT
+
+
+def _shape(flux: np.ndarray, centre: tuple[float, float]) -> tuple[float, float, float]:
+    """Return an object's axis ratio, minor width in pixels, and angle to the circle in degrees.
+
+    By the second moments of its light; the circle is that around the centre through its middle.
+    """
+    rows, columns = np.nonzero(flux)
+    weight = flux[rows, columns]
+    y, x = rows - np.average(rows, weights=weight), columns - np.average(columns, weights=weight)
+    covariance = np.cov(np.stack([x, y]), aweights=weight, bias=True)
+    (minor, major), axes = np.linalg.eigh(covariance)
+    direction = np.arctan2(axes[1, 1], axes[0, 1])
+    tangent = (
+        np.arctan2(
+            np.average(rows, weights=weight) - centre[0],
+            np.average(columns, weights=weight) - centre[1],
+        )
+        + np.pi / 2
+    )
+    tilt = np.abs((direction - tangent + np.pi / 2) % np.pi - np.pi / 2)
+    minor = np.sqrt(max(minor, 0))
+    return float(minor / np.sqrt(major)), float(minor), float(np.degrees(tilt))
 
 
 def _straightness(flux: np.ndarray, centre: tuple[float, float]) -> tuple[float, float]:

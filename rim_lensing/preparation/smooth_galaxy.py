@@ -6,6 +6,7 @@ its way, and clipped.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -106,19 +107,15 @@ class _Rings:
         self.theta = np.arctan2(across, along) + angle
         self.place = np.log(self.radius + 1)
         self.number = (self.place * RINGS_PER_DECADE / np.log(10)).astype(int)
+        # Pixels by ring, and where each ring begins among them.
+        self.order = np.argsort(self.number.ravel(), kind="stable")
+        self.bounds = np.r_[0, np.cumsum(np.bincount(self.number.ravel()))]
 
     def medians(self, values: np.ndarray, of: np.ndarray) -> np.ndarray:
         """Return the median of a ring's pixels among `of`, (rings,); NaN where there are none."""
-        number, values = self.number[of], values[of]
-        order = np.lexsort((values, number))
-        number, values = number[order], values[order]
-        count = np.bincount(number, minlength=self.number.max() + 1)
-        first = np.cumsum(count) - count
-        low, high = first + (count - 1) // 2, first + count // 2
-        known = count > 0
-        out = np.full(len(count), np.nan)
-        out[known] = (values[low[known]] + values[high[known]]) / 2
-        return out
+        values, of = values.ravel()[self.order], of.ravel()[self.order]
+        rings = [values[start:stop][of[start:stop]] for start, stop in pairwise(self.bounds)]
+        return np.array([np.median(ring) if ring.size else np.nan for ring in rings])
 
     def multipoles(self, values: np.ndarray, of: np.ndarray, waves: list) -> np.ndarray:
         """Return the least-squares coefficients of waves in every ring, (waves, rings).

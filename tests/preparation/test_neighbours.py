@@ -55,3 +55,25 @@ def test_what_counts_as_lensed_may_be_said(make_raw, shapes):
     at = raw.parts["beside"] > 0.5
     assert not prepare_cutout(**raw.arguments()).neighbours[at].any()
     assert prepare_cutout(**raw.arguments(), lensed_within=1.4).neighbours[at].all()
+
+
+def test_a_resampled_track_is_no_arc_and_a_thin_arc_is_no_track(make_raw, shapes):
+    """A cosmic ray's line that drizzling has made as wide as the PSF; an unresolved arc beside."""
+    track = shapes.disc(0.9, 0.9, np.pi / 4, 0.35, 0.01, 3.0)
+    thin = shapes.arc(1.3, 0.01, -2.0, 0.5, 3.0)
+    raw = make_raw(extra={"track": track, "arc": thin})
+    prepared = prepare_cutout(**raw.arguments())
+    assert prepared.artefacts[raw.parts["track"] > 5 * shapes.rms].mean() > 0.9
+    lost = raw.parts["arc"][~prepared.observation.mask].sum() / raw.parts["arc"].sum()
+    assert lost < 0.01
+
+
+def test_a_cosmic_ray_on_an_arc_leaves_the_arc(make_raw, shapes):
+    raw = make_raw(extra={"arc": shapes.arc(1.2, 0.06, 0.3, 0.8, 0.5)})
+    middle = shapes.side // 2
+    raw.image[middle + 2 : middle + 9, middle + 24] += 30.0
+    prepared = prepare_cutout(**raw.arguments())
+    assert prepared.artefacts[middle + 2 : middle + 9, middle + 24].all()
+    used = prepared.observation.mask.copy()
+    used[middle : middle + 11, middle + 22 : middle + 27] = True
+    assert raw.parts["arc"][~used].sum() < 0.01 * raw.parts["arc"].sum()
