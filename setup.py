@@ -37,6 +37,7 @@ setup(
         "scipy>=1.11",
         "sep>=1.2",
         "tensorflow>=2.18",
+        "threadpoolctl>=3.1",
         "tqdm>=4.60",
     ],
     extras_require={

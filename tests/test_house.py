@@ -11,7 +11,7 @@ import rim_lensing
 
 PACKAGE = Path(rim_lensing.__file__).parent
 FLOORS = (
-    ("forks", "hdf5_files", "plain_numbers", "program", "whole_files"),
+    ("blas_threads", "forks", "hdf5_files", "plain_numbers", "program", "whole_files"),
     ("backend", "tensorflow_messages", "tolerant_fits"),
     ("provenance", "problems"),
     ("lensing",),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rim_lensing.blas_threads import on_one_blas_thread
 from rim_lensing.lens_fit.gaussian_source import (
     NAMES,
     LensedGaussians,
@@ -96,6 +97,7 @@ class JointStart:
         return self.source.half_light_radius < POINT_LIKE
 
 
+@on_one_blas_thread
 def joint_start(
     observation: Observation,
     light: LensLight | None = None,

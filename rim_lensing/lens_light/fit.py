@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from rim_lensing.blas_threads import on_one_blas_thread
 from rim_lensing.lens_light.amplitudes import NormalEquations, sum_of
 from rim_lensing.lens_light.arc_pixels import brighter_than_light
 from rim_lensing.lens_light.light import LensLight
@@ -39,6 +40,7 @@ _BIN = 0.2
 """arcsec: pixels around it are binned to about this."""
 
 
+@on_one_blas_thread
 def fit_lens_light(
     observation: Observation,
     centre: tuple[float, float] | None = None,
