@@ -96,25 +96,19 @@ def in_field(named: Mapping[str, Any], form: "Form", offset: tuple[float, float]
     Raises:
         ValueError: There is no such parameter.
     """
+    from rim_lensing.lens_fit.lens_priors import moved
+
+    return moved(as_scipy(named), form, offset)
+
+
+def as_scipy(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return priors as `LensPriors` takes them: distributions in place of Normal."""
+    from scipy.stats import norm
+
     return {
-        name: _moved(said, dict(zip("xy", offset, strict=True)).get(_last(name, form), 0.0))
+        name: norm(said.mean, said.std) if isinstance(said, Normal) else said
         for name, said in named.items()
     }
-
-
-def _moved(said, shift: float):
-    """Return one prior, moved."""
-    if isinstance(said, Normal):
-        from scipy.stats import norm
-
-        return norm(said.mean + shift, said.std)
-    if isinstance(said, str):
-        return said
-    return tuple(end + shift for end in said) if isinstance(said, tuple) else said + shift
-
-
-def _last(name: str, form: "Form") -> str:
-    return form.parameters[form.index(name)].name
 
 
 def _read_file(path: Path) -> dict[str, Any]:

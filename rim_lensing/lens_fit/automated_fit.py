@@ -27,6 +27,7 @@ from rim_lensing.lens_fit.optimise import (
     reconstruct,
     warn_of_optimum,
 )
+from rim_lensing.lens_fit.power_law import price_of_slope
 from rim_lensing.lens_fit.residual_test import FALSE_ALARM, check_residuals
 from rim_lensing.lensing.mass_model import SHORT_FORMS, MassModel, as_lens
 from rim_lensing.observation.checks import PIXEL_SCALE_TOLERANCE
@@ -257,7 +258,7 @@ def _choose_power_law(
         first: The first lens was "predicted" or "given".
     """
     sie = best_round(rounds[:-1])
-    wanted = 0.5 * np.log(found.reconstruction.mask.sum())
+    wanted = price_of_slope(found.reconstruction.mask.sum())
     gained = power_law.log_posterior - sie.log_posterior
     better = power_law.reconstruction is not None and gained > wanted
     # The first lens that magnifies may fit worse than the arcs themselves, shrunk.

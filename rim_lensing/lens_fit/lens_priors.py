@@ -59,6 +59,54 @@ def as_lens_priors(priors: "LensPriors | Priors | Mapping | None", default: Prio
     )
 
 
+def moved(named: Mapping[str, Any], form: Form, offset: tuple[float, float]) -> dict[str, Any]:
+    """Return priors, by name, for positions from a point that lies elsewhere.
+
+    Args:
+        named: As of `LensPriors`.
+        form: Of the lens: which of its parameters are positions.
+        offset: (x, y) of the old origin from the new one, in arcsec.
+
+    Raises:
+        ValueError: There is no such parameter.
+    """
+    by_axis = dict(zip("xy", offset, strict=True))
+    shifts = {name: by_axis.get(form.parameters[form.index(name)].name, 0.0) for name in named}
+    return {name: _moved(said, shifts[name]) for name, said in named.items()}
+
+
+def _moved(said, shift: float):
+    """Return one prior, moved."""
+    if shift == 0 or isinstance(said, str):
+        return said
+    if callable(getattr(said, "logpdf", None)):
+        return _MovedDistribution(said, shift)
+    return said + shift if isinstance(said, Real) else tuple(end + shift for end in said)
+
+
+@dataclass(frozen=True)
+class _MovedDistribution:
+    """A distribution of scipy.stats of what is larger by a shift."""
+
+    distribution: Any
+    shift: float
+
+    def logpdf(self, x):
+        return self.distribution.logpdf(x - self.shift)
+
+    def ppf(self, q):
+        return self.distribution.ppf(q) + self.shift
+
+    def mean(self):
+        return self.distribution.mean() + self.shift
+
+    def var(self):
+        return self.distribution.var()
+
+    def std(self):
+        return self.distribution.std()
+
+
 @dataclass(frozen=True)
 class Known:
     """What is known of one parameter: of these, one.

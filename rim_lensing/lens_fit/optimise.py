@@ -1,5 +1,6 @@
 """The most probable lens of an image, the source reconstructed anew at every step (section 3)."""
 
+import functools
 import time
 import warnings
 from collections.abc import Mapping
@@ -73,6 +74,14 @@ class LensOptimum:
     def std(self) -> np.ndarray:
         """Standard deviations by the curvature of the log-posterior, (p,), as of `lens`.
 
+        See `covariance`.
+        """
+        return np.sqrt(np.diag(self.covariance))
+
+    @functools.cached_property
+    def covariance(self) -> np.ndarray:
+        """Covariance by the curvature of the log-posterior, (p, p), as of `lens`.
+
         That of the residuals' squares (Gauss-Newton): of a parameter that is held 0. It takes the
         likelihood at its word, as `sample_lens_posterior` does; see there.
 
@@ -87,8 +96,9 @@ class LensOptimum:
             )
         support = self.posterior.support
         middle = support.select(self.lens[None])[0]
-        free = np.sqrt(np.diag(gauss_newton_covariance(self.posterior, middle)))
-        return np.where(support.sources >= 0, free[support.sources], 0.0)
+        free = gauss_newton_covariance(self.posterior, middle)
+        # Of what is held `sources` is -1: a row of zeros.
+        return np.pad(free, (0, 1))[np.ix_(support.sources, support.sources)]
 
     @property
     def mass_model(self) -> MassModel:

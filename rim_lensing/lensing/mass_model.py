@@ -118,6 +118,10 @@ class MassModel:
         """The same components, with their default values."""
         return self._with({name: part.form for name, part in self.components.items()})
 
+    def __getitem__(self, name: str) -> float:
+        """Return the value of a parameter, such as "lens.theta_E"; raises as `index`."""
+        return float(self.values[self.index(name)])
+
     def with_values(self, values) -> "MassModel":
         """Return the same components with the values of a vector (p,), such as a fit's `lens`.
 

@@ -1,5 +1,6 @@
 """The ranges that systems are drawn from: one object for training, tests, CNN and MCMC."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
@@ -135,6 +136,18 @@ class Priors:
         return replace(
             self, **{name: tuple(factor * end for end in getattr(self, name)) for name in lengths}
         )
+
+    def with_ranges(
+        self, ranges: Mapping[str, tuple[float, float]], furthest: float | None = None
+    ) -> "Priors":
+        """Return priors with other ranges.
+
+        Args:
+            ranges: By name, theta_E and the like.
+            furthest: Of a lens's centre, in x and in y; None leaves it.
+        """
+        centre = {} if furthest is None else {"centre": (-furthest, furthest)}
+        return replace(self, **dict(ranges), **centre)
 
     def to_dict(self) -> dict:
         """Return the priors as JSON can hold them."""
