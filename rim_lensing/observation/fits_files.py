@@ -10,6 +10,7 @@ import numpy as np
 
 from rim_lensing.observation.cutouts import corner, cutout
 from rim_lensing.observation.pixel_scales import SkyPixels, read_sky, scale_by_keywords
+from rim_lensing.observation.zero_points import PHOTOMETRY
 from rim_lensing.tolerant_fits import open_fits, pixels
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def read_image(
             )
         if str(header.get("BUNIT", "")).strip():
             cards["BUNIT"] = str(header["BUNIT"])
-        for keyword in EXPOSURE_CARDS:
+        for keyword in (*EXPOSURE_CARDS, *PHOTOMETRY):
             value = header.get(keyword, file[0].header.get(keyword))
             if isinstance(value, int | float) and 0 < value < np.inf:
                 cards[keyword] = value
