@@ -25,6 +25,8 @@ _PUBLIC = {
     "SourceModel": "rim_lensing.reconstruction.source_model",
     "LensLikelihood": "rim_lensing.reconstruction.lens_likelihood",
     "optimise_lens": "rim_lensing.lens_fit.optimise",
+    **dict.fromkeys(("fit_cutout", "CutoutFit"), "rim_lensing.lens_fit.cutout_fit"),
+    "Verdict": "rim_lensing.lens_fit.cutout_verdict",
     "automated_fit": "rim_lensing.lens_fit.automated_fit",
     "check_residuals": "rim_lensing.lens_fit.residual_test",
     "sample_lens_posterior": "rim_lensing.sampling.sample",

@@ -2,10 +2,18 @@
 
 from rim_lensing.figures.measures import coverage_curves, learning_curve, lens_predictions
 from rim_lensing.figures.posteriors import lens_contours
-from rim_lensing.figures.sky import lens_fit, lens_light, mock_reconstructions, observation, summary
+from rim_lensing.figures.sky import (
+    cutout_fit,
+    lens_fit,
+    lens_light,
+    mock_reconstructions,
+    observation,
+    summary,
+)
 
 __all__ = [
     "coverage_curves",
+    "cutout_fit",
     "learning_curve",
     "lens_contours",
     "lens_fit",

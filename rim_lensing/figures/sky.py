@@ -246,6 +246,67 @@ def lens_light(
     return figure
 
 
+def cutout_fit(
+    cutout: np.ndarray,
+    light: np.ndarray,
+    image: np.ndarray,
+    noise: np.ndarray,
+    model_image: np.ndarray,
+    source: np.ndarray,
+    image_pixel_scale: float,
+    source_grid: PixelGrid,
+    critical_curves: Sequence[np.ndarray] = (),
+    caustics: Sequence[np.ndarray] = (),
+    constrained: np.ndarray | None = None,
+    title: str = "",
+) -> "Figure":
+    """Draw a cutout's field: with the lens galaxy, its light, the arcs, their model, the source.
+
+    Args:
+        cutout: With the galaxy's light, without the sky, (m, m); masked pixels are NaN.
+        light: Of the galaxy, (m, m).
+        image: Without the light, (m, m); masked pixels are NaN.
+        noise: rms, (m, m).
+        model_image: Of the arcs, (m, m).
+        source: (n, n).
+        image_pixel_scale: arcsec.
+        source_grid: Where the source's pixels lie.
+        critical_curves: Drawn on the model: (points, 2) each, x and y in arcsec.
+        caustics: Drawn on the source, likewise.
+        constrained: (n, n), False where no used image pixel sees the source, which is hatched.
+        title: Above all.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 7.6), layout="constrained")
+    axes = figure.subplots(2, 3).ravel()
+    sky = PixelGrid(image.shape[-1], image_pixel_scale).extent
+    # The light spans decades: asinh is linear in the noise and logarithmic above it.
+    level = 5 * np.median(noise[np.isfinite(noise)])
+    bright, smooth = (np.arcsinh(each / level) for each in (cutout, light))
+    style = {"vmin": 0, "vmax": np.nanmax(bright), "cmap": _FLUX}
+    label = "arcsinh of flux / 5 sigma"
+    _sky_panel(axes[0], bright, sky, "data without sky", label, **style)
+    _sky_panel(axes[1], smooth, sky, "lens galaxy's light", label, **style)
+    # Not the core: what is left there may be brighter than all arcs.
+    top = max(float(np.max(model_image)), level)
+    style = {"vmin": 0, "vmax": top, "cmap": _FLUX}
+    _sky_panel(axes[2], image, sky, "data without light", "flux per pixel", **style)
+    _sky_panel(axes[3], model_image, sky, "model, critical curves", "flux per pixel", **style)
+    _curves(axes[3], critical_curves)
+    residuals = (image - model_image) / noise
+    _sky_panel(axes[4], residuals, sky, "residuals / sigma", "sigma", vmin=-5, vmax=5, cmap=_SIGNED)
+    style = _source_style(source, constrained)
+    _sky_panel(
+        axes[5], source, source_grid.extent, "source, caustics", "flux per image pixel", **style
+    )
+    _hatch(axes[5], constrained, source_grid.extent)
+    _curves(axes[5], caustics)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
 def _sky_panel(axis, array: np.ndarray, extent: tuple, title: str, label: str, **style) -> None:
     """Draw an image with its colour bar on axes in arcsec."""
     drawn = axis.imshow(array, origin="lower", extent=extent, interpolation="nearest", **style)

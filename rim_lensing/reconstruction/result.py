@@ -1,6 +1,7 @@
 """What a reconstruction gives back, whichever method made it."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -370,7 +371,11 @@ class Reconstruction(Batched):
         }
 
     def to_fits(
-        self, path: str | PathLike, overwrite: bool = False, header: "Header | None" = None
+        self,
+        path: str | PathLike,
+        overwrite: bool = False,
+        header: "Header | None" = None,
+        planes: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Write one system's reconstruction to a FITS file, see `io.write_reconstruction`.
 
@@ -378,6 +383,7 @@ class Reconstruction(Batched):
             path: Where to.
             overwrite: Replace a file that exists.
             header: The image's own header cards (`FitsImage.header`): WCS and unit.
+            planes: More maps of the image's pixels, by the names of their extensions.
 
         Raises:
             FileExistsError: The file exists and `overwrite` is False.
@@ -390,7 +396,7 @@ class Reconstruction(Batched):
             )
         from rim_lensing.reconstruction.result_files import write_reconstruction
 
-        write_reconstruction(self, path, overwrite=overwrite, header=header)
+        write_reconstruction(self, path, overwrite, header, planes)
 
 
 def named_lens(lens: np.ndarray, form: Form | None = None) -> str:

@@ -1,6 +1,7 @@
 """Reconstructions written to FITS files."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -69,6 +70,7 @@ def write_reconstruction(
     path: str | os.PathLike,
     overwrite: bool = False,
     header: "Header | None" = None,
+    planes: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a reconstruction of one system to a FITS file.
 
@@ -92,6 +94,7 @@ def write_reconstruction(
         path: Where to, an existing folder; `.fits` or `.fits.gz`.
         overwrite: Replace a file that exists.
         header: WCS and unit of the image, see `FitsImage.header`.
+        planes: More maps of the image's pixels, by the names of their extensions.
 
     Raises:
         FileExistsError: The file exists and `overwrite` is False.
@@ -111,6 +114,7 @@ def write_reconstruction(
         ("DATA", result.image),
         ("RESIDUAL", result.residuals),
         ("NOISE", result.noise),
+        *(planes or {}).items(),
     ):
         units.append(fits.ImageHDU(array, header, name=name))
         units[-1].header["PIXSCALE"] = (result.image_pixel_scale, "arcsec")

@@ -1,0 +1,97 @@
+"""How a fit of a cutout ended, by name."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from rim_lensing.lens_fit.cutout_verdict import Verdict, judge, unmodelled
+from rim_lensing.lensing.mass_model import SHORT_FORMS
+
+SIDE, SCALE = 60, 0.05
+
+
+def result(residuals=None, theta_E: float = 1.0):
+    axis = (np.arange(SIDE) - (SIDE - 1) / 2) * SCALE
+    radius = np.hypot(*np.meshgrid(axis, axis))
+    model = 20 * np.exp(-0.5 * ((radius - theta_E) / 0.1) ** 2)
+    noise = np.random.default_rng(2).standard_normal((SIDE, SIDE))
+    return SimpleNamespace(
+        model_image=model,
+        residuals_in_sigma=noise + (0 if residuals is None else residuals(radius)),
+        noise=np.ones((SIDE, SIDE)),
+        mask=np.ones((SIDE, SIDE), bool),
+        image_pixel_scale=SCALE,
+    )
+
+
+def optimum(demagnified: bool = False, edges: tuple = (), residuals=None):
+    return SimpleNamespace(
+        mass_model=SHORT_FORMS[7].with_values([1.0, 0.1, 0, 0, 0, 0, 0]),
+        demagnified=demagnified,
+        edges=edges,
+        reconstruction=result(residuals),
+    )
+
+
+def outcome(consistent: bool):
+    return SimpleNamespace(consistent=consistent)
+
+
+def start(lens_sigma: float = 30.0, is_lensed: bool = True, is_point_like: bool = False):
+    return SimpleNamespace(
+        lens_sigma=lens_sigma,
+        is_lensed=is_lensed,
+        is_point_like=is_point_like,
+        source=SimpleNamespace(half_light_radius=0.01),
+    )
+
+
+ROUND = SimpleNamespace(e1=0.05, e2=0.02)
+
+
+def test_noise_and_a_lens_that_is_known_are_converged():
+    assert judge(optimum(), outcome(True), ROUND, 0.01)[0] is Verdict.CONVERGED
+
+
+@pytest.mark.parametrize(("std", "edges"), [(0.06, ()), (np.nan, ()), (0.01, ("shear",))])
+def test_a_lens_that_is_not_known_is_uncertain(std, edges):
+    verdict, reason = judge(optimum(edges=edges), outcome(True), ROUND, std)
+    assert verdict is Verdict.UNCERTAIN
+    assert ("shear" in reason) == bool(edges)
+
+
+def test_a_source_that_is_the_arcs_shrunk_is_no_lens():
+    assert judge(optimum(demagnified=True), outcome(True), ROUND, 0.01)[0] is Verdict.NO_ARCS
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [((0.0, 0.3), "core"), ((0.9, 1.1), "on the arcs"), ((1.35, 1.5), "beside the arcs")],
+)
+def test_what_is_not_noise_is_told_by_where_it_is(where, words):
+    def left(radius):
+        return 5.0 * ((radius >= where[0]) & (radius < where[1]))
+
+    verdict, reason = judge(optimum(residuals=left), outcome(False), ROUND, 0.01)
+    assert verdict is Verdict.NOT_NOISE and words in reason
+
+
+def test_what_is_not_lensed_or_a_point_is_told_before_any_search():
+    assert unmodelled(start()) is None
+    assert unmodelled(start(2.0, is_lensed=False))[0] is Verdict.NO_ARCS
+    verdict, reason = unmodelled(start(is_point_like=True))
+    assert verdict is Verdict.POINTS and "quasar" in reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [({1: 0.4}, "no ellipse like the light"), ({5: 0.3}, "unusual shear")]
+)
+def test_a_lens_unlike_all_others_is_uncertain(changes, words):
+    found = optimum()
+    values = found.mass_model.values.copy()
+    for column, value in changes.items():
+        values[column] = value
+    found.mass_model = found.mass_model.with_values(values)
+    verdict, reason = judge(found, outcome(True), ROUND, 0.01)
+    assert verdict is Verdict.UNCERTAIN and words in reason
