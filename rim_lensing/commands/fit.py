@@ -43,10 +43,13 @@ from rim_lensing.commands.results import (
 )
 from rim_lensing.problems import Problems
 
+LENS_LIGHT = ("multi-gaussian", "sersic", "double-sersic", "none")
+
 if TYPE_CHECKING:
     import numpy as np
 
     from rim_lensing.lensing.grids import PixelGrid
+    from rim_lensing.observation.observation import Observation
     from rim_lensing.zoo.zoo import PretrainedModel
 
 
@@ -60,7 +63,8 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         f"{NOT_CONVERGED} if the fit has not converged (its files are written all the same), 2 "
         "after an error, 130 after ctrl-C.",
     )
-    add_image_options(command)
+    add_image_options(command, raw=True)
+    add_raw_options(command)
     add_lens_light_option(command)
     start = command.add_mutually_exclusive_group()
     start.add_argument(
@@ -107,8 +111,84 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=fit)
 
 
+def add_raw_options(command: argparse.ArgumentParser) -> None:
+    """Add what is for raw cutouts alone."""
+    raw = command.add_argument_group(
+        "raw cutouts",
+        "An image with the lens galaxy's light in is a raw cutout: centre, sky, neighbours, bad "
+        "pixels and the noise's strength are found, and the light is fitted with the arcs. So is "
+        "any image that a model's field does not fit, unless --crop-centre or --own-pixels says "
+        "which part of it is meant, or --lens-light none.",
+    )
+    raw.add_argument(
+        "--lens-light",
+        choices=LENS_LIGHT,
+        help="how the light is modelled (default: by Gaussians, where there is some), or none: the "
+        "image has none",
+    )
+    raw.add_argument(
+        "--keep", metavar="FILE", help="FITS file, 1 where a pixel is never masked as a neighbour"
+    )
+    raw.add_argument(
+        "--exposure",
+        type=float,
+        metavar="SECONDS",
+        help="of the image, for photon noise where the noise is a number or unknown (default: the "
+        "header's)",
+    )
+    raw.add_argument(
+        "--zero-point",
+        type=float,
+        metavar="MAG",
+        help="magnitude of a flux of 1 (default: the header's, if it has one)",
+    )
+
+
 def fit(options: argparse.Namespace) -> int:
-    """Fit a user's lens; returns the exit status."""
+    """Fit a user's lens, raw or not; returns the exit status."""
+    from rim_lensing.commands.fit_cutout import fit_raw, read_cutout
+
+    if not _is_without_light(options):
+        try:
+            cutout = read_cutout(options)
+        except (ValueError, OSError):
+            # Said below, together with all else that is wrong.
+            return fit_subtracted(options)
+        if _is_raw(options, cutout):
+            return fit_raw(options, cutout)
+    return fit_subtracted(options)
+
+
+def _is_without_light(options: argparse.Namespace) -> bool:
+    """Return whether the options say that the light is subtracted."""
+    if options.lens_light is not None:
+        return options.lens_light == "none"
+    told = options.crop_centre, options.own_pixels, options.lens_model, options.allow_lens_light
+    return any(told)
+
+
+def _is_raw(options: argparse.Namespace, cutout: "Observation") -> bool:
+    """Return whether an image is a raw cutout."""
+    import numpy as np
+
+    from rim_lensing.observation.checks import check_image
+    from rim_lensing.observation.leftover_light import has_lens_light
+    from rim_lensing.zoo.zoo import find_pretrained
+
+    if options.lens_light is not None or np.isnan(cutout.noise).all():
+        return True
+    try:
+        grid = find_pretrained(options.model, "rim").image_grid
+        if cutout.image.shape != (grid.side, grid.side):
+            return True
+        return bool(has_lens_light(check_image(cutout, image_grid=grid), grid)[0])
+    except (ValueError, OSError):
+        # Said by `fit_subtracted`, together with all else that is wrong.
+        return False
+
+
+def fit_subtracted(options: argparse.Namespace) -> int:
+    """Fit a lens whose light is subtracted; returns the exit status."""
     from rim_lensing.lens_fit.lens_support import LensSupport
     from rim_lensing.lensing.mass_model import SHORT_FORMS
     from rim_lensing.observation.leftover_light import refuse_lens_light

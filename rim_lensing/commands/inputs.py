@@ -97,10 +97,21 @@ class UserImage:
         return check_observation(self.observation, lens=self.in_field(lens), image_grid=self.grid)
 
 
-def add_image_options(command: argparse.ArgumentParser) -> None:
-    """Add what `read_user_image` reads."""
-    command.add_argument("image", metavar="IMAGE", help=f"lens light subtracted; {_FILE}")
-    command.add_argument("--noise", required=True, help=f"rms of the noise: a number, or a {_FILE}")
+def add_image_options(command: argparse.ArgumentParser, raw: bool = False) -> None:
+    """Add what `read_user_image` reads.
+
+    Args:
+        command: Whose options they are.
+        raw: It takes raw cutouts, too, whose noise may be measured.
+    """
+    image = "lens light subtracted, or raw" if raw else "lens light subtracted"
+    command.add_argument("image", metavar="IMAGE", help=f"{image}; {_FILE}")
+    measured = " (default, of a raw cutout: measured on blank sky)" if raw else ""
+    command.add_argument(
+        "--noise",
+        required=not raw,
+        help=f"rms of the noise: a number, or a {_FILE}{measured}",
+    )
     command.add_argument(
         "--psf",
         required=True,
@@ -251,13 +262,19 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
     from rim_lensing.problems import Problems
 
     problems, centre, image, grid = Problems(), None, None, None
+    with problems.noted():
+        if options.noise is None:
+            raise ValueError(
+                "--noise must be given for an image whose light is subtracted: of a raw cutout "
+                "alone it is measured"
+            )
     given_scale = options.pixel_scale
     with problems.noted():
         if given_scale is not None and not 0 < given_scale < math.inf:
             given_scale = None
             raise ValueError(f"--pixel-scale must be positive. Received: {options.pixel_scale}")
     with problems.noted():
-        centre = _parse_centre(options.crop_centre)
+        centre = parse_centre(options.crop_centre)
     with problems.noted():
         image = read_part("image", options.image, given_scale, centre)
         if image.pixel_scale is None:
@@ -277,7 +294,7 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
     with problems.noted():
         observation = read_observation(
             options.image if image is None else image,
-            options.noise,
+            1.0 if options.noise is None else options.noise,
             options.psf,
             Mask(options.mask, options.mask_marks, options.allow_hidden_arcs),
             pixel_scale=given_scale,
@@ -387,7 +404,7 @@ def parse_lens(text: str, option: str = "--lens") -> "np.ndarray":
     return numbers if "slope" in values else numbers[:-1]
 
 
-def _parse_centre(text: str | None) -> tuple[float, float] | None:
+def parse_centre(text: str | None) -> tuple[float, float] | None:
     """Return (row, column) from 0 of a string X,Y that counts from 1."""
     if text is None:
         return None

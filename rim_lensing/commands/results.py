@@ -5,7 +5,6 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,10 @@ SUMMARY, RESULT, METRICS = "summary.png", "result.fits", "metrics.json"
 
 ROUNDS = "rounds.png"
 """Of a fit, beside these."""
+
+CUTOUT, LIGHT, SCENE = "cutout.png", "lens_light.png", "lens.json"
+"""Of a raw cutout, beside these: what was found on it, the lens galaxy's light, and the lens as a
+COOLEST file."""
 
 DEFAULT_MODEL = "rim_euclid64"
 
@@ -113,7 +116,7 @@ def load(
         loaded = load_pretrained(model.directory)
     if grid == model.image_grid:
         return loaded
-    return loaded.with_image_grid(*astuple(grid), **options)
+    return loaded.with_image_grid(grid.side, grid.pixel_scale, **options)
 
 
 def verify_files(model: "PretrainedModel") -> None:
@@ -140,7 +143,9 @@ def linear_inversion(
     from rim_lensing.zoo.zoo import read_config
 
     network = read_config(model.directory).network
-    return SemilinearInversion(strength=strength, geometry=network.on_image_grid(*astuple(grid)))
+    return SemilinearInversion(
+        strength=strength, geometry=network.on_image_grid(grid.side, grid.pixel_scale)
+    )
 
 
 def made_by(model: "PretrainedModel | None") -> dict[str, str]:

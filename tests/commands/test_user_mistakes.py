@@ -249,6 +249,8 @@ def test_lens_light_is_refused_before_anything_loads(command, tiny_folder, tmp_p
     arguments += ["--pixel-scale", "0.3", "--model", str(tiny_folder)]
     arguments += ["--output", str(tmp_path / "out")]
     arguments += ["--start" if command == "fit" else "--lens", "theta_E=1.2"]
+    # Without it `fit` takes the image for a raw cutout, and models the light.
+    arguments += ["--lens-light", "none"] if command == "fit" else []
     assert cli.main(arguments) == 2
     assert "--allow-lens-light" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,197 @@
+"""`rim-lensing fit` on a raw cutout: the lens galaxy's light in, neighbours, sky, bad pixels."""
+
+import argparse
+import math
+import time
+from typing import TYPE_CHECKING
+
+from rim_lensing.commands.inputs import parse_centre
+from rim_lensing.commands.lens_input import read_lens
+from rim_lensing.commands.prior_options import as_scipy, read_priors
+from rim_lensing.commands.results import (
+    CUTOUT,
+    LIGHT,
+    METRICS,
+    NOT_CONVERGED,
+    RESULT,
+    SCENE,
+    SUMMARY,
+    by_name,
+    check_output,
+    load,
+    made_by,
+    scene_of,
+    verify_files,
+    write_json,
+    write_picture,
+)
+from rim_lensing.problems import Problems
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rim_lensing.lens_fit.cutout_fit import CutoutFit
+    from rim_lensing.lens_light.light import LensLight
+    from rim_lensing.observation.observation import Observation
+    from rim_lensing.zoo.zoo import PretrainedModel
+
+FILES = (SUMMARY, RESULT, METRICS, CUTOUT, LIGHT, SCENE)
+
+
+def read_cutout(options: argparse.Namespace) -> "Observation":
+    """Return the cutout that the options name; without --noise its rms is not known.
+
+    Raises:
+        ValueError: As `read_observation`.
+        FileNotFoundError: There is no such file.
+    """
+    import numpy as np
+
+    from rim_lensing.observation.masks import Mask
+    from rim_lensing.observation.reading import read_observation
+
+    return read_observation(
+        options.image,
+        np.nan if options.noise is None else options.noise,
+        options.psf,
+        Mask(options.mask, options.mask_marks, allow_hidden_arcs=True),
+        pixel_scale=options.pixel_scale,
+        centre=parse_centre(options.crop_centre),
+        noise_correlation=options.noise_correlation,
+        psf_oversampling=options.psf_oversampling,
+    )
+
+
+def fit_raw(options: argparse.Namespace, seen: "Observation") -> int:
+    """Model a raw cutout; returns the exit status."""
+    from rim_lensing.lens_fit.lens_support import LensSupport
+    from rim_lensing.lensing.mass_model import SHORT_FORMS
+    from rim_lensing.observation.reading import read_named
+    from rim_lensing.preparation.prepared_cutout import prepare_cutout
+    from rim_lensing.simulation.priors import Priors
+    from rim_lensing.zoo.zoo import find_pretrained
+
+    began = time.perf_counter()
+    problems, start, named, model, prepared = Problems(), None, {}, None, None
+    with problems.noted():
+        start = None if options.start is None else read_lens(options.start, "--start")
+        named = as_scipy(read_priors(options))
+        form = SHORT_FORMS[8 if options.epl is not False else 7] if start is None else start.form
+        LensSupport.from_priors(Priors(), form, named)
+    with problems.noted():
+        check_output(options, FILES)
+    with problems.noted():
+        model = find_pretrained(options.model, "rim")
+        verify_files(model)
+    with problems.noted():
+        keep = None if options.keep is None else read_named(options.keep, seen.pixel_scale)
+        prepared = prepare_cutout(
+            seen, keep=keep, centre=parse_centre(options.crop_centre), exposure=options.exposure
+        )
+    problems.raise_all()
+    for line in prepared.said:
+        print(line)
+
+    source_model = load(model, model.image_grid)
+
+    from rim_lensing.lens_fit.cutout_fit import RANGES, fit_cutout
+    from rim_lensing.lens_fit.lens_priors import LensPriors
+
+    found = fit_cutout(
+        prepared,
+        source_model,
+        start=start,
+        priors=LensPriors(named, RANGES.with_ranges(options.range, options.centre_range)),
+        kind=options.lens_light or "multi-gaussian",
+        epl=options.epl,
+        seed=options.seed,
+    )
+    _write(found, model, options, round(time.perf_counter() - began, 3))
+    return 0 if found.converged else NOT_CONVERGED
+
+
+def _write(
+    found: "CutoutFit", model: "PretrainedModel", options: argparse.Namespace, seconds: float
+) -> None:
+    """Write figures, planes and numbers, and print the main ones."""
+    directory = options.output
+    facts = {
+        "verdict": str(found.verdict),
+        "reason": found.reason,
+        "converged": found.converged,
+        "said": list(found.said),
+        "light": _light_numbers(found.light),
+        "noise_factor": found.prepared.noise_factor,
+        "seed": options.seed,
+        "seconds": seconds,
+        **made_by(model),
+    }
+    pictures = {CUTOUT: found.prepared.plot(), LIGHT: found.light.plot(found.prepared.observation)}
+    if found.optimum is not None:
+        facts |= _numbers(found, options.zero_point)
+        pictures[SUMMARY] = found.plot()
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        (directory / name).unlink(missing_ok=True)
+    if found.optimum is not None:
+        _write_planes(found, directory)
+    for name, picture in pictures.items():
+        write_picture(picture, directory / name)
+    write_json(facts, directory / METRICS)
+    for line in found.said[len(found.prepared.said) :]:
+        print(line)
+    print(f"{found.verdict}: {found.reason}")
+    if found.optimum is not None:
+        for name, value in facts["lens"].items():
+            print(f"  {name} = {value:.4g} +- {facts['lens_std'][name]:.2g}")
+        for name in ("total_magnification", "source_half_light_radius", "source_magnitude"):
+            if facts.get(name) is not None and math.isfinite(facts[name]):
+                print(f"  {name.replace('_', ' ')} = {facts[name]:.3g}")
+    print(f"wrote {', '.join(sorted(p.name for p in directory.iterdir()))} into {directory}")
+    print(f"time: {seconds:.1f} s")
+
+
+def _light_numbers(light: "LensLight") -> dict:
+    """Return what metrics.json says of the lens galaxy's light."""
+    names = ("centre", "axis_ratio", "angle", "twist", "flux", "half_light_radius", "sky")
+    return {name: getattr(light, name) for name in (*names, "sky_error", "chi2")}
+
+
+def _numbers(found: "CutoutFit", zero_point: float | None) -> dict:
+    """Return what metrics.json says of lens and source."""
+    result, lens = found.reconstruction, found.mass_model
+    names = lens.labels
+    test = found.test
+    return {
+        "model": result.model,
+        "lens": dict(zip(names, lens.values.tolist(), strict=True)),
+        "lens_std": dict(zip(names, found.optimum.std.tolist(), strict=True)),
+        "lens_covariance": found.optimum.covariance.tolist(),
+        "lens_in_field": by_name(result.lens, result.form),
+        "scene": scene_of(result.lens, result.form),
+        "field_middle": found.field.middle,
+        "alternations": found.alternations,
+        "residual_test": {
+            "p_value": float(test.p_value),
+            "excess_arcs": float(test.excess[0]),
+            "excess_smoothed": float(test.excess[1]),
+        },
+        **result.metrics(),
+        **found.source_metrics(zero_point),
+        "caveats": result.caveats,
+    }
+
+
+def _write_planes(found: "CutoutFit", directory: "Path") -> None:
+    """Write the reconstruction with the light's planes, and the lens for other codes."""
+    from rim_lensing.lensing.coolest_files import write_coolest
+
+    panels = found.panels()
+    found.reconstruction.to_fits(
+        directory / RESULT,
+        overwrite=True,
+        header=found.arcs.header,
+        planes={"CUTOUT": panels["cutout"], "LENS_LIGHT": panels["light"]},
+    )
+    lens = found.optimum.mass_model
+    write_coolest(lens, directory / SCENE, found.field.grid, overwrite=True)
