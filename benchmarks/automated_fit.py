@@ -13,7 +13,6 @@ first EXAMPLES systems it keeps images, sources and curves, for figures 7 and 8 
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import astuple
 
 import numpy as np
 from resumable import (
@@ -142,7 +141,7 @@ def _fit(job: tuple) -> None:
         if "lens_model" not in _loaded:
             loaded = load_pretrained(options.lens_model)
             if loaded.image_grid != model.image_grid:
-                loaded = loaded.with_image_grid(*astuple(model.image_grid))
+                loaded = loaded.with_image_grid(model.image_grid.side, model.image_grid.pixel_scale)
             _loaded["lens_model"] = loaded
         lens_model = _loaded["lens_model"]
     with warnings.catch_warnings():
