@@ -14,7 +14,8 @@ from rim_lensing.lens_light.patches import Patch, core_and_surroundings, whole_i
 from rim_lensing.lens_light.profiles import MultiGaussian, Sersic
 from rim_lensing.lens_light.shape_search import search_shapes
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.observation.checks import HUGE_NOISE, check_psf, one_image
+from rim_lensing.observation.checks import check_psf, one_image
+from rim_lensing.observation.flux_checks import HUGE_NOISE
 from rim_lensing.observation.observation import Observation
 
 KINDS = ("multi-gaussian", "sersic", "double-sersic")

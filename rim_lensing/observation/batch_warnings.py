@@ -27,3 +27,15 @@ class SystemsWarning(UserWarning):
         """Keep the indices."""
         super().__init__(message)
         self.systems = tuple(np.flatnonzero(bad).tolist())
+
+
+def which_systems(bad: np.ndarray) -> str:
+    """Name the systems of a batch that an error or a warning is about, ten at most.
+
+    A `SystemsWarning` has all.
+    """
+    if len(bad) == 1:
+        return ""
+    indices = np.flatnonzero(bad)
+    listed = ", ".join(str(i) for i in indices[:10]) + (", ..." if len(indices) > 10 else "")
+    return f" in {len(indices)} of {len(bad)} systems (index {listed})"

@@ -12,8 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.observation.batch_warnings import SystemsWarning
-from rim_lensing.observation.checks import which_systems
+from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
 from rim_lensing.observation.normalised import NormalisedObservation
 
 LENS_PLACE = 0.2

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from rim_lensing.observation.fits_files import FitsImage, read_image
+from rim_lensing.observation.given_arrays import check_oversampling
 from rim_lensing.observation.masks import Mask
-from rim_lensing.observation.observation import Observation, check_oversampling
+from rim_lensing.observation.observation import Observation
 from rim_lensing.problems import Problems
 
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rim_lensing.observation.batch_warnings import SystemsWarning
-from rim_lensing.observation.checks import which_systems
+from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
 
 MIN_SEEN = 0.05
 """A source pixel is constrained if the used image pixels have this part of its light, as it is

@@ -12,8 +12,7 @@ from keras import ops
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import SHORT_FORMS, Deflections, Form, MassModel, form_of
-from rim_lensing.observation.batch_warnings import SystemsWarning
-from rim_lensing.observation.checks import which_systems
+from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.batched import Batched
 from rim_lensing.reconstruction.constrained import seen_pixels

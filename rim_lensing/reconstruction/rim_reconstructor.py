@@ -12,8 +12,8 @@ from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.rim import RIM
-from rim_lensing.observation.batch_warnings import SystemsWarning
-from rim_lensing.observation.checks import check_observation, which_systems
+from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
+from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.batched import in_chunks

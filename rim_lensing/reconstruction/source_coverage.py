@@ -6,8 +6,7 @@ import numpy as np
 from keras import ops
 
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.observation.batch_warnings import SystemsWarning
-from rim_lensing.observation.checks import which_systems
+from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
 from rim_lensing.observation.normalised import NormalisedObservation
 
 SIGNIFICANCE = 5.0

@@ -7,8 +7,7 @@ import numpy as np
 from rim_lensing.lensing.lens_parameters import axis_ratio_from_ellipticity
 from rim_lensing.lensing.mass_components import SIE, Shear
 from rim_lensing.lensing.mass_model import Form, first_columns
-from rim_lensing.observation.batch_warnings import SystemsWarning
-from rim_lensing.observation.checks import which_systems
+from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.simulation.priors import Priors
 
