@@ -118,3 +118,24 @@ class Geometry:
                 for name, value in values.items()
             }
         )
+
+
+class OnGeometry:
+    """What works on the grids of its `geometry`."""
+
+    geometry: Geometry
+
+    @property
+    def image_grid(self) -> PixelGrid:
+        """The pixels that images must have."""
+        return self.geometry.image_grid
+
+    @property
+    def source_grid(self) -> PixelGrid:
+        """The pixels of the sources."""
+        return self.geometry.source_grid
+
+    @property
+    def psf_side(self) -> int:
+        """Gaussian kernels have at least this many pixels a side."""
+        return self.geometry.psf_side

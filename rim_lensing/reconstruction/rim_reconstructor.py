@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 from keras import ops
 
-from rim_lensing.lensing.geometry import Geometry
-from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.geometry import Geometry, OnGeometry
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.rim import RIM
 from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
@@ -33,7 +32,7 @@ CUT_OFF_FRACTION = 0.97
 sigmoid reaches 1 nowhere."""
 
 
-class RIMReconstructor(SourceModel):
+class RIMReconstructor(OnGeometry, SourceModel):
     """Reconstructs sources with a trained RIM.
 
     Args:
@@ -72,21 +71,6 @@ class RIMReconstructor(SourceModel):
     def geometry(self) -> Geometry:
         """Grids and supersampling: those of the network, see `with_source_grid`."""
         return self._compiled.geometry
-
-    @property
-    def image_grid(self) -> PixelGrid:
-        """The pixels that images must have."""
-        return self.geometry.image_grid
-
-    @property
-    def source_grid(self) -> PixelGrid:
-        """The pixels of the sources."""
-        return self.geometry.source_grid
-
-    @property
-    def psf_side(self) -> int:
-        """Pixels along a side of the PSF kernels that it was trained on."""
-        return self.network.config.psf_side
 
     def with_image_grid(self, side: int, pixel_scale: float) -> "RIMReconstructor":
         """Return this model for images of other pixels: `side` of them, `pixel_scale` arcsec wide.

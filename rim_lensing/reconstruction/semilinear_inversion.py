@@ -11,8 +11,7 @@ from rim_lensing.inversion.exact import ExactEngine
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.inversion.regularization import check_regularization
-from rim_lensing.lensing.geometry import Geometry
-from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.geometry import Geometry, OnGeometry
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.normalised import NormalisedObservation
@@ -48,7 +47,7 @@ _ROUGH_EVIDENCE = (
 )
 
 
-class SemilinearInversion(SourceModel):
+class SemilinearInversion(OnGeometry, SourceModel):
     """Reconstructs sources by regularised least squares (Warren & Dye 2003; Suyu et al. 2006).
 
     The source maximises log likelihood - strength s'Rs / 2. It may be negative: nothing clips it.
@@ -117,21 +116,6 @@ class SemilinearInversion(SourceModel):
     def name(self) -> str:
         """Of the method, and its prior."""
         return f"semilinear inversion, {self.regularization}"
-
-    @property
-    def image_grid(self) -> PixelGrid:
-        """The pixels that images must have."""
-        return self.geometry.image_grid
-
-    @property
-    def source_grid(self) -> PixelGrid:
-        """The pixels of the sources."""
-        return self.geometry.source_grid
-
-    @property
-    def psf_side(self) -> int:
-        """Gaussian kernels have at least this many pixels a side."""
-        return self.geometry.psf_side
 
     def reconstruct(
         self,

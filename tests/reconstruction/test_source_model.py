@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import rim_lensing as rl
+from rim_lensing.lensing.geometry import OnGeometry
 from rim_lensing.lensing.psf_kernels import convolution_matrix
 from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.observation.checks import check_observation
@@ -39,14 +40,13 @@ class RidgeLikelihood(rl.LensLikelihood):
         return np.array([log_evidence(one, self._geometry) for one in behind])
 
 
-class Ridge(SourceModel):
+class Ridge(OnGeometry, SourceModel):
     """d = f s + n with s ~ N(0, PRIOR^2), in dense matrices: the mean, and P(d) = N(0, C)."""
 
-    name, priors, psf_side = "dense ridge", None, 3
+    name, priors = "dense ridge", None
 
     def __init__(self, geometry):
         self.geometry = geometry
-        self.image_grid, self.source_grid = geometry.image_grid, geometry.source_grid
 
     def reconstruct_checked(self, observation) -> RidgeReconstruction:
         side = self.source_grid.side
