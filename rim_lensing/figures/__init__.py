@@ -1,5 +1,6 @@
 """Functions from arrays to a matplotlib Figure. Nothing here computes a result."""
 
+from rim_lensing.figures.cutouts import raw_cutout, sky_rings
 from rim_lensing.figures.measures import coverage_curves, learning_curve, lens_predictions
 from rim_lensing.figures.posteriors import lens_contours
 from rim_lensing.figures.sky import (
@@ -21,5 +22,7 @@ __all__ = [
     "lens_predictions",
     "mock_reconstructions",
     "observation",
+    "raw_cutout",
+    "sky_rings",
     "summary",
 ]

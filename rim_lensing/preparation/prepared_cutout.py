@@ -81,22 +81,29 @@ class PreparedCutout:
 
     def plot(self) -> "Figure":
         """Draw the cutout with what was found, what is left of it, the sky's fit and the noise."""
-        from rim_lensing.preparation.pictures import cutout_picture
+        from rim_lensing.figures import raw_cutout
 
-        return cutout_picture(
-            self.observation,
-            {
-                "no data": self.no_data,
-                "saturated": self.saturated,
-                "artefacts": self.artefacts,
-                "neighbours": self.neighbours,
-                "may be lensed, kept": self.arcs,
-            },
-            self.blank,
+        seen, fit = self.observation, self.sky_fit
+        galaxy = self.galaxy.model - self.sky
+        found = {
+            "no data": self.no_data,
+            "saturated": self.saturated,
+            "artefacts": self.artefacts,
+            "neighbours": self.neighbours,
+            "may be lensed, kept": self.arcs,
+        }
+        return raw_cutout(
+            np.where(self.no_data, np.nan, seen.image),
+            galaxy,
+            seen.mask,
+            found,
+            seen.pixel_scale,
             self.offset,
-            self.galaxy.model,
-            self.sky_fit,
+            fit.rings,
+            (fit.level, fit.error, fit.rms),
+            ((seen.image - galaxy) / seen.noise)[self.blank],
             self.noise_factor,
+            seen.noise_correlation,
         )
 
 

@@ -1,11 +1,15 @@
 """The sky's level where a galaxy's wings may cover the whole cutout, with an error that says so."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from rim_lensing.preparation.smooth_galaxy import SmoothGalaxy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INNERMOST = 1.0
 """arcsec: rings within do not tell how the wings go on."""
@@ -56,6 +60,18 @@ class Sky:
     profile: np.ndarray
     profile_error: np.ndarray
     fitted: np.ndarray
+
+    @property
+    def rings(self) -> dict[str, np.ndarray]:
+        """What `figures.sky_rings` draws."""
+        names = ("radius", "profile", "profile_error", "fitted")
+        return {name: getattr(self, name) for name in names}
+
+    def plot(self) -> "Figure":
+        """Draw the rings over the sky, with the fit."""
+        from rim_lensing.figures import sky_rings
+
+        return sky_rings(self.rings, self.level, self.error, self.rms)
 
 
 def sky_level(

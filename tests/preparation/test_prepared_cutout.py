@@ -150,6 +150,7 @@ def test_the_picture_shows_what_was_found(prepared):
     titles = [axis.get_title() for axis in figure.axes]
     assert "what is used" in titles
     figure.canvas.draw()
+    found.sky_fit.plot().canvas.draw()
 
 
 def test_headers_tell_exposure_gain_and_saturation(make_raw, tmp_path):
