@@ -1,6 +1,6 @@
 """Lens light and a source of Gaussians in competition for the flux, as a function of the lens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -33,13 +33,31 @@ LIGHT_ERROR, SOURCE_ERROR = 0.01, 0.2
 wrong by, added to the noise. Else the lens is bent until it makes clumps of a smooth source."""
 
 
+HARMONICS = (1, 2)
+HARMONIC_WIDTHS = (1.0, 2.0)
+"""arcsec. Galaxies are lopsided and twisted by a few percent, on scales wider than arcs. Else the
+lens is bent until a faint glow of its source is as lopsided."""
+
+
+def _no_ellipse(patch: Patch, centre: tuple[float, float]) -> np.ndarray:
+    """Return smooth columns of either sign, G(r) r^m cos and sin(m phi), (n, rows, columns)."""
+    z = patch.x - centre[0] + 1j * (patch.y[:, None] - centre[1])
+    waves = [
+        np.exp(-0.5 * np.abs(z / width) ** 2) * (z / width) ** m
+        for width in HARMONIC_WIDTHS
+        for m in HARMONICS
+    ]
+    return np.concatenate([[w.real, -w.real, w.imag, -w.imag] for w in waves])
+
+
 @dataclass(frozen=True, eq=False)
 class JointProblem:
     """Least squares in the lens; amplitudes of source and light are solved for.
 
     Args:
         patch: What was seen.
-        light: Columns of light and sky on it, the sky last, (n, rows, columns).
+        light: Columns of light, of what is no ellipse of it, and of the sky, which is the last,
+            (n, rows, columns).
         source: Of the same patch.
         expected: In the order of NAMES: where the priors are centred.
         bounds: Lowest and highest, in the order of NAMES.
@@ -72,10 +90,7 @@ class JointProblem:
         excess = np.clip(gaussian_filter(residuals, blur) / seen, 0, None)
         variance = np.where(used, 1 / np.where(used, whole.weight, 1), np.inf)
         variance = variance + (LIGHT_ERROR * light.image) ** 2 + (SOURCE_ERROR * excess) ** 2
-        softened = Patch(
-            whole.x, whole.y, whole.data, 1 / (variance + light.error**2), whole.kernel,
-            whole.pixel_scale,
-        )  # fmt: skip
+        softened = replace(whole, weight=1 / (variance + light.error**2))
         patch = square_around(softened, light.centre, radius)
         if coarse:
             factor = max(1, round(COARSE_PIXEL / whole.pixel_scale))
@@ -83,8 +98,13 @@ class JointProblem:
         else:
             source = LensedGaussians(patch, 2, EXTENDED)
         patch = source.patch
-        columns = gaussian_columns(patch, light.widths, light.ellipticities, light.centre)
-        columns = np.concatenate([columns, np.ones((1, *columns.shape[1:]))])
+        columns = np.concatenate(
+            [
+                gaussian_columns(patch, light.widths, light.ellipticities, light.centre),
+                _no_ellipse(patch, light.centre),
+                np.ones((1, *patch.data.shape)),
+            ]
+        )
         e = MASS_OVER_LIGHT * np.array([light.e1, light.e2])
         expected = np.array([0, *e, *light.centre, 0, 0, *light.centre, 0, 0])
         smallest = max(2.5 * psf_sigma, 0.25)
@@ -93,6 +113,11 @@ class JointProblem:
             for theta_E, sign in ((smallest, -1), (0.95 * radius, 1))
         )
         return cls(patch, columns, source, expected, bounds)
+
+    def tempered(self, factor: float) -> "JointProblem":
+        """Return the problem with chi^2 divided by a factor, so that the priors count for more."""
+        patch = replace(self.patch, weight=self.patch.weight / factor)
+        return replace(self, patch=patch, source=replace(self.source, patch=patch))
 
     def __post_init__(self):
         """Keep what does not depend on the lens."""

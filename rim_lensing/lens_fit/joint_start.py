@@ -36,6 +36,10 @@ STARTS, KEPT = 6, 3
 CLOSE = 1.1
 """Optima of so many times the best one's cost are refined, too."""
 
+DOUBT = 3.0
+"""Chi^2 per pixel is brought to 1 over this before priors count: residuals of a source too simple
+hang together, over the PSF at least."""
+
 LENSED = 5.0
 """In sigma: by how much a lens must beat a companion that is not lensed."""
 
@@ -50,7 +54,7 @@ class Candidate:
     Args:
         lens: SIE and shear.
         source_centre: (x, y), arcsec.
-        cost: Chi^2 with the model's errors in the noise, and priors.
+        cost: Chi^2, brought to about pixels / DOUBT, and priors.
     """
 
     lens: LensParameters
@@ -125,17 +129,19 @@ def joint_start(
     coarse = JointProblem.of(whole, light, psf_sigma, radius, coarse=True)
     optima = _optima(coarse, _distinct(_grid(coarse, radius), STARTS, 0.1), 10)
     optima = _distinct(optima, KEPT, 0.03)
+    doubt = DOUBT * max(1.0, optima[0][0] / coarse.pixels)
     # The first light was fitted around what looked like arcs: now they are known.
     arcs = _arcs(whole, coarse, optima[0][1])
     light = fit_lens_light(observation, centre=centre, without=without, arcs=arcs)
-    coarse = JointProblem.of(whole, light, psf_sigma, radius, coarse=True)
+    coarse = JointProblem.of(whole, light, psf_sigma, radius, coarse=True).tempered(doubt)
     optima = _optima(coarse, optima, 10)
-    scale = max(1.0, optima[0][0] / coarse.pixels)
+    left = coarse.cost(optima[0][1], False)
+    scale = max(1 / doubt, left / coarse.pixels)
     better = [
-        np.sqrt(max(cost - coarse.cost(optima[0][1], False), 0) / scale)
+        np.sqrt(max(cost - left, 0) / scale)
         for cost in (coarse.without_source, _unlensed(coarse, optima))
     ]
-    fine = JointProblem.of(whole, light, psf_sigma, radius, coarse=False)
+    fine = JointProblem.of(whole, light, psf_sigma, radius, coarse=False).tempered(doubt)
     close = [optimum for optimum in optima if optimum[0] < CLOSE * optima[0][0]]
     optima = _distinct(_optima(fine, close, 6), KEPT, 0.01)
     best = optima[0][1]
