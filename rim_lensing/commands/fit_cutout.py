@@ -62,6 +62,27 @@ def read_cutout(options: argparse.Namespace) -> "Observation":
     )
 
 
+def demo_raw(options: argparse.Namespace) -> int:
+    """Model the raw cutout that comes with the package, and print the truth beside."""
+    from rim_lensing.demo import RAW_DEMO_FILE, RAW_DEMO_LENS
+
+    silent = "mask keep exposure start zero_point crop_centre centre_range epl lens_light".split()
+    silent += "pixel_scale psf_oversampling noise_correlation priors".split()
+    given = {
+        "image": str(RAW_DEMO_FILE),
+        "noise": f"{RAW_DEMO_FILE}[NOISE]",
+        "psf": f"{RAW_DEMO_FILE}[PSF]",
+        "mask_marks": "used",
+        "seed": 0,
+        **dict.fromkeys(("prior", "hold", "link", "range"), ()),
+        **dict.fromkeys(silent),
+    }
+    options = argparse.Namespace(**given, **vars(options))
+    status = fit_raw(options, read_cutout(options))
+    print("truth: " + ", ".join(f"{name} = {value:.4g}" for name, value in RAW_DEMO_LENS.items()))
+    return status
+
+
 def fit_raw(options: argparse.Namespace, seen: "Observation") -> int:
     """Model a raw cutout; returns the exit status."""
     from rim_lensing.lens_fit.lens_support import LensSupport

@@ -43,7 +43,15 @@ _FILES = (SUMMARY, RESULT, METRICS, ROUNDS)
 def add_demo(commands: argparse._SubParsersAction) -> None:
     """Add the command `demo`."""
     command = commands.add_parser(
-        "demo", help="reconstruct a mock lens that comes with the package, and compare with truth"
+        "demo",
+        help="model a raw cutout that comes with the package: light, lens and source, beside the "
+        "truth",
+    )
+    command.add_argument(
+        "--clean",
+        action="store_true",
+        help="another mock instead, without lens light, behind a lens that is known: reconstruct "
+        "its source and measure the errors; --refine and --linear are of this one",
     )
     _add_method_options(command)
     add_output_options(command)
@@ -79,8 +87,17 @@ def _add_method_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def demo(options: argparse.Namespace) -> None:
-    """Reconstruct the bundled mock and measure the errors."""
+def demo(options: argparse.Namespace) -> int | None:
+    """Run the demo that the options ask for; returns the exit status."""
+    if options.clean or options.linear or options.refine:
+        return demo_clean(options)
+    from rim_lensing.commands.fit_cutout import demo_raw
+
+    return demo_raw(options)
+
+
+def demo_clean(options: argparse.Namespace) -> None:
+    """Reconstruct the bundled mock without lens light, and measure the errors."""
     import numpy as np
 
     from rim_lensing import metrics

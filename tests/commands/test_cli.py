@@ -488,7 +488,7 @@ def test_all_problems_are_said_at_once(files, tiny_folder, tmp_path, capsys):
 
 def test_demo(model_folder, tmp_path, capsys):
     folder = model_folder("euclid64")
-    arguments = ["demo", "--model", str(folder), "--output", str(tmp_path / "demo")]
+    arguments = ["demo", "--clean", "--model", str(folder), "--output", str(tmp_path / "demo")]
     assert cli.main(arguments) == 0
     assert {path.name for path in (tmp_path / "demo").iterdir()} == RESULTS
     facts = json.loads((tmp_path / "demo" / "metrics.json").read_text())
@@ -500,7 +500,7 @@ def test_demo(model_folder, tmp_path, capsys):
 
 
 def test_demo_of_a_model_of_other_grids(tiny_folder, tmp_path, capsys):
-    arguments = ["demo", "--model", str(tiny_folder), "--output", str(tmp_path / "demo")]
+    arguments = ["demo", "--clean", "--model", str(tiny_folder), "--output", str(tmp_path / "demo")]
     assert cli.main(arguments) == 0
     facts = json.loads((tmp_path / "demo" / "metrics.json").read_text())
     assert "rms_error" not in facts
@@ -510,7 +510,14 @@ def test_demo_of_a_model_of_other_grids(tiny_folder, tmp_path, capsys):
 def test_demo_compares_sources_of_the_same_pixels_alone(model_folder, tmp_path, monkeypatch):
     other = replace(read_demo_lens(), source_pixel_scale=0.06)
     monkeypatch.setattr("rim_lensing.demo.read_demo_lens", lambda: other)
-    arguments = ["demo", "--model", str(model_folder("euclid64")), "--output", str(tmp_path / "a")]
+    arguments = [
+        "demo",
+        "--clean",
+        "--model",
+        str(model_folder("euclid64")),
+        "--output",
+        str(tmp_path / "a"),
+    ]
     assert cli.main(arguments) == 0
     assert "rms_error" not in json.loads((tmp_path / "a" / "metrics.json").read_text())
 

@@ -1,5 +1,6 @@
 """`rim-lensing fit` of raw cutouts: which images are some, and what is wrong with the options."""
 
+import json
 from argparse import Namespace
 
 import numpy as np
@@ -8,7 +9,7 @@ from astropy.io import fits
 
 from rim_lensing.cli import main
 from rim_lensing.commands.fit import _is_raw, _is_without_light
-from rim_lensing.demo import read_demo_lens
+from rim_lensing.demo import RAW_DEMO_LENS, read_demo_lens
 from rim_lensing.observation.observation import Observation
 
 SILENT = {
@@ -86,3 +87,20 @@ def test_the_noise_is_needed_where_the_light_is_subtracted(cutout, tmp_path, cap
     arguments = ["fit", str(cutout), "--psf", "0.05", "--pixel-scale", "0.05", "--own-pixels"]
     assert main([*arguments, "--output", str(tmp_path / "out")]) == 2
     assert "--noise must be given" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_demo_finds_the_lens_of_a_raw_cutout(tmp_path, capsys):
+    assert main(["demo", "--output", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert found["verdict"] == "converged"
+    lens = found["lens"]
+    assert lens["theta_E"] == pytest.approx(RAW_DEMO_LENS["theta_E"], abs=0.01)
+    for name in ("e1", "e2", "x", "y", "gamma1", "gamma2"):
+        assert lens[name] == pytest.approx(RAW_DEMO_LENS[name], abs=0.03)
+    assert found["noise_factor"] == pytest.approx(0.65, abs=0.02)
+    planes = fits.open(tmp_path / "out" / "result.fits")
+    assert {"CUTOUT", "LENS_LIGHT"} <= {unit.name for unit in planes}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"summary.png", "cutout.png", "lens_light.png", "lens.json"} <= names
+    assert "truth: theta_E = 1.156" in capsys.readouterr().out
