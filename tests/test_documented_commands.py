@@ -186,7 +186,7 @@ def python_blocks() -> list[str]:
     return found
 
 
-LONG = ("automated_fit", "optimise_lens", "sample_lens_posterior")
+LONG = ("automated_fit", "fit_cutout", "optimise_lens", "sample_lens_posterior")
 
 
 class Anything:
