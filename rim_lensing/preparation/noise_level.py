@@ -126,7 +126,8 @@ def correct_noise(
     elif constant:
         said.append(
             "Photon noise of the bright core is missing in it: give the exposure time in seconds "
-            "(and the gain where the image is in counts), or a noise map."
+            "(and the gain where the image is in counts; of an image in another unit nothing tells "
+            "the electrons), or a noise map."
         )
     return rms, changed, said
 
@@ -135,26 +136,22 @@ def electrons_per_unit(unit, exposure: float | None, gain: float | None) -> floa
     """Return how many electrons one unit of the image is, None if it is not told.
 
     Args:
-        unit: Of the image, such as "electron/s", "ELECTRONS", "DN/s", or None.
+        unit: Of the image, such as "electron/s", "ELECTRONS", "DN/s". None is taken for counts per
+            second, or electrons per second where no gain is given; fluxes, such as "MJy/sr", tell
+            nothing of electrons.
         exposure: In seconds.
         gain: Electrons per count (DN, ADU); not needed where the unit is electrons.
     """
-    name = "" if unit is None else str(unit).lower().replace(" ", "")
-    is_rate = any(name.endswith(end) for end in ("/s", "/sec", "s-1", "s**-1", "/second"))
-    is_electrons = name.startswith(("e-", "e/", "electron", "photon"))
+    name = "electron/s" if unit is None else str(unit).lower().replace(" ", "")
+    is_rate = name.endswith(("/s", "/sec", "s-1", "s**-1", "/second"))
+    is_electrons = name == "e" or name.startswith(("e-", "e/", "electron", "photon"))
     is_counts = name.startswith(("dn", "adu", "count", "ct"))
-    if is_electrons:
-        if is_rate:
-            return exposure
-        return 1.0
-    if is_counts:
-        if gain is None or (is_rate and exposure is None):
-            return None
-        return gain * (exposure if is_rate else 1.0)
-    if exposure is not None and gain is not None:
-        return exposure * gain
-    # Archives have images per second unless they say otherwise.
-    return exposure
+    if not (is_electrons or is_counts) or (is_rate and exposure is None):
+        return None
+    if is_counts and gain is None:
+        return None
+    per_count = gain if is_counts or (unit is None and gain is not None) else 1.0
+    return per_count * (exposure if is_rate else 1.0)
 
 
 def smooth_light(light: np.ndarray, used: np.ndarray, kernel: np.ndarray) -> np.ndarray:

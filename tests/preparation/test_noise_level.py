@@ -114,7 +114,12 @@ def test_a_map_of_noise_is_left_to_its_photons():
         ("adu/s", 100.0, 1.5, 150.0),
         ("DN", 100.0, None, None),
         (None, 2000.0, None, 2000.0),
+        (None, 2000.0, 2.0, 4000.0),
         (None, None, None, None),
+        ("e", None, None, 1.0),
+        ("e-/s", 50.0, 3.0, 50.0),
+        ("MJy/sr", 100.0, 2.0, None),
+        ("nJy", 100.0, None, None),
     ],
 )
 def test_electrons_by_unit(unit, exposure, gain, expected):
