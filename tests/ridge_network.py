@@ -5,6 +5,7 @@ from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.mass_model import as_lens
+from rim_lensing.lensing.pixel_noise import PixelNoise
 from rim_lensing.networks.presets import get_preset
 
 CONFIG = get_preset("tiny16")
@@ -25,15 +26,15 @@ class RidgeNetwork:
         model = ForwardModel(inputs["lens"], kernel, *grids, oversampling=rays)
         noise = ops.convert_to_tensor(inputs["noise"])
         used = ops.isfinite(noise)
-        weight = ops.where(used, 1 / noise**2, 0.0)
+        pixels = PixelNoise(noise, inputs.get("whitening"))
 
         def normal(source):
-            return model.adjoint(weight * model.predict(source)) + source / self.prior**2
+            return model.adjoint(pixels.weighted(model.predict(source))) + source / self.prior**2
 
         def dot(a, b):
             return ops.sum(a * b, axis=(1, 2), keepdims=True)
 
-        residual = model.adjoint(weight * ops.where(used, inputs["image"], 0.0))
+        residual = model.adjoint(pixels.weighted(ops.where(used, inputs["image"], 0.0)))
         source, direction, norm = residual * 0, residual, dot(residual, residual)
         for _ in range(_STEPS):
             image = normal(direction)

@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 
 from rim_lensing.lensing.psf_kernels import check_side, convolution_matrix
 from rim_lensing.lensing.symmetries import standard_orientation
+from rim_lensing.lensing.whitening import whitening
 
 KERNEL_CUT = 1e-9
 """Entries of a PSF kernel below this fraction of its peak are dropped: a Gaussian's far wings would
@@ -16,6 +17,9 @@ make the response matrix several times larger and the source no better."""
 
 class LinearSystem:
     """The data of one system over their noise, d = f s + n, where f = W B L and n has rms 1.
+
+    W divides by the noise's rms. Where the noise is correlated it makes it white, too, see
+    `lensing.whitening`: W'W is C_N^-1.
 
     Pixels are numbered row by row, so that `mean.reshape(n, n)` is the source (y, x).
 
@@ -26,6 +30,7 @@ class LinearSystem:
         image: (m, m); where the noise is infinite it may hold anything.
         noise: rms in the image's unit, (m, m); infinite where masked.
         oversampling: Pixels of the PSF per image pixel along each axis, o, see `psf.Blur`.
+        noise_correlation: Of pixels by their distance, (k, k); None, they are independent.
 
     Attributes:
         lensing: L as CSR, float64.
@@ -36,7 +41,8 @@ class LinearSystem:
         image_side: m.
         source_side: n.
         n_data: Number of used pixels.
-        log_noise: Sum of log rms over the used pixels.
+        whitening: Of the correlated noise over its rms; None of independent pixels.
+        log_noise: log det C_N / 2 of the used pixels: if they are independent the sum of log rms.
         orientation: The symmetry that turns the image to its `standard_orientation`.
 
     Raises:
@@ -51,6 +57,7 @@ class LinearSystem:
         image: np.ndarray,
         noise: np.ndarray,
         oversampling: int = 1,
+        noise_correlation: np.ndarray | None = None,
     ):
         """Divide by the noise and transform the kernel, once."""
         image, noise = np.asarray(image, "float64"), np.asarray(noise, "float64")
@@ -82,6 +89,11 @@ class LinearSystem:
         self.n_data = int(used.sum())
         self.log_noise = float(np.sum(np.log(noise.ravel()[used])))
         self.orientation = standard_orientation(self.data.reshape(image.shape))
+        self.whitening = None
+        if noise_correlation is not None:
+            self.whitening = whitening(noise_correlation, used.reshape(image.shape))
+            self.log_noise += 0.5 * self.whitening.log_det
+            self.data = self.whitening.matrix @ self.data
         self.psf = _without_border(psf)
         half = self.psf.shape[0] // 2
         # What wraps around falls on the padding and is cropped.
@@ -111,7 +123,8 @@ class LinearSystem:
 
     def apply(self, source: np.ndarray) -> np.ndarray:
         """Return f s, (m^2,), of a source (n^2,)."""
-        return self.weight * self.predict(source)
+        predicted = self.weight * self.predict(source)
+        return predicted if self.whitening is None else self.whitening.matrix @ predicted
 
     def predict(self, source: np.ndarray) -> np.ndarray:
         """Return the noiseless image B L s, (m^2,), masked pixels too, of a source (n^2,)."""
@@ -122,6 +135,8 @@ class LinearSystem:
 
     def adjoint(self, data: np.ndarray) -> np.ndarray:
         """Return f' d, (n^2,), of weighted data (m^2,)."""
+        if self.whitening is not None:
+            data = self.whitening.matrix.T @ data
         return self.adjoint_of_predict(self.weight * data)
 
     def adjoint_of_predict(self, image: np.ndarray) -> np.ndarray:
@@ -134,9 +149,17 @@ class LinearSystem:
     def response(self) -> csr_matrix:
         """Return f as a sparse matrix (m^2, n^2); its size grows with the kernel's area."""
         if "weighted blur" not in self._of_data:
-            weighted = self.blur().multiply(self.weight[:, None])
-            self._of_data["weighted blur"] = csr_matrix(weighted)
+            weighted = csr_matrix(self.blur().multiply(self.weight[:, None]))
+            if self.whitening is not None:
+                weighted = self.whitening.matrix @ weighted
+            self._of_data["weighted blur"] = weighted
         return self._of_data["weighted blur"] @ self.lensing
+
+    def precision(self) -> np.ndarray:
+        """Return the diagonal of W'W, (m^2,): of independent pixels 1 / rms^2."""
+        if self.whitening is None:
+            return self.weight**2
+        return self.weight**2 * np.asarray(self.whitening.matrix.power(2).sum(axis=0)).ravel()
 
     def blur(self) -> csr_matrix:
         """Return B, the zero-padded convolution with the PSF, sparse: (m^2, m^2 o^2)."""

@@ -1,9 +1,9 @@
 """The matrix-free engine: sources of 192 x 192 pixels and more, whatever the width of the PSF.
 
 A = F + lambda R is never formed. The posterior mean comes from conjugate gradients; their
-preconditioner is the diagonal of A without the PSF, L'W^2 L + lambda R. The evidence comes from
-Lanczos runs on F in the modes of the prior, K = R^-1/2 F R^-1/2, where lambda is a mere shift: one
-run per probe serves every strength.
+preconditioner is the diagonal of A without the PSF, L'D L + lambda R, with D the diagonal of W'W.
+The evidence comes from Lanczos runs on F in the modes of the prior, K = R^-1/2 F R^-1/2, where
+lambda is a mere shift: one run per probe serves every strength.
 What else was tried, and the figures: benchmarks/README.md, Matrix-free.
 """
 
@@ -80,7 +80,7 @@ class MatrixFreeEngine:
         self._prior_scale = 1 / np.sqrt(eigenvalues)
         self._prior = regularization_matrix(regularization, side)
         self._log_det_prior = log_det_regularization(regularization, side)
-        self._diagonal = system.unblurred().power(2).T @ system.weight**2
+        self._diagonal = system.unblurred().power(2).T @ system.precision()
         self._projection = system.adjoint(system.data)
         self._data_run = LanczosQuadrature(self._whitened, self._to_modes(self._projection))
         # Signs in the modes of the prior: K is nearer to diagonal there than among pixels.

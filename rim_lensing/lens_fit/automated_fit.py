@@ -108,9 +108,9 @@ def automated_fit(
         max_rounds: Largest number of optimisations; 0 takes the predicted lens and tests it.
         false_alarm: Of the test of the residuals, see `check_residuals`.
         seed: Of the test's noise and of the starts.
-        noise_correlation: Of the noise of neighbouring pixels, (k, k), for the test of the
-            residuals, see `check_residuals`; by default that of an `Observation`. The search takes
-            pixels for independent, still.
+        noise_correlation: Of the noise of neighbouring pixels, (k, k), in the likelihood and in the
+            test of the residuals; by default that of an `Observation`, of which it is the short
+            form.
         pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
         start: Instead of a prediction, a lens near the true one: a MassModel, or of a power law in
             shear LensParameters, a dictionary, or 7 or 8 numbers.
@@ -151,10 +151,9 @@ def automated_fit(
     given, form = _given(start, asked)
     observation = check_single(image, noise, psf, given, mask, source_model, pixel_scale, form)
     refuse_lens_light(observation, source_model.image_grid, allow_lens_light)
-    if noise_correlation is None:
-        noise_correlation = getattr(image, "noise_correlation", None)
     if noise_correlation is not None:
         noise_correlation = check_noise_correlation(noise_correlation, observation.image.shape[-2:])
+        observation = replace(observation, noise_correlation=noise_correlation)
     _check_same_pixels(lens_model, source_model)
     refined, source_model = source_model, source_model.search_model
     posterior = lens_posterior(source_model, observation, priors)
@@ -184,9 +183,7 @@ def automated_fit(
         """Return the round that ends with a lens (f,)."""
         test = None
         if result is not None:
-            test = check_residuals(
-                result, source_model, false_alarm, seed=seed, noise_correlation=noise_correlation
-            )
+            test = check_residuals(result, source_model, false_alarm, seed=seed)
         return Round(
             lens=posterior.support.expand(lens[None])[0],
             reconstruction=result,
@@ -229,9 +226,7 @@ def automated_fit(
     found = replace(found, reconstruction=result, prediction=prediction)
     if refined is not source_model:
         result = refined.reconstruct_checked(observation)
-        said = _judge_refined(
-            result, refined, false_alarm, seed=seed, noise_correlation=noise_correlation
-        )
+        said = _judge_refined(result, refined, false_alarm, seed=seed)
         found = replace(found, reconstruction=result, verdict=f"{found.verdict}; {said}")
     warn_of_optimum(posterior, refined, found.reconstruction)
     return found

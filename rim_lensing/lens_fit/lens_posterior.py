@@ -191,7 +191,7 @@ class SourceModelPosterior(LensPosterior):
         return other
 
     def residuals(self, lenses: np.ndarray) -> np.ndarray:
-        """Return image minus model over noise of the used pixels, (k, pixels).
+        """Return image minus model over noise of the used pixels, (k, pixels), made white.
 
         Args:
             lenses: (k, f), the free parameters.

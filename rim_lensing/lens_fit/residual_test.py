@@ -19,6 +19,7 @@ from scipy.stats import t as student
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.symmetries import restore_image, standard_orientation
+from rim_lensing.lensing.whitening import whitening
 from rim_lensing.observation.correlated_noise import correlate_noise
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.result import Reconstruction
@@ -73,7 +74,8 @@ def residual_statistics(
     The weights S^2 / (S^2 + 1), S the model image over the noise, pick out the arcs.
 
     Args:
-        residuals: In units of the noise, (batch, m, m); 0 where masked.
+        residuals: In units of the noise, (batch, m, m), 0 where masked; of correlated noise made
+            white, as chi^2 has them.
         model_image: Noiseless model of the data, (batch, m, m).
         noise: rms, (m, m) or (batch, m, m); infinite where masked.
     """
@@ -105,9 +107,10 @@ def check_residuals(
         false_alarm: Between 0 and 1, see FALSE_ALARM; each statistic gets half.
         copies: Simulations, 3 or more. Each costs a reconstruction.
         seed: Of their noise: the same seed gives the same answer.
-        noise_correlation: Of pixels by their distance, (k, k), as `noise_correlation` measures it
-            in blank sky; by default the noise of the copies is independent, and the correlated
-            noise of a drizzled image is told from it, whatever the lens.
+        noise_correlation: Of the copies' noise by the pixels' distance, (k, k), as
+            `noise_correlation` measures it in blank sky; by default what the likelihood of the
+            result has taken into account. Without either the noise of the copies is independent,
+            and the correlated noise of a drizzled image is told from it, whatever the lens.
 
     Raises:
         ValueError: A batch, a result without lens or of another source model, an argument out of
@@ -141,6 +144,8 @@ def check_residuals(
     # Turned as the image lies: the answer for a mirrored system is the same.
     seen = np.where(used, result.image, 0) / noise
     draws = restore_image(draws, standard_orientation(seen))
+    if noise_correlation is None:
+        noise_correlation = result.noise_correlation
     if noise_correlation is not None:
         draws = correlate_noise(draws, noise_correlation)
     images = np.where(used, result.model_image + np.where(used, noise, 0) * draws, 0)
@@ -155,6 +160,8 @@ def check_residuals(
 
     def logarithms(images, models):
         residuals = np.where(used, images - models, 0) / noise
+        if result.noise_correlation is not None:
+            residuals = whitening(result.noise_correlation, used).whiten(residuals)
         return np.log(np.maximum(residual_statistics(residuals, models, noise), 1e-300))
 
     data = logarithms(np.where(used, result.image, 0)[None], result.model_image[None])[0]
@@ -206,6 +213,7 @@ def _reconstruct(
         form=result.form,
         ray_oversampling=result.ray_oversampling,
         fine_psf=None if result.fine_psf is None else repeated(result.fine_psf),
+        noise_correlation=result.noise_correlation,
     )
     again, failures = source_model.reconstruct_copies(observation, result)
     return again.model_image, failures

@@ -5,6 +5,7 @@ from keras import ops
 
 from rim_lensing.backend import gradient, tensor
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.pixel_noise import PixelNoise
 from rim_lensing.lensing.psf import Blur
 from rim_lensing.lensing.ray_tracing import RayTracer
 
@@ -61,13 +62,16 @@ class ForwardModel:
         """The adjoint of `predict`: (batch, m, m) to (batch, n, n)."""
         return self.ray_tracer.adjoint(self.blur.adjoint(image))
 
-    def log_likelihood(self, source, image, noise):
-        """Equation 6 up to its constant: -1/2 sum((image - B L source)^2 / noise^2).
+    def log_likelihood(self, source, image, noise, whitening=None):
+        """Equation 6 up to its constant: -1/2 r'C_N^-1 r with r = image - B L source.
+
+        Where pixels are independent, -1/2 sum(r^2 / noise^2).
 
         Args:
             source: (batch, n, n).
             image: The observation, (batch, m, m); where masked it may hold anything, even NaN.
             noise: rms of the noise, (batch, m, m) or (batch, 1, 1); infinite where masked.
+            whitening: Of correlated noise, see `PixelNoise`.
 
         Returns:
             (batch,).
@@ -84,12 +88,13 @@ class ForwardModel:
                 f"`image` must be (batch, {side}, {side}), and `noise` that or (batch, 1, 1). "
                 f"Received: shapes {tuple(image.shape)} and {tuple(noise.shape)}"
             )
-        residual = ops.where(ops.isfinite(noise), image - predicted, 0.0) / noise
+        residual = ops.where(ops.isfinite(noise), image - predicted, 0.0)
+        residual = PixelNoise(noise, whitening).normalised(residual)
         return -0.5 * ops.sum(residual**2, axis=(1, 2))
 
-    def log_likelihood_gradient(self, source, image, noise):
+    def log_likelihood_gradient(self, source, image, noise, whitening=None):
         """Equation 7, by automatic differentiation: (batch, n, n); arguments as above."""
-        return gradient(lambda s: ops.sum(self.log_likelihood(s, image, noise)), source)
+        return gradient(lambda s: ops.sum(self.log_likelihood(s, image, noise, whitening)), source)
 
     def as_matrix(self) -> list[np.ndarray]:
         """Return B L as dense numpy arrays (image pixels, source pixels), one per system.

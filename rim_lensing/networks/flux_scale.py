@@ -8,6 +8,7 @@ peak, which takes a first run to be found: at FIRST_PEAK, and then at `source_pe
 from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.pixel_noise import PixelNoise
 
 FIRST_PEAK, _PEAKS = 2.0, (0.25, 4.0)
 """In units of the image's brightest pixel. The first is too large rather than too small for most
@@ -45,7 +46,7 @@ def estimate_flux_scale(image, noise):
     return _MAX_PEAK_RATIO * ops.maximum(brightest, floor)
 
 
-def source_peak(model: ForwardModel, source, image, noise):
+def source_peak(model: ForwardModel, source, image, noise, whitening=None):
     """The peak of the source times the factor that fits the data best.
 
     Args:
@@ -53,13 +54,15 @@ def source_peak(model: ForwardModel, source, image, noise):
         source: (batch, n, n), after a first run.
         image: (batch, m, m), whose brightest pixel is 1; 0 where masked.
         noise: rms, (batch, m, m); infinite where masked.
+        whitening: Of correlated noise, see `PixelNoise`.
 
     Returns:
         (batch, 1, 1), 0.25 to 4.
     """
     axes = {"axis": (1, 2), "keepdims": True}
     # Over the noise before they are squared: 1 / noise^2 alone may leave float32.
-    data, predicted = image / noise, model.predict(source) / noise
+    pixels = PixelNoise(noise, whitening)
+    data, predicted = pixels.normalised(image), pixels.normalised(model.predict(source))
     norm = ops.sum(predicted**2, **axes)
     factor = ops.sum(predicted * data, **axes) / ops.where(norm > 0, norm, 1.0)
     return ops.clip(factor * ops.max(source, **axes), *_PEAKS)

@@ -10,6 +10,7 @@ import math
 from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.lensing.pixel_noise import PixelNoise
 
 DARK, BRIGHT = 1e-4, 0.99
 """Every pixel of a dark source has the first value, in units of the flux scale (the original
@@ -27,7 +28,7 @@ def dark(batch, side: int):
     return ops.full((batch, side, side), math.log(DARK / (1 - DARK)), "float32")
 
 
-def inverted(model: ForwardModel, image, noise, curvature):
+def inverted(model: ForwardModel, image, noise, curvature, whitening=None):
     """Return the logit of an approximate semilinear inversion (Warren & Dye 2003), (batch, n, n).
 
     ITERATIONS of conjugate gradients for (A' C^-1 A + lambda R) s = A' C^-1 d from s = 0, with the
@@ -39,15 +40,16 @@ def inverted(model: ForwardModel, image, noise, curvature):
         image: d over the flux scale, (batch, m, m), 0 where masked.
         noise: rms over the flux scale, (batch, m, m), infinite where masked.
         curvature: A' C^-1 A 1, (batch, n, n).
+        whitening: Of correlated noise, see `PixelNoise`.
     """
-    weight = 1 / noise**2
+    pixels = PixelNoise(noise, whitening)
     strength = STRENGTH / model.source_grid.pixel_scale**2
     scale = 1 / (curvature + 8 * strength)
 
     def product(source):
-        return model.adjoint(weight * model.predict(source)) + strength * _roughness(source)
+        return model.adjoint(pixels.weighted(model.predict(source))) + strength * _roughness(source)
 
-    residual = model.adjoint(weight * image)
+    residual = model.adjoint(pixels.weighted(image))
     source, direction = ops.zeros_like(residual), scale * residual
     size = _dot(residual, direction)
     # Further than this float32 does not tell; what is left would be taken for a direction.

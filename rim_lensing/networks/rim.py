@@ -5,6 +5,7 @@ from keras import ops
 
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.pixel_noise import PixelNoise
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.initial_source import dark, inverted
 from rim_lensing.networks.portable import PortableNetwork
@@ -31,7 +32,8 @@ class RIM(PortableNetwork):
             source_frame: optional, (batch, 3): where the source grid lies, lens by lens, see
                 `RayTracer`;
             fine_psf: optional, kernels on the pixels of `lens`, which are maps then, o times as
-                fine as the configuration's: the likelihood blurs with them, see `psf.Blur`.
+                fine as the configuration's: the likelihood blurs with them, see `psf.Blur`;
+            whitening: optional, of correlated noise, see `PixelNoise`.
 
     Returns:
         (batch, T, n, n): the source after every step, in the image's unit.
@@ -75,10 +77,12 @@ class RIM(PortableNetwork):
             scale = ops.stop_gradient(estimate_flux_scale(image, noise))
         image, noise = image / scale, noise / scale
 
-        def log_likelihood(source):
-            return ops.sum(model.log_likelihood(source, image, noise))
+        whitening = inputs.get("whitening")
 
-        eta, extra = self._before_the_first_step(model, image, noise)
+        def log_likelihood(source):
+            return ops.sum(model.log_likelihood(source, image, noise, whitening))
+
+        eta, extra = self._before_the_first_step(model, image, noise, whitening)
         states = self.cell.initial_state(ops.shape(image)[0], self.config.source_side)
         if not training:
             # In training their gradients would be as large as they are, in every step.
@@ -89,18 +93,19 @@ class RIM(PortableNetwork):
             sources.append(scale * ops.sigmoid(eta))
         return ops.stack(sources, axis=1)
 
-    def _before_the_first_step(self, model: ForwardModel, image, noise) -> tuple:
+    def _before_the_first_step(self, model: ForwardModel, image, noise, whitening) -> tuple:
         """Return eta, and what the cell needs to bring the gradient to scale."""
         batch, n = ops.shape(image)[0], self.config.source_side
         weight, extra = 1 / noise**2, {}
-        ones = ops.ones((batch, n, n), "float32")
-        curvature = ops.maximum(model.adjoint(weight * model.predict(ones)), 0.0)
+        seen = model.predict(ops.ones((batch, n, n), "float32"))
+        weighted = PixelNoise(noise, whitening).weighted(seen)
+        curvature = ops.maximum(model.adjoint(weighted), 0.0)
         if self.config.likelihood_input == "preconditioned":
-            extra["curvature"] = with_floor(curvature, model, weight)
+            extra["curvature"] = with_floor(curvature, model, weight, whitening is not None)
         elif self.config.likelihood_input == "variance":
             extra["mean_variance"] = 1 / ops.mean(weight, axis=(1, 2), keepdims=True)
         if self.config.initial_source == "inverted":
-            return inverted(model, image, noise, curvature), extra
+            return inverted(model, image, noise, curvature, whitening), extra
         return dark(batch, n), extra
 
     def on_image_grid(self, image_side: int, image_pixel_scale: float) -> "RIM":

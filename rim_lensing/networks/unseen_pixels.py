@@ -21,19 +21,26 @@ in the others as it was. 0.3 made the worst tenth of these errors 6% larger, 1 m
 _NEGLIGIBLE_WEIGHT = 1e-3
 
 
-def with_floor(curvature, model: ForwardModel, weight):
+def with_floor(curvature, model: ForwardModel, weight, correlated: bool = False):
     """Return a curvature (batch, n, n) that is nowhere that of no data because of a mask.
 
     Where nothing is masked it is the curvature that was given, to the last bit.
 
     Args:
-        curvature: c = A' W A 1, (batch, n, n).
+        curvature: c = A' C^-1 A 1, (batch, n, n).
         model: A: lens and PSF.
-        weight: W = 1 / noise^2, (batch, m, m); 0 where masked.
+        weight: 1 / noise^2, (batch, m, m); 0 where masked.
+        correlated: Whether C has more than these: what correlated pixels know is taken to be the
+            same fraction everywhere of what independent ones would.
     """
     used = ops.cast(weight > 0, weight.dtype)
     mean = ops.sum(weight, axis=(1, 2), keepdims=True) / ops.sum(used, axis=(1, 2), keepdims=True)
     unmasked = ops.where(weight > _NEGLIGIBLE_WEIGHT * mean, weight, mean)
     batch, n = ops.shape(weight)[0], model.source_grid.side
-    complete = model.adjoint(unmasked * model.predict(ops.ones((batch, n, n), weight.dtype)))
+    seen = model.predict(ops.ones((batch, n, n), weight.dtype))
+    complete = model.adjoint(unmasked * seen)
+    if correlated:
+        axes = {"axis": (1, 2), "keepdims": True}
+        independent = ops.sum(seen**2 * weight, **axes)
+        complete = complete * ops.sum(curvature, **axes) / independent
     return ops.maximum(curvature, CURVATURE_FLOOR * complete)

@@ -15,6 +15,7 @@ from rim_lensing.lensing.psf_kernels import (
     largest_side,
 )
 from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
+from rim_lensing.observation.correlated_noise import check_noise_correlation
 from rim_lensing.observation.flux_checks import check_flux
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.observation.observation import Observation, as_observation
@@ -130,7 +131,7 @@ def check_image(
         UserWarning: The mask hides most of the flux, in few pixels; or the PSF was brought to form.
     """
     observed = as_observation(image, noise, psf, mask, pixel_scale)
-    problems, kernels, flux = Problems(), None, None
+    problems, kernels, flux, correlation = Problems(), None, None, observed.noise_correlation
     rays = observed.rays_on(image_grid.pixel_scale) if with_rays else 1
     with problems.noted():
         check_pixel_scale(observed.pixel_scale, image_grid)
@@ -139,6 +140,9 @@ def check_image(
     with problems.noted():
         images = _check_image_shape(observed.image, image_grid.side)
         flux = check_flux(images, *_as_batch(observed, images), observed.allow_hidden_arcs)
+    with problems.noted():
+        if correlation is not None:
+            correlation = check_noise_correlation(correlation, (image_grid.side,) * 2)
     problems.raise_all()
     (image, noise, unit), (kernel, sigma, fine) = flux, kernels
     return NormalisedObservation(
@@ -151,6 +155,7 @@ def check_image(
         single=not observed.is_batch,
         ray_oversampling=rays,
         fine_psf=fine,
+        noise_correlation=correlation,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import Form, form_of
+from rim_lensing.lensing.whitening import whitening
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class NormalisedObservation:
         ray_oversampling: Rays per pixel along each axis, o.
         fine_psf: Kernels on pixels o times as fine as the image's, (batch, k, k), each with the sum
             1: what rays are blurred by. None if o is 1: that is `psf`.
+        noise_correlation: Of the noise of neighbouring pixels in all images, (k, k), see
+            `noise_correlation`; None, they are independent.
     """
 
     image: np.ndarray
@@ -39,6 +42,7 @@ class NormalisedObservation:
     form: Form | None = None
     ray_oversampling: int = 1
     fine_psf: np.ndarray | None = None
+    noise_correlation: np.ndarray | None = None
 
     def __post_init__(self):
         """Find the form of 7 or 8 numbers."""
@@ -59,6 +63,28 @@ class NormalisedObservation:
     def mask(self) -> np.ndarray:
         """True where a pixel is used, (batch, m, m)."""
         return np.isfinite(self.noise)
+
+    @property
+    def whitening(self) -> np.ndarray | None:
+        """What makes correlated noise white, as `PixelNoise` takes it; None of independent pixels.
+
+        One for all systems where they have the same mask.
+        """
+        if self.noise_correlation is None:
+            return None
+        masks = self.mask
+        masks = masks[:1] if np.all(masks == masks[:1]) else masks
+        return np.stack([whitening(self.noise_correlation, mask).weights for mask in masks])
+
+    def whitened(self, residuals: np.ndarray) -> np.ndarray:
+        """Return residuals over the noise (batch, m, m), 0 where masked, as independent numbers.
+
+        chi^2 is the sum of their squares. They are what was given where pixels are independent.
+        """
+        if self.noise_correlation is None:
+            return residuals
+        pairs = zip(self.mask, residuals, strict=True)
+        return np.stack([whitening(self.noise_correlation, mask).whiten(x) for mask, x in pairs])
 
     @property
     def noise_level(self) -> np.ndarray:
@@ -114,5 +140,9 @@ class NormalisedObservation:
         inputs = {"image": self.image, "noise": self.noise, "psf": self.psf}
         if self.lens is None:
             return inputs
-        fine = {} if self.fine_psf is None else {"fine_psf": self.fine_psf}
-        return inputs | {"lens": self.lens} | fine
+        if self.fine_psf is not None:
+            inputs["fine_psf"] = self.fine_psf
+        whitening = self.whitening
+        if whitening is not None:
+            inputs["whitening"] = whitening
+        return inputs | {"lens": self.lens}

@@ -112,19 +112,31 @@ class CompiledRIM:
     def _likelihood_inputs(self, observation: NormalisedObservation) -> list:
         arrays = [getattr(observation, name) for name in ("lens", "image", "noise", "blur")]
         frame, scale = self._source_frame(len(observation)), self._flux_scale(observation)
-        return [*arrays, frame, scale, *self._weights()]
+        return [*arrays, frame, scale, observation.whitening, *self._weights()]
 
     def _log_likelihood(
-        self, form: Form, oversampling: int, lens, image, noise, psf, frame, scale, *weights
+        self,
+        form: Form,
+        oversampling: int,
+        lens,
+        image,
+        noise,
+        psf,
+        frame,
+        scale,
+        whitening,
+        *weights,
     ):
         config, psf_name = self.network.config, "psf" if oversampling == 1 else "fine_psf"
         rays = self._rays(form, oversampling, lens)
         inputs = {"image": image / scale, "noise": noise / scale, psf_name: psf, "lens": rays}
         inputs |= {"source_frame": frame}
+        if whitening is not None:
+            inputs["whitening"] = whitening
         source = self.network.stateless_call(*weights, inputs)[0][:, -1]
         grids = config.image_grid, config.source_grid, config.supersampling
         model = ForwardModel(rays, psf, *grids, frame, oversampling=oversampling)
-        return model.log_likelihood(source * scale, image, noise)
+        return model.log_likelihood(source * scale, image, noise, whitening)
 
     def _value_and_gradient(self, form: Form, oversampling: int, lens, *others):
         return value_and_gradient(
@@ -141,7 +153,8 @@ class CompiledRIM:
         inputs = inputs or self._network_inputs(observation)
         first = self._run_at_scale(inputs, np.full((batch, 1, 1), FIRST_PEAK, "float32"))
         model = observation.forward_model(self.geometry, inputs["lens"])
-        peak = source_peak(model, first[:, -1], inputs["image"], inputs["noise"])
+        seen = inputs["image"], inputs["noise"], inputs.get("whitening")
+        peak = source_peak(model, first[:, -1], *seen)
         return ops.convert_to_numpy(peak)
 
     def _weights(self) -> list[list]:

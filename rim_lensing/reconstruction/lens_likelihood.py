@@ -47,7 +47,10 @@ class LensLikelihood(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no gradient")
 
     def residuals(self, lenses: np.ndarray) -> np.ndarray:
-        """Return image minus model over noise of the used pixels, (k, pixels), of lenses (k, p)."""
+        """Return image minus model over noise of the used pixels, (k, pixels), of lenses (k, p).
+
+        Of correlated noise made white, see `NormalisedObservation.whitened`.
+        """
         raise NotImplementedError(f"{type(self).__name__} is no sum of squares")
 
     def held_at(self, lens: np.ndarray) -> "LensLikelihood":

@@ -18,4 +18,5 @@ def linear_system(observation: NormalisedObservation, lensing, index: int = 0) -
         observation.image[index],
         observation.noise[index],
         observation.ray_oversampling,
+        observation.noise_correlation,
     )

@@ -78,7 +78,7 @@ class Reconstruction(Batched):
             numbers, see `lens_parameters`; of given deflections the maps, (2, rows, columns); NaN
             if a lensing matrix was given instead.
         psf: Kernel on the image's pixels, (k, k).
-        chi2: chi^2 per used pixel, a number.
+        chi2: chi^2 per used pixel, a number; with `noise_correlation` r'C_N^-1 r of the residuals.
         chi2_history: That of every step, (T,).
         image_pixel_scale: arcsec.
         source_pixel_scale: arcsec.
@@ -93,6 +93,8 @@ class Reconstruction(Batched):
         ray_oversampling: Rays per pixel along each axis, o, see `Observation`.
         fine_psf: The kernel that they were blurred by, on their own pixels, (k, k); None if o is 1:
             that is `psf`.
+        noise_correlation: Of the noise of neighbouring pixels, (k, k), that the likelihood has
+            taken into account, see `lensing.whitening`; None, they are independent.
     """
 
     _telling = "source", 3
@@ -116,6 +118,7 @@ class Reconstruction(Batched):
     source_centre: tuple[float, float] = field(default=(0.0, 0.0), kw_only=True)
     ray_oversampling: int = field(default=1, kw_only=True)
     fine_psf: np.ndarray | None = field(default=None, kw_only=True)
+    noise_correlation: np.ndarray | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
         """Take all pixels for constrained, and the form of 7 or 8 numbers, if nothing is said."""
@@ -167,6 +170,9 @@ class Reconstruction(Batched):
         """
         unit = observation.flux_unit[:, None, None]
         history = history * unit[:, None]
+        correlation = observation.noise_correlation
+        if correlation is not None:
+            correlation = np.broadcast_to(correlation, (len(observation), *correlation.shape))
         result = cls(
             source=history[:, -1],
             history=history,
@@ -185,6 +191,7 @@ class Reconstruction(Batched):
             form=observation.form,
             ray_oversampling=observation.ray_oversampling,
             fine_psf=observation.fine_psf,
+            noise_correlation=correlation,
             **more,
         )
         return result[0] if observation.single else result
@@ -238,7 +245,7 @@ class Reconstruction(Batched):
 
     @property
     def residuals_in_sigma(self) -> np.ndarray:
-        """Residuals over the noise, (m, m); NaN where masked."""
+        """Residuals over the noise, (m, m), of correlated noise too; NaN where masked."""
         return self.residuals / self.noise
 
     @property
@@ -431,7 +438,7 @@ def _predict(
         steps = []
         for step in range(sources.shape[1]):
             predicted = ops.convert_to_numpy(model.predict(sources[:, step].astype("float32")))
-            residual = (part.image.astype("float64") - predicted) / part.noise
+            residual = part.whitened((part.image.astype("float64") - predicted) / part.noise)
             steps.append(np.sum(residual**2, axis=(1, 2)) / used)
         images.append(predicted)
         chi2.append(np.stack(steps, axis=1))

@@ -77,7 +77,8 @@ def write_reconstruction(
     The primary image is the source, in a linear WCS in arcsec around the origin of the lens model.
     Extensions: MODEL, DATA, RESIDUAL, NOISE (these with the cards of `header`), SOURCE_HISTORY and
     CHI2_HISTORY (a value per step of the method) and PSF, of rays through finer pixels FINE_PSF,
-    too (RAYS of them per image pixel along each axis); CONSTRAINED, 0 in the pixels of the source
+    too (RAYS of them per image pixel along each axis); NOISE_CORRELATION where the likelihood had
+    one; CONSTRAINED, 0 in the pixels of the source
     that no used image pixel sees, and MAGNIFICATION of each; of a linear inversion with
     uncertainties SOURCE_STD, too; of mass models other than 7 or 8 numbers SCENE, a table with a
     row for every parameter, and of given deflections DEFLECTIONS, the two maps. Masked pixels are
@@ -134,6 +135,8 @@ def write_reconstruction(
         if array is not None:
             units.append(fits.ImageHDU(array, name=name))
             units[-1].header["PIXSCALE"] = (result.source_pixel_scale, "arcsec")
+    if result.noise_correlation is not None:
+        units.append(fits.ImageHDU(np.asarray(result.noise_correlation), name="NOISE_CORRELATION"))
     if not isinstance(result.form, MassModel):
         units.append(fits.ImageHDU(np.asarray(result.lens), name="DEFLECTIONS"))
         units[-1].header["BUNIT"] = ("arcsec", "alpha_x, alpha_y on the rays")

@@ -33,11 +33,17 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             model_image, image, noise, history, chi2_history, psf = (
                 np.array(file[name].data, file[name].data.dtype.newbyteorder("=")) for name in names
             )
-            std, constrained, magnification, fine_psf = (
+            std, constrained, magnification, fine_psf, correlation = (
                 np.array(file[name].data, file[name].data.dtype.newbyteorder("="))
                 if name in file
                 else None
-                for name in ("SOURCE_STD", "CONSTRAINED", "MAGNIFICATION", "FINE_PSF")
+                for name in (
+                    "SOURCE_STD",
+                    "CONSTRAINED",
+                    "MAGNIFICATION",
+                    "FINE_PSF",
+                    "NOISE_CORRELATION",
+                )
             )
             rays = 1 if fine_psf is None else file["FINE_PSF"].header["RAYS"]
             scene = file["SCENE"].data if "SCENE" in file else None
@@ -71,6 +77,7 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             # Files of earlier versions have none.
             "constrained": None if constrained is None else constrained.astype(bool),
             "pixel_magnification": magnification,
+            "noise_correlation": correlation,
         }
         if "STRENGTH" not in header:
             return Reconstruction(**parts)

@@ -45,8 +45,8 @@ class RIMLikelihood(LensLikelihood):
         for part, count in self.batches(lenses):
             model = part.forward_model(geometry)
             predicted = ops.convert_to_numpy(model.predict(self._model.run(part)[:, -1]))
-            residual = (part.image - predicted)[:, used].astype("float64") / part.noise[:, used]
-            parts.append(residual[:count])
+            residual = (part.image - predicted).astype("float64") / part.noise
+            parts.append(part.whitened(residual)[:count, used])
         return np.concatenate(parts)
 
 

@@ -257,6 +257,7 @@ def _positions(posterior: LensPosterior, start: np.ndarray, walkers: int, seed: 
 def _describe(source_model: SourceModel, posterior: LensPosterior) -> dict:
     """Return what tells this posterior from another, as JSON can hold it."""
     seen = posterior.observation
+    correlation = [] if seen.noise_correlation is None else [seen.noise_correlation]
     # A chain of before the support had inner edges is not that of a support that has some.
     support = posterior.support
     inner = {disc.name: disc.smallest for disc in support.discs}
@@ -265,7 +266,9 @@ def _describe(source_model: SourceModel, posterior: LensPosterior) -> dict:
         inner
         | {
             "source_model": source_model.description(),
-            "image_noise_psf": _digest(seen.image, seen.noise, seen.blur, seen.flux_unit),
+            "image_noise_psf": _digest(
+                seen.image, seen.noise, seen.blur, seen.flux_unit, *correlation
+            ),
             "priors": asdict(posterior.priors),
             "parameters": len(posterior.support.lower),
         }
