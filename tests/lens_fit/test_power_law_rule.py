@@ -76,6 +76,7 @@ def test_no_reconstruction_is_no_gain(reconstructions):
     assert not is_power_law and "no power law leads the arcs to the source grid" in fit.verdict
 
 
+@pytest.mark.slow
 def test_the_sie_of_an_sie_mock_is_kept(ridge_model, mock, monkeypatch):
     """Where residuals are never called noise, so that a power law is tried."""
     never = ResidualTest(False, 0.0, np.ones(2), np.ones(2), 0.001)
@@ -89,6 +90,7 @@ def test_the_sie_of_an_sie_mock_is_kept(ridge_model, mock, monkeypatch):
     assert len(fit.lens) == 7 and "tell it from an SIE" in fit.verdict
 
 
+@pytest.mark.slow
 def test_a_steep_mock_gets_its_power_law(ridge_model, mock):
     data = mock(EPL, rms=0.005)
     fit = automated_fit(**data, source_model=ridge_model, start=LENS, max_rounds=1)
