@@ -7,7 +7,7 @@ SEED, EDGE = 4.0, 1.5
 """In sigma, of the brightness smoothed by the PSF: what is brighter than the first in the middle is
 left out, down to the second around it."""
 
-LEAST_SCATTER = 0.5
+MIN_SCATTER = 0.5
 """Of the noise map: noise maps are wrong by no more, and a mock without noise has no less."""
 
 MODEL_ERROR = 0.02
@@ -41,5 +41,5 @@ def brighter_than_light(
     smooth = np.where(seen, signal / np.sqrt(np.where(seen, power, 1)), 0)
     negative = smooth[(weight > 0) & (smooth < 0)]
     scatter = np.sqrt(np.median(negative**2)) / 0.6745 if len(negative) else 1.0
-    scatter = max(scatter, LEAST_SCATTER)
+    scatter = max(scatter, MIN_SCATTER)
     return binary_propagation(smooth > SEED * scatter, mask=smooth > EDGE * scatter)

@@ -8,7 +8,7 @@ from rim_lensing.lens_light.patches import Patch
 _RING = 2.0
 """Pixels: width of the rings in which the residuals' scatter is measured."""
 
-_FEWEST = 12
+_MIN_RING_PIXELS = 12
 """Pixels of a ring that tell its scatter."""
 
 
@@ -70,7 +70,7 @@ def error_map(
     numbers, shares = [], []
     for number in range(ring.max() + 1):
         pixels = fitted & (ring == number)
-        if pixels.sum() < _FEWEST:
+        if pixels.sum() < _MIN_RING_PIXELS:
             continue
         variance = np.median(1 / whole.weight[pixels])
         # The median of a square of a normal variable is 0.455 of its mean.

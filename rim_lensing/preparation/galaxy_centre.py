@@ -15,7 +15,7 @@ AROUND = (0.15, 0.4)
 
 SECTORS = 8
 
-ALL_SIDES, LEAST_SIGNAL = 0.3, 3.0
+ALL_SIDES, MIN_SIGNAL = 0.3, 3.0
 """Of the brightest sector's light, and in sigma, what the faintest sector but one has. A galaxy of
 axis ratio 0.5 has about 0.6, an arc up to 0.2."""
 
@@ -100,7 +100,7 @@ def has_galaxy(
     light = np.bincount(sector[ring], image[ring], SECTORS) / number
     error = np.sqrt(np.bincount(sector[ring], noise[ring] ** 2, SECTORS)) / number
     faint = np.argsort(light)[1]
-    return bool(light[faint] > max(ALL_SIDES * light.max(), LEAST_SIGNAL * error[faint]))
+    return bool(light[faint] > max(ALL_SIDES * light.max(), MIN_SIGNAL * error[faint]))
 
 
 def _windowed(

@@ -34,7 +34,7 @@ SHARP_REACH = 2
 DETECTED = 3.0
 """In sigma, per pixel of the smoothed image."""
 
-FEWEST_PIXELS = 6
+MIN_PIXELS = 6
 
 SURE = 8.0
 """In sigma, of an object's whole flux, as if pixels were independent."""
@@ -150,7 +150,7 @@ def _detect(excess: np.ndarray, used: np.ndarray, blur: float):
         np.ascontiguousarray(excess),
         DETECTED,
         mask=~used,
-        minarea=FEWEST_PIXELS,
+        minarea=MIN_PIXELS,
         filter_kernel=np.outer(line, line),
         filter_type="conv",
         deblend_nthresh=32,
@@ -176,7 +176,7 @@ def _grown(apart: np.ndarray, excess: np.ndarray, blur: float, kept: np.ndarray)
 
 def _is_track(flux: np.ndarray, centre: tuple[float, float], psf_sigma: float) -> bool:
     """Whether an object is a line, as thin as the PSF, that does not lie along a circle."""
-    if np.count_nonzero(flux) < FEWEST_PIXELS:
+    if np.count_nonzero(flux) < MIN_PIXELS:
         return False
     ratio, minor, tilt = _shape(flux, centre)
     thin = ratio < TRACK_AXIS_RATIO and minor < TRACK_WIDTH * psf_sigma

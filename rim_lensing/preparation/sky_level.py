@@ -33,7 +33,7 @@ FAINT = 1.0
 STRUCTURE = 8.0
 """Pixels: width of the Gaussian within which blank pixels have a mean of 0."""
 
-FEWEST_BLANK = 0.08
+MIN_BLANK_FRACTION = 0.08
 """Of the pixels: so many of the faintest are taken for blank where the galaxy is all over."""
 
 
@@ -98,8 +98,8 @@ def sky_level(
     error = np.hypot(chance, share * np.maximum(mean - lowest, 0))
     level, level_error, fitted = _profiles_and_sky(radius, mean, error)
     blank = free & (galaxy.model - level < FAINT * rms)
-    if blank.sum() < FEWEST_BLANK * free.sum():
-        faintest = np.quantile(galaxy.model[free], FEWEST_BLANK)
+    if blank.sum() < MIN_BLANK_FRACTION * free.sum():
+        faintest = np.quantile(galaxy.model[free], MIN_BLANK_FRACTION)
         blank = free & (galaxy.model <= faintest)
     scatter = 1.4826 * np.median(np.abs(sky_noise(image, galaxy, blank)[blank]))
     return Sky(level, level_error, float(scatter), blank, radius, mean, error, fitted)

@@ -13,7 +13,7 @@ import numpy as np
 RINGS_PER_DECADE = 16
 """Of radius + 1 pixel: a ring is a seventh wide."""
 
-FEWEST_PIXELS = 12
+MIN_PIXELS = 12
 """In a ring for its multipoles to be fitted."""
 
 CLIP_BRIGHT, CLIP_FAINT = 2.5, 4.0
@@ -135,7 +135,7 @@ class _Rings:
         normal[:, range(1, len(waves)), range(1, len(waves))] += 1 + 0.02 * count[:, None]
         normal[:, 0, 0] += 1e-9
         found = np.linalg.solve(normal, right[..., None])[..., 0].T
-        found[1:, count < FEWEST_PIXELS] = 0
+        found[1:, count < MIN_PIXELS] = 0
         found[:, count == 0] = np.nan
         return found
 

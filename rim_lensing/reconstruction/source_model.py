@@ -5,8 +5,9 @@ from typing import Protocol
 
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.observation.normalised import NormalisedObservation
+from rim_lensing.reconstruction.chi2_warning import warn_of_chi2
 from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
-from rim_lensing.reconstruction.result import Reconstruction, warn_of_chi2
+from rim_lensing.reconstruction.result import Reconstruction
 from rim_lensing.simulation.priors import Priors
 
 COPY = "simulated copy"
