@@ -49,7 +49,7 @@ def pulls(example, model, theta_E: float, seed: int) -> dict[str, float]:
     }
     column = found.mass_model.index("subhalo.theta_E")
     print(
-        f"| {seed} | {theta_E:g} | {found.lens[column]:.4f} +- {found.std[column]:.4f} | "
+        f"| {seed} | {theta_E:g} | {found.lens[column]:.4f} ± {found.std[column]:.4f} | "
         f"{of_all['subhalo.theta_E']:+.2f} | {found.reconstruction.chi2:.3f} | "
         f"{found.evaluations} | {found.seconds:.0f} |",
         flush=True,
