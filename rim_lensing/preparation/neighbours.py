@@ -26,7 +26,7 @@ TRACK_AXIS_RATIO, TRACK_WIDTH = 0.25, 1.3
 sharper than the PSF, as resampling leaves them: thinner than any galaxy, and not along a circle."""
 
 ATTACHED_WITHIN = 1.3
-"""Times LENSED_WITHIN: a part of a blend that touches a part that is kept is kept as well."""
+"""Times LENSED_WITHIN: an object within two pixels of one that is kept is kept as well."""
 
 SHARP_REACH = 2
 """Pixels around those too sharp for the PSF: brightness there says nothing of other objects."""
@@ -124,7 +124,7 @@ def find_neighbours(
             if peak <= ATTACHED_WITHIN * limit:
                 attached.append(pixels)
     for pixels in attached:
-        if (binary_dilation(pixels, np.ones((3, 3), bool)) & kept).any():
+        if (_grown_by(pixels, 2) & kept).any():
             apart &= ~pixels
             kept |= pixels
             number -= 1

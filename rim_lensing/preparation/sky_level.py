@@ -24,6 +24,9 @@ SERSIC_INDICES = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
 SCALES, DISC_SCALES = np.geomspace(0.3, 6.0, 16), np.geomspace(0.5, 6.0, 12)
 """arcsec: half-light radii of the Sersic profile, and of the exponential that is added to it."""
 
+WITHOUT_OUTERMOST, FEWEST_RINGS = 0.8, 8
+"""Of the largest radius: rings within are fitted a second time alone."""
+
 SECTORS = 12
 """Of a ring: their means tell the mean's error, whatever correlates the pixels in them."""
 
@@ -97,6 +100,12 @@ def sky_level(
     share = np.where(among_arcs, PROFILE_ERROR_AMONG_ARCS, PROFILE_ERROR)
     error = np.hypot(chance, share * np.maximum(mean - lowest, 0))
     level, level_error, fitted = _profiles_and_sky(radius, mean, error)
+    # Rings that are no ellipses of one shape bend a profile: what that does to the sky shows where
+    # the fit goes without the outermost of them.
+    inner = radius < WITHOUT_OUTERMOST * radius[-1]
+    if inner.sum() >= FEWEST_RINGS:
+        other, _, _ = _profiles_and_sky(radius[inner], mean[inner], error[inner])
+        level_error = float(np.hypot(level_error, (other - level) / 2))
     blank = free & (galaxy.model - level < FAINT * rms)
     if blank.sum() < MIN_BLANK_FRACTION * free.sum():
         faintest = np.quantile(galaxy.model[free], MIN_BLANK_FRACTION)
