@@ -9,7 +9,7 @@ The error is the curvature of the log-posterior, `LensOptimum.std`.
     python examples/subhalo.py
 
 Needs lenstronomy; takes a minute or two. With other noise and other masses (0.03" to 0.12") the
-truth was within 1 sigma in 6 of 8 cases, within 2 in all: benchmarks/README.md, A subhalo.
+truth was within 1 sigma in 7 of 9 cases, within 2 in all: benchmarks/README.md, A subhalo.
 """
 
 import numpy as np
