@@ -14,6 +14,7 @@ from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
 from rim_lensing.lensing.mass_model import Deflections
 from rim_lensing.observation.checks import check_observation
+from rim_lensing.observation.observation import Observation
 from rim_lensing.reconstruction import rim_reconstructor
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
@@ -203,14 +204,19 @@ def test_the_last_lens_is_warned_of(ridge_model, mock):
         automated_fit(**mock(LENS), source_model=strange, lens_model=Guess(LENS), max_rounds=0)
 
 
-def test_the_test_is_told_of_correlated_noise(ridge_model, mock):
+def test_likelihood_and_test_are_told_of_correlated_noise(ridge_model, mock):
     along = np.array([0.4, 1.0, 0.4])
     correlation = np.outer(along, along)
     arguments = mock(LENS) | {"source_model": ridge_model, "lens_model": Guess(LENS)}
     fit = automated_fit(**arguments, max_rounds=0, noise_correlation=correlation)
-    wanted = check_residuals(fit.reconstruction, ridge_model, noise_correlation=correlation)
-    assert fit.rounds[0].test.p_value == wanted.p_value
-    assert wanted.p_value != check_residuals(fit.reconstruction, ridge_model).p_value
+    assert np.array_equal(fit.reconstruction.noise_correlation, correlation)
+    p_value = fit.rounds[0].test.p_value
+    assert p_value == check_residuals(fit.reconstruction, ridge_model).p_value
+    assert p_value != automated_fit(**arguments, max_rounds=0).rounds[0].test.p_value
+    seen = Observation(**mock(LENS), noise_correlation=correlation)
+    models = {name: arguments[name] for name in ("source_model", "lens_model")}
+    again = automated_fit(seen, **models, max_rounds=0)
+    assert p_value == again.rounds[0].test.p_value
 
 
 @pytest.mark.parametrize(
