@@ -13,9 +13,9 @@ from rim_lensing.lens_light.patches import Patch
 NAMES = ("theta_E", "e1", "e2", "x", "y", "gamma1", "gamma2", "sx", "sy", "se1", "se2")
 """Of a vector: the lens, as in `lens_parameters`; centre and ellipticity of the source."""
 
-COMPACT, EXTENDED = 0.2, 0.4
-"""arcsec: sigma of the widest Gaussian. Of compact sources, which are smaller than the smooth
-residuals of a galaxy's light; and of those that may have wings."""
+COMPACT, EXTENDED = 0.12, 0.4
+"""arcsec: sigma of the widest Gaussian. Of what decides about the lens: it is narrower than the
+smooth residuals of a galaxy's light, which else are a glow of the source; and of one with wings."""
 
 NARROWEST = 0.017
 """arcsec: sigma of the narrowest Gaussian, or more."""
@@ -63,7 +63,7 @@ class LensedGaussians:
 
     patch: Patch
     supersampling: int = 2
-    widest: float = EXTENDED
+    widest: float = COMPACT
 
     def __post_init__(self):
         """Lay out the rays once."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from rim_lensing.lens_fit.gaussian_source import COMPACT, EXTENDED, NAMES, LensedGaussians
+from rim_lensing.lens_fit.gaussian_source import EXTENDED, NAMES, LensedGaussians
 from rim_lensing.lens_light.amplitudes import NormalEquations
 from rim_lensing.lens_light.gaussian_columns import gaussian_columns
 from rim_lensing.lens_light.light import LensLight
@@ -80,8 +80,8 @@ class JointProblem:
             light: Its fit: shapes stay as they are.
             psf_sigma: arcsec.
             radius: Half the side of what is compared, arcsec.
-            coarse: Bin the pixels to COARSE_PIXEL, take one ray for each, and compact sources only:
-                fast. Else all pixels, with 2 x 2 rays each, and extended sources, too.
+            coarse: Bin the pixels to COARSE_PIXEL, with one ray for each: fast. Else all pixels,
+                with 2 x 2 rays each.
         """
         used = whole.weight > 0
         residuals = np.where(used, whole.data - light.image - light.sky, 0)
@@ -94,9 +94,9 @@ class JointProblem:
         patch = square_around(softened, light.centre, radius)
         if coarse:
             factor = max(1, round(COARSE_PIXEL / whole.pixel_scale))
-            source = LensedGaussians(binned(patch, factor), 1, COMPACT)
+            source = LensedGaussians(binned(patch, factor), 1)
         else:
-            source = LensedGaussians(patch, 2, EXTENDED)
+            source = LensedGaussians(patch, 2)
         patch = source.patch
         columns = np.concatenate(
             [
@@ -118,6 +118,10 @@ class JointProblem:
         """Return the problem with chi^2 divided by a factor, so that the priors count for more."""
         patch = replace(self.patch, weight=self.patch.weight / factor)
         return replace(self, patch=patch, source=replace(self.source, patch=patch))
+
+    def with_wings(self) -> "JointProblem":
+        """Return the problem with a source that may have wings."""
+        return replace(self, source=replace(self.source, widest=EXTENDED))
 
     def __post_init__(self):
         """Keep what does not depend on the lens."""

@@ -131,7 +131,7 @@ def joint_start(
     optima = _distinct(optima, KEPT, 0.03)
     doubt = DOUBT * max(1.0, optima[0][0] / coarse.pixels)
     # The first light was fitted around what looked like arcs: now they are known.
-    arcs = _arcs(whole, coarse, optima[0][1])
+    arcs = _arcs(whole, coarse.with_wings(), optima[0][1])
     light = fit_lens_light(observation, centre=centre, without=without, arcs=arcs)
     coarse = JointProblem.of(whole, light, psf_sigma, radius, coarse=True).tempered(doubt)
     optima = _optima(coarse, optima, 10)
@@ -144,7 +144,7 @@ def joint_start(
     fine = JointProblem.of(whole, light, psf_sigma, radius, coarse=False).tempered(doubt)
     close = [optimum for optimum in optima if optimum[0] < CLOSE * optima[0][0]]
     optima = _distinct(_optima(fine, close, 6), KEPT, 0.01)
-    best = optima[0][1]
+    best, fine = optima[0][1], fine.with_wings()
     amplitudes, columns, _ = fine.solve(best)
     model = np.tensordot(amplitudes, np.concatenate([columns, fine.light]), 1)
     true = square_around(whole, light.centre, radius)

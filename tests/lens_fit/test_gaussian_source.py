@@ -30,7 +30,7 @@ def test_columns_are_lensed_gaussians_of_lenstronomy():
     zeros = np.zeros((81, 81))
     patch = whole_image(zeros, zeros + 1, zeros == 0, sky.psf_kernel(), sky.SCALE)
     vector = np.array([*LENS, 0.15, 0.1, 0.1, 0.05])
-    gaussians = LensedGaussians(patch, supersampling=5)
+    gaussians = LensedGaussians(patch, supersampling=5, widest=0.4)
     columns = gaussians.columns(vector)
     assert columns.shape == (len(gaussians.widths), 81, 81)
     for number in (1, 5):
