@@ -17,7 +17,7 @@ from rim_lensing.lensing.mass_model import MassModel
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.observation.observation import Observation
-from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
+from rim_lensing.reconstruction.source_model import FramedSourceModel
 
 CENTRE_STD = 0.05
 """arcsec: of the mass's centre from the light's, in x and in y: those of isolated galaxies differ
@@ -53,7 +53,7 @@ class ArcSearch:
     seen: Observation
     light: LensLight
     lens: MassModel
-    model: RIMReconstructor
+    model: FramedSourceModel
     priors: LensPriors
     finest: float
     field: ModelledField | None = None

@@ -28,7 +28,7 @@ from rim_lensing.observation.observation import Observation
 from rim_lensing.observation.zero_points import zero_point_of
 from rim_lensing.preparation.prepared_cutout import PreparedCutout
 from rim_lensing.reconstruction.result import Reconstruction
-from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
+from rim_lensing.reconstruction.source_model import FramedSourceModel
 from rim_lensing.simulation.priors import Priors
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class CutoutFit:
 
 def fit_cutout(
     prepared: PreparedCutout,
-    source_model: RIMReconstructor,
+    source_model: FramedSourceModel,
     start=None,
     priors: LensPriors | Priors | Mapping | None = None,
     kind: str = "multi-gaussian",

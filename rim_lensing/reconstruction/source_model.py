@@ -103,6 +103,27 @@ class SourceModel(Protocol):
         warn_of_chi2(result.chi2)
 
 
+class FramedSourceModel(SourceModel, Protocol):
+    """A source model whose grids can follow an image and a source, and that can be refined.
+
+    `RIMReconstructor` is one; see there.
+    """
+
+    @abstractmethod
+    def with_image_grid(self, side: int, pixel_scale: float) -> "FramedSourceModel":
+        """Return this model for images of other pixels."""
+
+    @abstractmethod
+    def with_source_grid(
+        self, pixel_scale: float, centre: tuple[float, float]
+    ) -> "FramedSourceModel":
+        """Return this model for sources of another pixel scale, or elsewhere."""
+
+    @abstractmethod
+    def refined(self, refines: bool = True) -> "FramedSourceModel":
+        """Return this model with a last step that takes up what is left in the residuals."""
+
+
 _MEMBERS = [
     *SourceModel.__annotations__,
     *(name for name in vars(SourceModel) if not name.startswith("_")),
