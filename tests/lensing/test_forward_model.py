@@ -333,7 +333,7 @@ def test_float64_input_is_taken():
     arrays = system()
     model = model_of(
         {k: np.asarray(v, "float64") for k, v in arrays.items() if k[0] in "lk"}
-        | {"supersampling": 1}
+        | {"supersampling": 1, "oversampling": 1}
     )
     doubles = [arrays[name].astype("float64") for name in ("source", "image", "noise")]
     ours = numpy(model.log_likelihood(*doubles))
