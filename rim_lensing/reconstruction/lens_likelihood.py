@@ -16,16 +16,19 @@ class LensLikelihood(ABC):
     """log P(image | lens) of one observation, up to a constant, for batches of lenses.
 
     What it does about the source is the source model's own affair: a RIM takes the one that it
-    reconstructs, a linear inversion integrates over all. `values` must be there; the others where
-    an attribute says so.
+    reconstructs, a linear inversion integrates over all. Every one has `values`; the other two
+    methods are there where an attribute says so, and are asked for nowhere else.
 
     Args:
         observation: One system; of its `lens` only the form is used.
 
     Attributes:
-        differentiable: There is `values_and_gradients`. Searches follow it; of another likelihood
-            they take none, and what asks for a gradient gets differences.
-        least_squares: There is `residuals`, and the logarithm is minus half the sum of their
+        differentiable: There is values_and_gradients(lenses): `values` (k,) and their gradients
+            (k, p), of lenses (k, p). Searches follow it; of another likelihood they take none, and
+            what asks for a gradient gets differences.
+        least_squares: There is residuals(lenses): image minus model over noise of the used pixels,
+            (k, pixels), of lenses (k, p), correlated noise made white (see
+            `NormalisedObservation.whitened`), and the logarithm is minus half the sum of their
             squares. It gives an optimum its standard deviations, and NUTS its scales.
         caveat: What a user should know who searches or samples with it; empty, nothing.
     """
@@ -41,17 +44,6 @@ class LensLikelihood(ABC):
     @abstractmethod
     def values(self, lenses: np.ndarray) -> np.ndarray:
         """Return the log-likelihoods (k,) of lenses (k, p); -inf where there is none."""
-
-    def values_and_gradients(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return `values` (k,) and their gradients (k, p), of lenses (k, p)."""
-        raise NotImplementedError(f"{type(self).__name__} has no gradient")
-
-    def residuals(self, lenses: np.ndarray) -> np.ndarray:
-        """Return image minus model over noise of the used pixels, (k, pixels), of lenses (k, p).
-
-        Of correlated noise made white, see `NormalisedObservation.whitened`.
-        """
-        raise NotImplementedError(f"{type(self).__name__} is no sum of squares")
 
     def held_at(self, lens: np.ndarray) -> "LensLikelihood":
         """Return the likelihood for a chain that starts at this lens, (p,): here, the same.

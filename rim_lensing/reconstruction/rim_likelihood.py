@@ -30,7 +30,7 @@ class RIMLikelihood(LensLikelihood):
         return np.concatenate(parts).astype("float64")
 
     def values_and_gradients(self, lenses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `LensLikelihood.values_and_gradients`; the source follows the lens."""
+        """See `LensLikelihood.differentiable`; the source follows the lens."""
         answers = [
             [each[:count] for each in self._model.log_likelihood_and_gradient(part)]
             for part, count in self.batches(lenses)
@@ -39,7 +39,7 @@ class RIMLikelihood(LensLikelihood):
         return values.astype("float64"), slopes.astype("float64")
 
     def residuals(self, lenses: np.ndarray) -> np.ndarray:
-        """See `LensLikelihood.residuals`."""
+        """See `LensLikelihood.least_squares`."""
         geometry, parts = self._model.geometry, []
         used = self.observation.mask[0]
         for part, count in self.batches(lenses):
