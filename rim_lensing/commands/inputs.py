@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -371,39 +371,6 @@ def _own_grid(
     return PixelGrid(rows, image.pixel_scale)
 
 
-def parse_lens(text: str, option: str = "--lens") -> "np.ndarray":
-    """Return the lens in a string such as theta_E=1.2,e1=0.1: (7,), or (8,) if it names the slope.
-
-    A slope of 1 that is named is one of 8 parameters: a power law that happens to be isothermal.
-
-    Args:
-        text: What the user wrote.
-        option: Where.
-
-    Raises:
-        ValueError: It is something else, or no lens.
-    """
-    import numpy as np
-
-    from rim_lensing.lensing.lens_parameters import LensParameters
-
-    names = [field.name for field in fields(LensParameters)]
-    values = {}
-    for part in text.split(","):
-        name, equals, number = (piece.strip() for piece in part.partition("="))
-        if not equals or name not in names or name in values:
-            raise ValueError(
-                f"{option} must be NAME=VALUE,... with each of {', '.join(names)} at most once; of "
-                "lenstronomy's names center_x and center_y are x and y here, and gamma is slope + "
-                f"1. Received: {part!r} in {text!r}"
-            )
-        values[name] = _number(number, f"{option} {name}")
-    if "theta_E" not in values:
-        raise ValueError(f"{option} must name theta_E. Received: {text!r}")
-    numbers = np.array(astuple(LensParameters(**values)))
-    return numbers if "slope" in values else numbers[:-1]
-
-
 def parse_centre(text: str | None) -> tuple[float, float] | None:
     """Return (row, column) from 0 of a string X,Y that counts from 1."""
     if text is None:
@@ -411,13 +378,14 @@ def parse_centre(text: str | None) -> tuple[float, float] | None:
     parts = text.split(",")
     if len(parts) != 2:
         raise ValueError(f"--crop-centre must be X,Y. Received: {text!r}")
-    x, y = (_number(part, "--crop-centre") for part in parts)
+    x, y = (number_in(part, "--crop-centre") for part in parts)
     if not (math.isfinite(x) and math.isfinite(y)):
         raise ValueError(f"--crop-centre must be finite. Received: {text!r}")
     return y - 1, x - 1
 
 
-def _number(text: str, name: str) -> float:
+def number_in(text: str, name: str) -> float:
+    """Return the number in a text; ValueError, which names the option, if there is none."""
     try:
         return float(text)
     except ValueError:

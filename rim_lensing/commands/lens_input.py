@@ -1,11 +1,14 @@
 """The lens that a user names: numbers on the command line, or a file of mass components."""
 
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rim_lensing.commands.inputs import parse_lens
+from rim_lensing.commands.inputs import number_in
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from rim_lensing.lensing.mass_model import MassModel
 
 LENS_FILES = (
@@ -40,3 +43,36 @@ def read_lens(text: str, option: str = "--lens") -> "MassModel":
             raise ValueError(f"{option} must be a YAML file. Received: {path}, {error}") from error
     row = parse_lens(text, option)
     return SHORT_FORMS[len(row)].with_values(row)
+
+
+def parse_lens(text: str, option: str = "--lens") -> "np.ndarray":
+    """Return the lens in a string such as theta_E=1.2,e1=0.1: (7,), or (8,) if it names the slope.
+
+    A slope of 1 that is named is one of 8 parameters: a power law that happens to be isothermal.
+
+    Args:
+        text: What the user wrote.
+        option: Where.
+
+    Raises:
+        ValueError: It is something else, or no lens.
+    """
+    import numpy as np
+
+    from rim_lensing.lensing.lens_parameters import LensParameters
+
+    names = [field.name for field in fields(LensParameters)]
+    values = {}
+    for part in text.split(","):
+        name, equals, number = (piece.strip() for piece in part.partition("="))
+        if not equals or name not in names or name in values:
+            raise ValueError(
+                f"{option} must be NAME=VALUE,... with each of {', '.join(names)} at most once; of "
+                "lenstronomy's names center_x and center_y are x and y here, and gamma is slope + "
+                f"1. Received: {part!r} in {text!r}"
+            )
+        values[name] = number_in(number, f"{option} {name}")
+    if "theta_E" not in values:
+        raise ValueError(f"{option} must name theta_E. Received: {text!r}")
+    numbers = np.array(astuple(LensParameters(**values)))
+    return numbers if "slope" in values else numbers[:-1]

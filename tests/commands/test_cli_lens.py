@@ -11,7 +11,7 @@ from astropy.io import fits
 from matplotlib.figure import Figure
 
 from rim_lensing import __version__, cli
-from rim_lensing.commands import inputs, sample
+from rim_lensing.commands import lens_input, sample
 from rim_lensing.commands.fit import lens_model_for
 from rim_lensing.commands.results import NOT_CONVERGED
 from rim_lensing.lens_fit import automated_fit
@@ -307,7 +307,7 @@ def test_the_zoo_has_no_lens_cnn_for_pixels_of_the_ground():
 
 
 def test_a_slope_that_is_named_is_a_parameter(start, tiny_folder, tiny_mocks, tmp_path):
-    assert len(inputs.parse_lens("theta_E=1.2")) == 7
+    assert len(lens_input.parse_lens("theta_E=1.2")) == 7
     lens = lens_text(tiny_mocks.lens[0]) + ",slope=1"
     arguments = ["sample", "--lens", lens, "--walkers", "16", "--steps", "10", "--seed", "4"]
     assert start(*arguments) == NOT_CONVERGED
