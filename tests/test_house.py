@@ -20,6 +20,7 @@ FLOORS = (
     ("metrics", "lens_light", "preparation"),
     ("reconstruction",),
     ("lens_fit",),
+    ("cutout_fit",),
     ("sampling", "zoo"),
     ("training", "commands"),
     ("publishing", "cli"),

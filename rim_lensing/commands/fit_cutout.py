@@ -30,7 +30,7 @@ from rim_lensing.problems import Problems
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rim_lensing.lens_fit.cutout_fit import CutoutFit
+    from rim_lensing.cutout_fit.cutout_fit import CutoutFit
     from rim_lensing.lens_light.light import LensLight
     from rim_lensing.observation.observation import Observation
     from rim_lensing.zoo.zoo import PretrainedModel
@@ -115,7 +115,7 @@ def fit_raw(options: argparse.Namespace, seen: "Observation") -> int:
 
     source_model = load(model, model.image_grid)
 
-    from rim_lensing.lens_fit.cutout_fit import RANGES, fit_cutout
+    from rim_lensing.cutout_fit.cutout_fit import RANGES, fit_cutout
     from rim_lensing.lens_fit.lens_priors import LensPriors
 
     found = fit_cutout(

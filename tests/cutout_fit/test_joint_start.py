@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rim_lensing.lens_fit.joint_start import joint_start
+from rim_lensing.cutout_fit.joint_start import joint_start
 from rim_lensing.observation.observation import Observation
 from tests.lens_light import lenstronomy_sky as sky
 

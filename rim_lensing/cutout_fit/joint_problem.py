@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from rim_lensing.lens_fit.gaussian_source import EXTENDED, NAMES, LensedGaussians
+from rim_lensing.cutout_fit.gaussian_source import EXTENDED, NAMES, LensedGaussians
 from rim_lensing.lens_light.amplitudes import NormalEquations
 from rim_lensing.lens_light.gaussian_columns import gaussian_columns
 from rim_lensing.lens_light.light import LensLight

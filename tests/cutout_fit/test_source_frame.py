@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from rim_lensing.lens_fit.source_frame import frame_source
+from rim_lensing.cutout_fit.source_frame import frame_source
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.psf import gaussian_kernel

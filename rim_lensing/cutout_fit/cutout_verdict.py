@@ -5,7 +5,7 @@ from enum import StrEnum
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from rim_lensing.lens_fit.joint_start import JointStart
+from rim_lensing.cutout_fit.joint_start import JointStart
 from rim_lensing.lens_fit.optimise import LensOptimum
 from rim_lensing.lens_fit.residual_test import ResidualTest
 from rim_lensing.lens_light.light import LensLight

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm, truncnorm
 
+from rim_lensing.cutout_fit.modelled_field import ModelledField
+from rim_lensing.cutout_fit.source_frame import frame_source
 from rim_lensing.lens_fit.lens_priors import LensPriors, moved
-from rim_lensing.lens_fit.modelled_field import ModelledField
 from rim_lensing.lens_fit.optimise import LensOptimum, optimise_lens
 from rim_lensing.lens_fit.power_law import as_power_law
 from rim_lensing.lens_fit.residual_test import ResidualTest, check_residuals
-from rim_lensing.lens_fit.source_frame import frame_source
 from rim_lensing.lens_light.light import LensLight
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import MassModel

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from rim_lensing.blas_threads import on_one_blas_thread
-from rim_lensing.lens_fit.gaussian_source import (
+from rim_lensing.cutout_fit.gaussian_source import (
     NAMES,
     LensedGaussians,
     SourceShape,
     number_of_images,
 )
-from rim_lensing.lens_fit.joint_problem import JointProblem
+from rim_lensing.cutout_fit.joint_problem import JointProblem
 from rim_lensing.lens_light.fit import fit_lens_light, pixels_of
 from rim_lensing.lens_light.light import LensLight
 from rim_lensing.lens_light.patches import Patch, square_around

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lenstronomy.LensModel.lens_model import LensModel
 
-from rim_lensing.lens_fit.gaussian_source import (
+from rim_lensing.cutout_fit.gaussian_source import (
     COMPACT,
     LensedGaussians,
     SourceShape,

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rim_lensing.lens_fit.cutout_verdict import Verdict, judge, unmodelled
+from rim_lensing.cutout_fit.cutout_verdict import Verdict, judge, unmodelled
 from rim_lensing.lensing.mass_model import SHORT_FORMS
 
 SIDE, SCALE = 60, 0.05

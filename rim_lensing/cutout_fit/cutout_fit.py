@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rim_lensing.lens_fit.arc_search import ArcSearch
-from rim_lensing.lens_fit.cutout_verdict import Verdict, judge, unmodelled
-from rim_lensing.lens_fit.joint_start import JointStart, joint_start
+from rim_lensing.cutout_fit.arc_search import ArcSearch
+from rim_lensing.cutout_fit.cutout_verdict import Verdict, judge, unmodelled
+from rim_lensing.cutout_fit.joint_start import JointStart, joint_start
+from rim_lensing.cutout_fit.modelled_field import ModelledField, placed
 from rim_lensing.lens_fit.lens_priors import LensPriors, as_lens_priors
-from rim_lensing.lens_fit.modelled_field import ModelledField, placed
 from rim_lensing.lens_fit.optimise import LensOptimum
 from rim_lensing.lens_fit.power_law import as_power_law, price_of_slope
 from rim_lensing.lens_fit.residual_test import ResidualTest

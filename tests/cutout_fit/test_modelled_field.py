@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rim_lensing.lens_fit.modelled_field import ModelledField, placed
+from rim_lensing.cutout_fit.modelled_field import ModelledField, placed
 from rim_lensing.lensing.lens_parameters import LensParameters
 from rim_lensing.lensing.mass_model import SHORT_FORMS
 from rim_lensing.observation.observation import Observation
