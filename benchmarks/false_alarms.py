@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from rim_lensing.galaxies.galaxy_pool import development_galaxies
 from rim_lensing.lens_fit.residual_test import check_residuals
 from rim_lensing.program import run
-from rim_lensing.simulation.galaxy_pool import development_galaxies
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import NOISE_BINS, Priors
 from rim_lensing.zoo.zoo import load_pretrained

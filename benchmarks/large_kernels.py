@@ -107,12 +107,12 @@ def _network_row() -> str:
     import keras
     import numpy as np
 
+    from rim_lensing.galaxies.procedural import draw_procedural_galaxies
     from rim_lensing.networks.conv_gru import ConvGRU
     from rim_lensing.networks.presets import get_preset
     from rim_lensing.networks.rim import RIM
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
-    from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
     config = get_preset("paper192")
     galaxies = draw_procedural_galaxies(1, 0, side=96)

@@ -136,9 +136,9 @@ _loaded: dict = {}
 
 def _posterior(kind: Kind, name: str, number: int, options: argparse.Namespace) -> tuple:
     """Return the posterior of a system, its true lens and its noise over the peak."""
+    from rim_lensing.galaxies.galaxy_pool import unseen_galaxies
     from rim_lensing.lens_fit.lens_posterior import lens_posterior
     from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
-    from rim_lensing.simulation.galaxy_pool import unseen_galaxies
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.zoo.zoo import load_pretrained
 

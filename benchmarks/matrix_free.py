@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.inversion.evidence import log_evidence, maximise_evidence
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
@@ -19,7 +20,6 @@ from rim_lensing.networks.presets import get_preset
 from rim_lensing.program import run
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
 CASES = ((0.001, 0.1), (0.001, 0.02), (0.003, 0.05), (0.01, 0.08), (0.03, 0.05), (0.1, 0.05))
 """Noise over the peak, and the PSF's sigma in arcsec."""

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from scipy import ndimage
 
-from rim_lensing.simulation.galaxy_file import Galaxies, read_galaxies
+from rim_lensing.galaxies.galaxy_file import Galaxies, read_galaxies
 
 CLASSES = {
     "galaxies": "galaxies",
@@ -146,7 +146,7 @@ class Sources:
 
     def _galaxies_stamp(self, system: int) -> Stamp:
         if self._galaxies is None:
-            from rim_lensing.simulation.procedural import draw_procedural_galaxies
+            from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 
             picture = draw_procedural_galaxies(1, self._generator("galaxies", system), self.side)[0]
             return Stamp(picture, system, "procedural")

@@ -185,7 +185,7 @@ def _read_kernels(path: Path) -> list[np.ndarray]:
 
 def _stamp(draw: np.random.Generator, galaxies: str | Path | None) -> np.ndarray:
     """Return a source galaxy."""
-    from rim_lensing.simulation.galaxy_pool import unseen_galaxies
+    from rim_lensing.galaxies.galaxy_pool import unseen_galaxies
     from rim_lensing.simulation.sky.winged_galaxies import draw_winged_galaxies
 
     choice, seed = draw.uniform(), int(draw.integers(2**31))

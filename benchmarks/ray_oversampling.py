@@ -16,11 +16,11 @@ import numpy as np
 from bootstrap import with_error
 
 import rim_lensing as rl
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.program import run
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
 PIXEL, FINE, FWHM, BETA = 0.1, 6, 0.16, 3.0
 NOISE, RAYS = (0.003, 0.01, 0.03), (1, 2, 3)

@@ -140,10 +140,10 @@ def _mock(size: int):
     """Draw one system; a procedural galaxy, so that it is the same everywhere."""
     import numpy as np
 
+    from rim_lensing.galaxies.procedural import draw_procedural_galaxies
     from rim_lensing.lensing.geometry import Geometry
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
-    from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
     geometry = Geometry(
         image_side=size,

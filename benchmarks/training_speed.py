@@ -44,11 +44,11 @@ def main(arguments=None) -> int:
     import keras
     import numpy as np
 
+    from rim_lensing.galaxies.procedural import draw_procedural_galaxies
     from rim_lensing.networks.losses import UnrolledRMSError
     from rim_lensing.networks.rim import RIM
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
-    from rim_lensing.simulation.procedural import draw_procedural_galaxies
     from rim_lensing.training.rim_training import recipe_of
 
     recipe = replace(recipe_of(options.preset), precision=options.precision)

@@ -73,8 +73,8 @@ def tiny_cnn_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def few_development_galaxies():
     """Calibrate on three galaxies: drawing 250 takes most of a minute."""
+    from rim_lensing.galaxies.procedural import draw_procedural_galaxies
     from rim_lensing.publishing import lens_cnn_calibration
-    from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
     stamps = draw_procedural_galaxies(3, 9)
     with pytest.MonkeyPatch.context() as patch:
@@ -87,10 +87,10 @@ def tiny_mocks():
     """Four mock systems on tiny16's grids."""
     import numpy as np
 
+    from rim_lensing.galaxies.procedural import draw_procedural_galaxies
     from rim_lensing.networks.presets import get_preset
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
-    from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
     simulator = MockSimulator(draw_procedural_galaxies(4, 1), Priors(), get_preset("tiny16"))
     return simulator.draw(np.random.default_rng(1), 4)
@@ -99,8 +99,8 @@ def tiny_mocks():
 @pytest.fixture(scope="session")
 def galaxy_file(tmp_path_factory):
     """A file of six galaxies, one of them to validate on; not to be changed."""
-    from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
-    from rim_lensing.simulation.procedural import draw_procedural_galaxies
+    from rim_lensing.galaxies.galaxy_file import Galaxies, write_galaxy_file
+    from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 
     stamps = draw_procedural_galaxies(6, 9, side=96)
     names = tuple(f"galaxy{i}" for i in range(6))

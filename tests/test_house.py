@@ -14,7 +14,7 @@ FLOORS = (
     ("blas_threads", "forks", "hdf5_files", "plain_numbers", "program", "whole_files"),
     ("backend", "tensorflow_messages", "tolerant_fits"),
     ("provenance", "problems"),
-    ("lensing",),
+    ("lensing", "galaxies"),
     ("figures",),
     ("observation", "inversion", "networks", "simulation", "demo"),
     ("metrics", "lens_light", "preparation"),

@@ -53,7 +53,7 @@ from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.lens_training_data import LensTrainingData
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.simulation.training_data import TrainingData
 from rim_lensing.training.lens_cnn_training import train_lens_cnn
 from rim_lensing.training.rim_training import train_rim

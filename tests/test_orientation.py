@@ -13,6 +13,7 @@ from keras import ops
 
 from rim_lensing import metrics
 from rim_lensing.backend import gradient
+from rim_lensing.galaxies.segmentation import Sky, central_segment
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import REGULARIZATIONS
 from rim_lensing.lens_fit.lens_posterior import LensPosterior, lens_posterior
@@ -48,7 +49,6 @@ from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 from rim_lensing.reconstruction.source_coverage import flux_outside
 from rim_lensing.simulation.mock_observations import border_fraction
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.segmentation import Sky, central_segment
 
 GEOMETRY = Geometry(20, 0.2, 14, 0.14, psf_side=5)
 LENS = np.array([1.1, 0.12, -0.08, 0.03, -0.02, 0.03, 0.05])

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import rim_lensing
-from rim_lensing.simulation.galaxy_sources import open_galaxies
+from rim_lensing.galaxies.galaxy_sources import open_galaxies
 from rim_lensing.tolerant_fits import NULL_MASK, open_fits
 
 BLOCK = 2880

@@ -104,8 +104,8 @@ def main(arguments=None) -> int:
     import numpy as np
 
     from rim_lensing import metrics
+    from rim_lensing.galaxies.galaxy_pool import development_galaxies, training_galaxies
     from rim_lensing.networks.rim import RIM
-    from rim_lensing.simulation.galaxy_pool import development_galaxies, training_galaxies
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData

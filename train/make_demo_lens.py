@@ -24,10 +24,10 @@ def main(arguments=None) -> int:
     import numpy as np
 
     from rim_lensing.demo import DemoLens, write_demo_lens
+    from rim_lensing.galaxies.procedural import draw_procedural_galaxies
     from rim_lensing.networks.presets import get_preset
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
-    from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
     config = get_preset("euclid64")
     priors = Priors(

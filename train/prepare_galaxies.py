@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from rim_lensing.simulation.framing import FRAME_MARGIN
-from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
-from rim_lensing.simulation.galaxy_sources import GalaxyImage, open_galaxies
-from rim_lensing.simulation.stamps import (
+from rim_lensing.galaxies.framing import FRAME_MARGIN
+from rim_lensing.galaxies.galaxy_file import Galaxies, write_galaxy_file
+from rim_lensing.galaxies.galaxy_sources import GalaxyImage, open_galaxies
+from rim_lensing.galaxies.stamps import (
     OUTSKIRTS_MARGIN,
     NotAGalaxyError,
     Outskirts,

@@ -30,8 +30,8 @@ def main(arguments=None) -> int:
     import keras
     import numpy as np
 
+    from rim_lensing.galaxies.galaxy_pool import development_galaxies, training_galaxies
     from rim_lensing.networks.lens_cnn import LensCNN
-    from rim_lensing.simulation.galaxy_pool import development_galaxies, training_galaxies
     from rim_lensing.simulation.lens_training_data import LensTrainingData
     from rim_lensing.simulation.mock_observations import MockSimulator, concatenate
     from rim_lensing.simulation.priors import Priors

@@ -91,7 +91,7 @@ def _paper_systems(options: argparse.Namespace, config, recipe, field: float) ->
     """Return training data, development systems, number of galaxies, priors and no more facts."""
     import numpy as np
 
-    from rim_lensing.simulation.galaxy_pool import development_galaxies, training_galaxies
+    from rim_lensing.galaxies.galaxy_pool import development_galaxies, training_galaxies
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.simulation.training_data import TrainingData
@@ -113,7 +113,7 @@ def _sky_systems(options: argparse.Namespace, config, recipe, field: float) -> t
     """Return the same of the recipe `sky`, and what else run.json says of it."""
     import numpy as np
 
-    from rim_lensing.simulation.galaxy_pool import development_galaxies, training_galaxies
+    from rim_lensing.galaxies.galaxy_pool import development_galaxies, training_galaxies
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.sky.psf_shapes import read_kernels
     from rim_lensing.simulation.sky.ranges import SKY_PRIORS, SKY_RANGES

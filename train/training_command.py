@@ -130,7 +130,7 @@ def describe_run(
         training_galaxies: Number of galaxies in the pool.
         priors: What the training systems are drawn from.
     """
-    from rim_lensing.simulation.galaxy_pool import DEVELOPMENT_SPLIT
+    from rim_lensing.galaxies.galaxy_pool import DEVELOPMENT_SPLIT
     from rim_lensing.zoo.zoo import sha256
 
     before = options.initial_weights and {

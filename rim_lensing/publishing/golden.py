@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.lens_fit.lens_predictor import LensPredictor
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
 _SYSTEMS, _SEED = 2, 20190101
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from rim_lensing.galaxies.galaxy_pool import development_galaxies
 from rim_lensing.lens_fit.intervals import LEVELS, measure_predictions
 from rim_lensing.lens_fit.lens_predictor import LensPrediction, combine, prediction_draws
 from rim_lensing.networks.lens_cnn import LensCNN
-from rim_lensing.simulation.galaxy_pool import development_galaxies
 from rim_lensing.simulation.mock_observations import MockObservations, MockSimulator, concatenate
 from rim_lensing.simulation.priors import Priors
 

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 from rim_lensing import figures
+from rim_lensing.galaxies.galaxy_pool import DEVELOPMENT_SPLIT
 from rim_lensing.lens_fit.intervals import LEVELS
 from rim_lensing.lens_fit.lens_predictor import PASSES, LensPredictor
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.publishing.lens_cnn_evaluation import CONFIDENCES, LensEvaluation
 from rim_lensing.publishing.model_card import CardText, model_card, table
-from rim_lensing.simulation.galaxy_pool import DEVELOPMENT_SPLIT
 from rim_lensing.zoo.zoo import ModelConfig
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rim_lensing import __version__
+from rim_lensing.galaxies.galaxy_file import read_galaxies
 from rim_lensing.lens_fit.lens_predictor import LensPredictor
 from rim_lensing.networks.lens_cnn_presets import LensCNNConfig
 from rim_lensing.networks.presets import RIMConfig
@@ -32,7 +33,6 @@ from rim_lensing.publishing.model_card import learning_curve
 from rim_lensing.publishing.rim_card import RIM_LEARNING_CURVE, draw_rim_pictures, rim_card
 from rim_lensing.publishing.rim_evaluation import evaluate_model
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
-from rim_lensing.simulation.galaxy_file import read_galaxies
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.validation_set import (
     PROCEDURAL,

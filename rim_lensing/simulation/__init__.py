@@ -1,1 +1,1 @@
-"""Training data (paper section 2.3): galaxies, priors and mock observations."""
+"""Training data (paper section 2.3): priors and mock observations."""

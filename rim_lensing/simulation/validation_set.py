@@ -26,6 +26,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from rim_lensing.galaxies.galaxy_pool import unseen_galaxies
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.simulation.frozen_systems import (
     FrozenSystems,
@@ -34,7 +36,6 @@ from rim_lensing.simulation.frozen_systems import (
     find_recipe,
     write_recipe,
 )
-from rim_lensing.simulation.galaxy_pool import unseen_galaxies
 from rim_lensing.simulation.mock_observations import (
     MockObservations,
     SystemRenderer,
@@ -42,7 +43,6 @@ from rim_lensing.simulation.mock_observations import (
     observe,
 )
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
 SYSTEMS, QUICK_SYSTEMS = 2000, 200
 SEED = 2_019_883_014  # of the paper, ApJ 883, 14 (2019); no training is likely to use it

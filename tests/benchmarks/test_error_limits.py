@@ -9,8 +9,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from rim_lensing import metrics
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.lensing.symmetries import SYMMETRIES, transform_image
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
+from rim_lensing.galaxies.galaxy_file import Galaxies, write_galaxy_file
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 IDX_HEADER = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3])

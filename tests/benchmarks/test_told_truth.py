@@ -8,8 +8,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.signal import correlate2d
 
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.inversion.linear_system import LinearSystem
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.lens_fit.intervals import measure_predictions
 from rim_lensing.lens_fit.lens_predictor import LensPrediction
 from rim_lensing.networks.lens_cnn import LensCNN
@@ -15,7 +16,6 @@ from rim_lensing.publishing.lens_cnn_calibration import (
     score,
     with_dropout,
 )
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
 CONFIG = get_lens_cnn_preset("tiny16")
 

@@ -13,13 +13,13 @@ import keras
 import numpy as np
 import pytest
 
+from rim_lensing.galaxies.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
 from rim_lensing.publishing import publishing
-from rim_lensing.simulation.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 from rim_lensing.simulation.training_data import TrainingData
 from rim_lensing.training.rim_training import Recipe, train_rim
 from rim_lensing.zoo import zoo

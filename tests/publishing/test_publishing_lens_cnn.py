@@ -11,13 +11,13 @@ import keras
 import numpy as np
 import pytest
 
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
 from rim_lensing.publishing import publishing
 from rim_lensing.simulation.lens_training_data import LensTrainingData
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 from rim_lensing.training.lens_cnn_training import train_lens_cnn
 from rim_lensing.training.training_run import Recipe
 from rim_lensing.zoo import zoo

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, transform_image
 from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset
@@ -8,7 +9,6 @@ from rim_lensing.simulation.lens_training_data import LensTrainingData
 from rim_lensing.simulation.masks import draw_masks
 from rim_lensing.simulation.mock_observations import border_fraction
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 
 CONFIG = get_lens_cnn_preset("tiny16")
 STAMPS = draw_procedural_galaxies(6, 1)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rim_lensing.galaxies.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.simulation import validation_set as module
-from rim_lensing.simulation.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
 from rim_lensing.simulation.mock_observations import border_fraction
 from rim_lensing.simulation.priors import Priors
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
 from rim_lensing.simulation.validation_set import RECIPES, SYSTEMS, freeze, validation_set
 
 ROOT = Path(__file__).parents[2]

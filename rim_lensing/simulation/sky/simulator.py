@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from rim_lensing.backend import compiled
+from rim_lensing.galaxies.stamps import OUTSKIRTS_MARGIN
 from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
@@ -27,7 +28,6 @@ from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.sky.blemishes import contamination, noise_deviates, noise_map
 from rim_lensing.simulation.sky.psf_shapes import draw_kernel, draw_psf
 from rim_lensing.simulation.sky.ranges import SKY_PRIORS, SKY_RANGES, SkyRanges
-from rim_lensing.simulation.stamps import OUTSKIRTS_MARGIN
 
 FINE = 2
 """Pixels of the true source per pixel of the network's, along each axis."""

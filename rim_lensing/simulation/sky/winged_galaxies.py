@@ -7,8 +7,8 @@ a Sersic profile, some with a companion, and nothing is cut off but at the stamp
 
 import numpy as np
 
-from rim_lensing.simulation.framing import border_window
-from rim_lensing.simulation.galaxy_parts import (
+from rim_lensing.galaxies.framing import border_window
+from rim_lensing.galaxies.galaxy_parts import (
     Canvas,
     blurred,
     new_canvas,
@@ -17,7 +17,7 @@ from rim_lensing.simulation.galaxy_parts import (
     texture,
     tilted_plane,
 )
-from rim_lensing.simulation.procedural import draw_galaxy
+from rim_lensing.galaxies.procedural import draw_galaxy
 
 _SCALE = (0.35, 0.6)  # of the galaxy's unit radius, in half stamps
 _EXPONENTIAL_SHARE = 0.6  # of the outskirts; the others have a Sersic index of 1 to 4

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
+from rim_lensing.galaxies.galaxy_file import Galaxies, write_galaxy_file
 from rim_lensing.networks.presets import get_preset
-from rim_lensing.simulation.galaxy_file import Galaxies, write_galaxy_file
 from rim_lensing.simulation.sky import validation as module
 from rim_lensing.simulation.sky.ranges import SKY_PRIORS, SKY_RANGES, SkyRanges
 from rim_lensing.simulation.sky.validation import (

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
+from rim_lensing.galaxies import galaxy_file
+from rim_lensing.galaxies.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
 from rim_lensing.hdf5_files import FileHeldError
-from rim_lensing.simulation import galaxy_file
-from rim_lensing.simulation.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
 
 
 def some_galaxies(count, side=16, first=0, seed=0):

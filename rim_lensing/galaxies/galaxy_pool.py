@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rim_lensing.simulation.galaxy_file import read_galaxies
-from rim_lensing.simulation.galaxy_sources import canonical_object_name
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
+from rim_lensing.galaxies.galaxy_file import read_galaxies
+from rim_lensing.galaxies.galaxy_sources import canonical_object_name
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 
 DEVELOPMENT_SHARE = 0.05
 """Of the galaxies of the training split, kept for development and not trained on."""

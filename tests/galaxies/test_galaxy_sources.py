@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from rim_lensing.simulation.galaxy_sources import (
+from rim_lensing.galaxies.galaxy_sources import (
     canonical_object_name,
     open_galaxies,
     read_catalogue,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rim_lensing.simulation.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
-from rim_lensing.simulation.galaxy_pool import (
+from rim_lensing.galaxies.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
+from rim_lensing.galaxies.galaxy_pool import (
     DEVELOPMENT_SHARE,
     development_galaxies,
     training_galaxies,
@@ -98,7 +98,7 @@ def test_seeds_of_other_pools_are_refused(monkeypatch):
         seeds.append(seed)
         return np.zeros((count, side, side))
 
-    monkeypatch.setattr("rim_lensing.simulation.galaxy_pool.draw_procedural_galaxies", draw)
+    monkeypatch.setattr("rim_lensing.galaxies.galaxy_pool.draw_procedural_galaxies", draw)
     development_galaxies(None, draw=draw)
     unseen_galaxies(None)
     assert len(set(seeds)) == 2

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 
 
 @pytest.fixture(scope="module")

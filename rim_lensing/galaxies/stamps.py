@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from rim_lensing.simulation.framing import border_window, framed
-from rim_lensing.simulation.outskirts import linear_flux, with_outskirts, without_cut_rim
-from rim_lensing.simulation.rejection import REASONS, NotAGalaxyError
-from rim_lensing.simulation.segmentation import (
+from rim_lensing.galaxies.framing import border_window, framed
+from rim_lensing.galaxies.outskirts import linear_flux, with_outskirts, without_cut_rim
+from rim_lensing.galaxies.rejection import REASONS, NotAGalaxyError
+from rim_lensing.galaxies.segmentation import (
     Sky,
     central_segment,
     extent_of,
@@ -21,7 +21,7 @@ from rim_lensing.simulation.segmentation import (
     smoothed,
     without_hot_pixels,
 )
-from rim_lensing.simulation.stars import filled, without_stars
+from rim_lensing.galaxies.stars import filled, without_stars
 
 __all__ = ["REASONS", "NotAGalaxyError", "Outskirts", "clean_stamp", "rejection_reason"]
 

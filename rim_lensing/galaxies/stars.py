@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-from rim_lensing.simulation.rejection import NotAGalaxyError
-from rim_lensing.simulation.segmentation import extent_of
+from rim_lensing.galaxies.rejection import NotAGalaxyError
+from rim_lensing.galaxies.segmentation import extent_of
 
 MAXIMUM_STARS = 0.25  # of the segment's area
 

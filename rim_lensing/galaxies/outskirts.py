@@ -8,7 +8,7 @@ short range the outer parts of all Sersic profiles.
 import numpy as np
 from scipy import ndimage
 
-from rim_lensing.simulation.segmentation import extent_of
+from rim_lensing.galaxies.segmentation import extent_of
 
 SCALE_LENGTHS = (0.05, 0.15)
 """Of the outskirts, over the outline's extent: what a fit on a few noisy pixels may give."""

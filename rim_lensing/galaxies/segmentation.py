@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from rim_lensing.simulation.rejection import NotAGalaxyError
+from rim_lensing.galaxies.rejection import NotAGalaxyError
 
 FAINTEST_LEVEL = 0.03  # of the peak: what is fainter is left out of the segment
 # Of the peak: tried in turn when the segment touches the frame.

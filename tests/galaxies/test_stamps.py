@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rim_lensing.simulation.stamps import (
+from rim_lensing.galaxies.stamps import (
     REASONS,
     NotAGalaxyError,
     clean_stamp,

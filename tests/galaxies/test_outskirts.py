@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from rim_lensing.simulation.outskirts import linear_flux, with_outskirts, without_cut_rim
+from rim_lensing.galaxies.outskirts import linear_flux, with_outskirts, without_cut_rim
+from rim_lensing.galaxies.stamps import Outskirts, clean_stamp
 from rim_lensing.simulation.sky.winged_galaxies import draw_winged_galaxies
-from rim_lensing.simulation.stamps import Outskirts, clean_stamp
 
 
 def exponential_disk(side=160, scale=9.0):

@@ -9,8 +9,8 @@ border, peak 1.
 
 import numpy as np
 
-from rim_lensing.simulation.framing import border_window, framed
-from rim_lensing.simulation.galaxy_parts import (
+from rim_lensing.galaxies.framing import border_window, framed
+from rim_lensing.galaxies.galaxy_parts import (
     CANVAS_REACH,
     Canvas,
     arm_dust,

@@ -14,8 +14,8 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from rim_lensing.simulation.galaxy_file import read_galaxies
-from rim_lensing.simulation.procedural import draw_procedural_galaxies
+from rim_lensing.galaxies.galaxy_file import read_galaxies
+from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 
 PROGRAM = Path(__file__).resolve().parents[2] / "train" / "prepare_galaxies.py"
 
