@@ -20,9 +20,9 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import diags
 from tqdm import tqdm
 
+from rim_lensing.forward_model.ray_tracing import lensing_matrices
 from rim_lensing.galaxies.galaxy_pool import development_galaxies
 from rim_lensing.inversion.linear_system import LinearSystem
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.program import run
 from rim_lensing.simulation.mock_observations import MockSimulator, border_fraction

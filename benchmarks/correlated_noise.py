@@ -41,10 +41,10 @@ def main(arguments=None) -> int:
 
 def errors(number: int) -> np.ndarray:
     """Return stated and true standard deviation of theta_E: told, and not told, (2, 2)."""
+    from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
+    from rim_lensing.forward_model.ray_tracing import lensing_matrices
     from rim_lensing.inversion.linear_system import LinearSystem
     from rim_lensing.inversion.regularization import regularization_matrix
-    from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
-    from rim_lensing.lensing.ray_tracing import lensing_matrices
     from rim_lensing.networks.presets import get_preset
 
     geometry, generator = get_preset("tiny16"), np.random.default_rng([SEED, number])

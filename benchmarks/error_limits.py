@@ -21,8 +21,8 @@ from bootstrap import with_error
 from tqdm import tqdm
 
 from rim_lensing import metrics
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.galaxies.galaxy_pool import development_galaxies, training_galaxies
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, restore_image, transform_image
 from rim_lensing.program import run
 from rim_lensing.publishing.publishing import warn_of_other_galaxies

@@ -14,14 +14,14 @@ import time
 import numpy as np
 from scipy.sparse.linalg import splu
 
+from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
+from rim_lensing.forward_model.ray_tracing import RayTracer
 from rim_lensing.inversion.evidence import maximise_evidence
 from rim_lensing.inversion.exact import ExactEngine
 from rim_lensing.inversion.factorisation import DenseCholesky, SparseCholesky, inverse_diagonal
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import regularization_matrix
-from rim_lensing.lensing.geometry import Geometry
-from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
-from rim_lensing.lensing.ray_tracing import RayTracer
 from rim_lensing.program import run
 
 LENS = np.float32([[1.4, 0.15, 0.1, 0.02, -0.01, 0.05, 0.03]])

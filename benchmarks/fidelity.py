@@ -115,9 +115,9 @@ def _linear_sources(mocks, geometry, options: argparse.Namespace) -> dict:
     """Invert every system at both strengths."""
     from scipy.optimize import minimize_scalar
 
+    from rim_lensing.forward_model.ray_tracing import RayTracer
     from rim_lensing.inversion.evidence import maximise_evidence
     from rim_lensing.inversion.linear_system import LinearSystem
-    from rim_lensing.lensing.ray_tracing import RayTracer
     from rim_lensing.reconstruction.semilinear_inversion import ENGINES
 
     tracer = RayTracer(

@@ -322,9 +322,9 @@ def own_prior_system(generator, priors, geometry):
     """
     from keras import ops
 
+    from rim_lensing.forward_model.forward_model import ForwardModel
+    from rim_lensing.forward_model.psf import gaussian_kernel
     from rim_lensing.inversion.regularization import regularization_modes
-    from rim_lensing.lensing.forward_model import ForwardModel
-    from rim_lensing.lensing.psf import gaussian_kernel
 
     side = geometry.source_side
     modes, eigenvalues = regularization_modes("gradient", side)

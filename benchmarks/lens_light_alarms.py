@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.galaxies.galaxy_pool import development_galaxies
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.observation.checks import check_image
 from rim_lensing.observation.leftover_light import has_lens_light

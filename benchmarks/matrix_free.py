@@ -11,11 +11,11 @@ import time
 
 import numpy as np
 
+from rim_lensing.forward_model.ray_tracing import RayTracer
 from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.inversion.evidence import log_evidence, maximise_evidence
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
-from rim_lensing.lensing.ray_tracing import RayTracer
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.program import run
 from rim_lensing.simulation.mock_observations import MockSimulator

@@ -181,8 +181,8 @@ def page_mocks(pages: dict[str, np.ndarray], geometry, seed: int):
     """
     from keras import ops
 
-    from rim_lensing.lensing.forward_model import ForwardModel, total_magnification
-    from rim_lensing.lensing.psf import gaussian_kernel
+    from rim_lensing.forward_model.forward_model import ForwardModel, total_magnification
+    from rim_lensing.forward_model.psf import gaussian_kernel
     from rim_lensing.simulation.mock_observations import observe
 
     image_grid, source_grid = geometry.image_grid, geometry.source_grid

@@ -16,8 +16,8 @@ import numpy as np
 from bootstrap import with_error
 
 import rim_lensing as rl
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.galaxies.procedural import draw_procedural_galaxies
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.program import run
 from rim_lensing.simulation.priors import Priors

@@ -80,7 +80,7 @@ def main(arguments=None) -> int:
 def measure(systems, sources_of, label: str) -> dict[str, np.ndarray]:
     """Return the measures of all systems, and what they are binned by, (systems,) each."""
     from rim_lensing import metrics
-    from rim_lensing.lensing.psf_kernels import gaussian_as_sharp
+    from rim_lensing.forward_model.psf_kernels import gaussian_as_sharp
 
     rows = {}
     with tqdm(total=len(systems), desc=label, unit="system") as bar:
@@ -131,10 +131,10 @@ def network_sources(config, weights: Path):
 
 def linear_sources(config, regularization: str):
     """Return what reconstructs mocks with the linear inversion, at the largest evidence."""
+    from rim_lensing.forward_model.ray_tracing import lensing_matrices
     from rim_lensing.inversion.evidence import maximise_evidence
     from rim_lensing.inversion.exact import ExactEngine
     from rim_lensing.inversion.linear_system import LinearSystem
-    from rim_lensing.lensing.ray_tracing import lensing_matrices
 
     def sources_of(mocks):
         geometry = config.on_image_grid(mocks.image.shape[1], config.image_pixel_scale)
@@ -153,7 +153,7 @@ def linear_sources(config, regularization: str):
 
 def predicted(config, mocks, sources) -> np.ndarray:
     """Return the model images (batch, m, m) of sources."""
-    from rim_lensing.lensing.forward_model import ForwardModel
+    from rim_lensing.forward_model.forward_model import ForwardModel
     from rim_lensing.lensing.grids import PixelGrid
 
     grid = PixelGrid(mocks.image.shape[1], config.image_pixel_scale)

@@ -140,8 +140,8 @@ def _mock(size: int):
     """Draw one system; a procedural galaxy, so that it is the same everywhere."""
     import numpy as np
 
+    from rim_lensing.forward_model.geometry import Geometry
     from rim_lensing.galaxies.procedural import draw_procedural_galaxies
-    from rim_lensing.lensing.geometry import Geometry
     from rim_lensing.simulation.mock_observations import MockSimulator
     from rim_lensing.simulation.priors import Priors
 
@@ -185,11 +185,11 @@ def _rim_runner(batch: int, mocks, geometry, model_name: str):
 def _linear_runner(name: str, mocks, geometry):
     import numpy as np
 
+    from rim_lensing.forward_model.ray_tracing import RayTracer
     from rim_lensing.inversion.evidence import maximise_evidence
     from rim_lensing.inversion.exact import ExactEngine
     from rim_lensing.inversion.linear_system import LinearSystem
     from rim_lensing.inversion.matrix_free import MatrixFreeEngine
-    from rim_lensing.lensing.ray_tracing import RayTracer
 
     kind = ExactEngine if name.startswith("exact") else MatrixFreeEngine
 

@@ -24,10 +24,10 @@ from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from rim_lensing import metrics
+from rim_lensing.forward_model.ray_tracing import lensing_matrices
 from rim_lensing.galaxies.galaxy_pool import development_galaxies
 from rim_lensing.inversion.conjugate_gradients import conjugate_gradients
 from rim_lensing.inversion.linear_system import LinearSystem
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.program import run
 from rim_lensing.simulation.priors import NOISE_BINS
 from rim_lensing.zoo.zoo import load_pretrained

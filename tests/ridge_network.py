@@ -3,9 +3,9 @@
 import numpy as np
 from keras import ops
 
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.pixel_noise import PixelNoise
 from rim_lensing.lensing.mass_model import as_lens
-from rim_lensing.lensing.pixel_noise import PixelNoise
 from rim_lensing.networks.presets import get_preset
 
 CONFIG = get_preset("tiny16")

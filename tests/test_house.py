@@ -15,7 +15,7 @@ FLOORS = (
     ("backend", "tensorflow_messages", "tolerant_fits"),
     ("provenance", "problems"),
     ("lensing", "galaxies"),
-    ("figures",),
+    ("forward_model", "figures"),
     ("observation", "inversion", "networks", "simulation", "demo"),
     ("metrics", "lens_light", "preparation"),
     ("reconstruction",),

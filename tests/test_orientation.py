@@ -13,6 +13,9 @@ from keras import ops
 
 from rim_lensing import metrics
 from rim_lensing.backend import gradient
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.forward_model.ray_tracing import lensing_matrices
 from rim_lensing.galaxies.segmentation import Sky, central_segment
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import REGULARIZATIONS
@@ -22,10 +25,7 @@ from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.rebinned_lens_model import rebin
 from rim_lensing.lens_fit.residual_test import check_residuals, residual_statistics
 from rim_lensing.lensing.critical_curves import caustics, critical_curves, enclosed_area
-from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.lensing.symmetries import (
     SYMMETRIES,
     lens_matrix,

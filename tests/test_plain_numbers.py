@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rim_lensing.commands.results import write_json
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lens_fit.lens_predictor import LensPredictor
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.lens_cnn_losses import GaussianNegativeLogLikelihood
 from rim_lensing.networks.lens_cnn_presets import get_lens_cnn_preset

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import rim_lensing as rl
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "subhalo.py"

@@ -6,9 +6,9 @@ import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.sparse import csr_matrix
 
-from rim_lensing.lensing.psf_kernels import check_side, convolution_matrix
+from rim_lensing.forward_model.psf_kernels import check_side, convolution_matrix
+from rim_lensing.forward_model.whitening import whitening
 from rim_lensing.lensing.symmetries import standard_orientation
-from rim_lensing.lensing.whitening import whitening
 
 KERNEL_CUT = 1e-9
 """Entries of a PSF kernel below this fraction of its peak are dropped: a Gaussian's far wings would
@@ -19,7 +19,7 @@ class LinearSystem:
     """The data of one system over their noise, d = f s + n, where f = W B L and n has rms 1.
 
     W divides by the noise's rms. Where the noise is correlated it makes it white, too, see
-    `lensing.whitening`: W'W is C_N^-1.
+    `forward_model.whitening`: W'W is C_N^-1.
 
     Pixels are numbered row by row, so that `mean.reshape(n, n)` is the source (y, x).
 

@@ -17,9 +17,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.stats import t as student
 
+from rim_lensing.forward_model.whitening import whitening
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.symmetries import restore_image, standard_orientation
-from rim_lensing.lensing.whitening import whitening
 from rim_lensing.observation.correlated_noise import correlate_noise
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.result import Reconstruction

@@ -1,1 +1,1 @@
-"""Physics (paper section 2.2): from a source and a lens to an image, and back by the adjoint."""
+"""The lens: mass components, deflections, critical curves, the conventions of other packages."""

@@ -7,8 +7,8 @@ peak, which takes a first run to be found: at FIRST_PEAK, and then at `source_pe
 
 from keras import ops
 
-from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.pixel_noise import PixelNoise
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.pixel_noise import PixelNoise
 
 FIRST_PEAK, _PEAKS = 2.0, (0.25, 4.0)
 """In units of the image's brightest pixel. The first is too large rather than too small for most

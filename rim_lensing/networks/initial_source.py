@@ -9,8 +9,8 @@ import math
 
 from keras import ops
 
-from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.pixel_noise import PixelNoise
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.pixel_noise import PixelNoise
 
 DARK, BRIGHT = 1e-4, 0.99
 """Every pixel of a dark source has the first value, in units of the flux scale (the original

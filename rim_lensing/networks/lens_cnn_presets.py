@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.networks.presets import named
 
 

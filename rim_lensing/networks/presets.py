@@ -3,7 +3,7 @@
 import difflib
 from dataclasses import dataclass, replace
 
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
 
 _CHOICES = {
     "state_input": ("logit", "source", "both"),

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.pixel_noise import PixelNoise
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.pixel_noise import PixelNoise
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.initial_source import dark, inverted
 from rim_lensing.networks.portable import PortableNetwork

@@ -10,7 +10,7 @@ weight that no mask would have left them. The likelihood and its gradient stay t
 
 from keras import ops
 
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
 
 CURVATURE_FLOOR = 0.05
 """Of what the curvature would be without the mask. On 48 mocks of euclid64 with masked disks, with

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.lens_parameters import OTHER_SLOPES
-from rim_lensing.lensing.mass_model import GIVEN, Form, as_lens
-from rim_lensing.lensing.psf_kernels import (
+from rim_lensing.forward_model.psf_kernels import (
     check_kernel,
     gaussian_as_sharp,
     gaussian_on_pixels,
     largest_side,
 )
+from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.lensing.lens_parameters import OTHER_SLOPES
+from rim_lensing.lensing.mass_model import GIVEN, Form, as_lens
 from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
 from rim_lensing.observation.correlated_noise import check_noise_correlation
 from rim_lensing.observation.flux_checks import check_flux

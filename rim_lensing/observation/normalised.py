@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.forward_model.whitening import whitening
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import Form, form_of
-from rim_lensing.lensing.whitening import whitening
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class NormalisedObservation:
 
     def forward_model(self, geometry: Geometry, rays=None):
         """Return the `ForwardModel` of lens and PSF; `rays`, if they are known already."""
-        from rim_lensing.lensing.forward_model import ForwardModel
+        from rim_lensing.forward_model.forward_model import ForwardModel
 
         grids = geometry.image_grid, geometry.source_grid, geometry.supersampling
         rays = self.rays(geometry) if rays is None else rays
@@ -128,7 +128,7 @@ class NormalisedObservation:
 
     def lensing_matrices(self, geometry: Geometry) -> list:
         """Return L of every system, (m^2 o^2, n^2), see `ray_tracing.lensing_matrices`."""
-        from rim_lensing.lensing.ray_tracing import lensing_matrices
+        from rim_lensing.forward_model.ray_tracing import lensing_matrices
 
         if self.ray_oversampling > 1:
             rays = geometry.image_grid.finer(self.ray_oversampling)

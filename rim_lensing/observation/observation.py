@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
 from rim_lensing.observation.arguments import (
     Given,
     arcsecond,
@@ -57,8 +57,8 @@ class Observation:
         psf_oversampling: Image pixels over kernel pixels; by default told by the headers, or 1.
         psf_pixel_scale: arcsec, of a kernel's pixels; by default that of its header, if it tells.
         ray_oversampling: Rays per pixel along each axis: they are blurred by the PSF on as fine
-            pixels, and averaged over the image's, see `lensing.psf.Blur`. By default as many as the
-            PSF's oversampling, if it is a whole number, see `psf_forms.rays_for`; 1, and an
+            pixels, and averaged over the image's, see `forward_model.psf.Blur`. By default as many
+            as the PSF's oversampling, if it is a whole number, see `psf_forms.rays_for`; 1, and an
             oversampled PSF is averaged over the image's pixels.
         unit: Of image and noise.
         header: The image's cards: WCS and BUNIT.

@@ -7,7 +7,7 @@ is lost. The rest is refused.
 
 import numpy as np
 
-from rim_lensing.lensing.psf_kernels import NORMALISATION_TOLERANCE, largest_side
+from rim_lensing.forward_model.psf_kernels import NORMALISATION_TOLERANCE, largest_side
 from rim_lensing.observation.rebinning import shared_area
 
 SAME_SCALE = 0.01

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
+from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
 from rim_lensing.observation.observation import Observation
 from rim_lensing.observation.psf_forms import on_image_pixels
 from rim_lensing.preparation.artefacts import artefacts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.simulation.mock_observations import MockObservations
 from rim_lensing.simulation.priors import NOISE_BINS
 from rim_lensing.simulation.validation_set import ValidationSet, validation_set

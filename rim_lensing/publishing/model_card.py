@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rim_lensing import figures
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.publishing.measurement import markdown_table
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.validation_set import PROCEDURAL

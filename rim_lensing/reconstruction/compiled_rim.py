@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 
 from rim_lensing.backend import compiled, value_and_gradient
-from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.mass_model import Form
 from rim_lensing.networks.flux_scale import FIRST_PEAK, source_peak
 from rim_lensing.networks.rim import RIM

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.inversion.evidence import Engine, NoMaximumError, log_evidence, maximise_evidence
 from rim_lensing.inversion.linear_system import LinearSystem
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
 from rim_lensing.reconstruction.linear_systems import linear_system

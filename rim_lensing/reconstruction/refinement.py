@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse import diags
 from tqdm import tqdm
 
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.inversion.evidence import (
     Engine,
     NoMaximumError,
@@ -22,7 +23,6 @@ from rim_lensing.inversion.evidence import (
 from rim_lensing.inversion.exact import ExactEngine
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.program import is_crash
 from rim_lensing.reconstruction.linear_systems import linear_system

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import ops
 
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import SHORT_FORMS, Deflections, Form, MassModel, form_of
 from rim_lensing.observation.normalised import NormalisedObservation
@@ -64,7 +64,7 @@ class Reconstruction(Batched):
         fine_psf: The kernel that they were blurred by, on their own pixels, (k, k); None if o is 1:
             that is `psf`.
         noise_correlation: Of the noise of neighbouring pixels, (k, k), that the likelihood has
-            taken into account, see `lensing.whitening`; None, they are independent.
+            taken into account, see `forward_model.whitening`; None, they are independent.
     """
 
     _telling = "source", 3

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from keras import ops
 
-from rim_lensing.lensing.geometry import Geometry, OnGeometry
+from rim_lensing.forward_model.geometry import Geometry, OnGeometry
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.rim import RIM
 from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems

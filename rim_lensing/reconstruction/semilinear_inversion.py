@@ -6,12 +6,12 @@ import numpy as np
 from scipy.sparse import issparse
 from tqdm import tqdm
 
+from rim_lensing.forward_model.geometry import Geometry, OnGeometry
 from rim_lensing.inversion.evidence import Engine, log_evidence, maximise_evidence
 from rim_lensing.inversion.exact import ExactEngine
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.inversion.regularization import check_regularization
-from rim_lensing.lensing.geometry import Geometry, OnGeometry
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.normalised import NormalisedObservation

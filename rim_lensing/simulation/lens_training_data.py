@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, transform_image
 from rim_lensing.simulation.masks import draw_masks
 from rim_lensing.simulation.mock_observations import SystemRenderer

@@ -7,11 +7,11 @@ import numpy as np
 from keras import ops
 
 from rim_lensing.backend import compiled
-from rim_lensing.lensing.forward_model import ForwardModel, total_magnification
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.forward_model import ForwardModel, total_magnification
+from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.forward_model.psf import gaussian_kernel
+from rim_lensing.forward_model.ray_tracing import bilinear_weights
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.psf import gaussian_kernel
-from rim_lensing.lensing.ray_tracing import bilinear_weights
 from rim_lensing.simulation.priors import Priors
 
 STAMP_SUPERSAMPLING = 3

@@ -26,9 +26,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.galaxies.galaxy_pool import unseen_galaxies
 from rim_lensing.galaxies.procedural import draw_procedural_galaxies
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.simulation.frozen_systems import (
     FrozenSystems,
     check_digest,

@@ -8,7 +8,7 @@ import numpy as np
 
 from rim_lensing import figures, metrics
 from rim_lensing.backend import float32_defaults
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.networks.losses import FinalRMSError, UnrolledRMSError
 from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.mock_observations import MockObservations

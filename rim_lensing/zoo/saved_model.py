@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.lens_fit.lens_predictor import LensPredictor, prediction_draws
-from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.mass_model import SHORT_FORMS
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, transform_image
 from rim_lensing.networks.flux_scale import FIRST_PEAK, source_peak

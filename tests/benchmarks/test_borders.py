@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.forward_model.ray_tracing import lensing_matrices
 from rim_lensing.inversion.evidence import log_evidence, maximise_evidence
 from rim_lensing.inversion.exact import ExactEngine
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import regularization_matrix
-from rim_lensing.lensing.geometry import Geometry
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2, kstest, norm
 
+from rim_lensing.forward_model.ray_tracing import lensing_matrices
 from rim_lensing.inversion.exact import ExactEngine
 from rim_lensing.inversion.linear_system import LinearSystem
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.networks.presets import get_preset
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from rim_lensing.cutout_fit.source_frame import frame_source
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.psf import gaussian_kernel
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.observation.checks import check_observation
 
 IMAGE = PixelGrid(80, 0.05)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
+from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
+from rim_lensing.forward_model.ray_tracing import RayTracer
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.regularization import regularization_matrix
-from rim_lensing.lensing.geometry import Geometry
-from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
-from rim_lensing.lensing.ray_tracing import RayTracer
 
 LENS = np.float32([[0.9, 0.12, -0.08, 0.03, -0.02, 0.03, 0.02]])
 

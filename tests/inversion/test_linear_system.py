@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.inversion.linear_system import LinearSystem
-from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 
 

@@ -5,6 +5,8 @@ import pytest
 from scipy.optimize import brentq
 from scipy.signal import convolve2d
 
+from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
+from rim_lensing.forward_model.ray_tracing import RayTracer
 from rim_lensing.inversion import matrix_free
 from rim_lensing.inversion.evidence import log_evidence, maximise_evidence
 from rim_lensing.inversion.exact import ExactEngine
@@ -12,8 +14,6 @@ from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.inversion.regularization import REGULARIZATIONS, regularization_matrix
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
-from rim_lensing.lensing.ray_tracing import RayTracer
 
 LENS = [[0.9, 0.1, -0.15, 0.02, -0.03, 0.04, 0.02]]
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.lens_fit.lens_posterior import lens_posterior
-from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
 from rim_lensing.observation.checks import check_observation

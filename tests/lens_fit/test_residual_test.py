@@ -167,7 +167,7 @@ def test_copies_of_a_faint_image_are_not_refused(ridge_model, mock):
 
 
 def test_a_result_without_a_lens_is_refused(linear_model, mock):
-    from rim_lensing.lensing.ray_tracing import lensing_matrices
+    from rim_lensing.forward_model.ray_tracing import lensing_matrices
 
     matrix = lensing_matrices(LENS[None], linear_model.geometry)[0]
     result = linear_model.reconstruct(lensing_matrix=matrix, **mock(LENS))

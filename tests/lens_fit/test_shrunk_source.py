@@ -13,12 +13,12 @@ from lenstronomy.LensModel.Solver.lens_equation_solver import LensEquationSolver
 from lenstronomy.Util.util import make_grid
 from scipy.ndimage import gaussian_filter
 
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lens_fit import optimise
 from rim_lensing.lens_fit.automated_fit import automated_fit
 from rim_lensing.lens_fit.fit_rounds import Round, conclude
 from rim_lensing.lens_fit.optimise import choose, is_demagnified, optimise_lens
 from rim_lensing.lens_fit.shrunk_source import images_of_source
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import form_of
 from rim_lensing.observation.checks import check_observation

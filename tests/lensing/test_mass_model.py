@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 from lenstronomy.LensModel.lens_model import LensModel
 
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES, LensParameters
 from rim_lensing.lensing.mass_components import EPL, SIE, SIS, Multipole, Shear

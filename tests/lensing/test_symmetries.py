@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.symmetries import (
     SYMMETRIES,

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.inversion.regularization import regularization_matrix
-from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks import initial_source
 from rim_lensing.networks.initial_source import BRIGHT, DARK, dark, inverted

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.networks import conv_gru
 from rim_lensing.networks.conv_gru import ConvGRU
 from rim_lensing.networks.flux_scale import estimate_flux_scale

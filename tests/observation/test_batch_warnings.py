@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import rim_lensing
+from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.reconstruction.chi2_warning import warn_of_chi2
 from rim_lensing.reconstruction.training_range import warn_of_prediction, warn_outside_training

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
+from rim_lensing.forward_model.psf import gaussian_kernel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
-from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.training_range import warn_outside_training

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
+from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
 from rim_lensing.preparation.artefacts import artefacts
 
 SIGMA = 0.9

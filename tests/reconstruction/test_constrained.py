@@ -13,12 +13,12 @@ from keras import ops
 
 import rim_lensing as rl
 from rim_lensing.commands.results import write_json
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.psf import gaussian_kernel
 from rim_lensing.inversion.exact import ExactEngine
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.inversion.regularization import regularization_matrix
-from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.networks.unseen_pixels import CURVATURE_FLOOR, with_floor
 from rim_lensing.reconstruction.constrained import MIN_SEEN, unconstrained_share
 

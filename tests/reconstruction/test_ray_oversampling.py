@@ -7,11 +7,11 @@ from scipy.linalg import solve
 from scipy.optimize import approx_fprime
 
 import rim_lensing as rl
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.inversion.regularization import regularization_matrix
 from rim_lensing.lens_fit.lens_posterior import lens_posterior
 from rim_lensing.lens_fit.residual_test import check_residuals
-from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.mass_model import Deflections, deflections_on_rays
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, restore_image, transform_image
 from rim_lensing.networks.presets import get_preset

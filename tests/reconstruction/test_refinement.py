@@ -9,14 +9,14 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize_scalar
 from scipy.stats import multivariate_normal
 
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.psf import gaussian_kernel
+from rim_lensing.forward_model.ray_tracing import lensing_matrices
 from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.lens_fit.automated_fit import automated_fit
 from rim_lensing.lens_fit.lens_posterior import lens_posterior
 from rim_lensing.lens_fit.residual_test import check_residuals
-from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.psf import gaussian_kernel
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
 from rim_lensing.observation.checks import check_observation

@@ -9,7 +9,7 @@ from keras import ops
 from matplotlib.figure import Figure
 
 import rim_lensing as rl
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.mass_components import EPL, SIS, Multipole, Shear
 from rim_lensing.lensing.mass_model import Deflections, MassModel, as_lens
 from rim_lensing.reconstruction.linear_result import LinearReconstruction

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.psf import gaussian_kernel
 from rim_lensing.lens_fit.automated_fit import automated_fit
-from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
-from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM

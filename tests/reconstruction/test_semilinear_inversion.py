@@ -10,17 +10,17 @@ from scipy.optimize import lsq_linear
 from scipy.sparse import csr_matrix
 
 import rim_lensing
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
+from rim_lensing.forward_model.ray_tracing import lensing_matrices
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.inversion.regularization import (
     REGULARIZATIONS,
     difference_matrix,
     regularization_matrix,
 )
-from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.lens_parameters import LensParameters
-from rim_lensing.lensing.psf_kernels import gaussian_on_pixels
-from rim_lensing.lensing.ray_tracing import lensing_matrices
 from rim_lensing.observation.fits_files import read_image
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 

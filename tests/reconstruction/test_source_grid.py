@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.forward_model.psf import gaussian_kernel
 from rim_lensing.lens_fit.optimise import optimise_lens
 from rim_lensing.lens_fit.shrunk_source import images_of_source
-from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import Deflections, deflections_on_rays
-from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
 from rim_lensing.reconstruction.result_reader import read_reconstruction

@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import rim_lensing as rl
-from rim_lensing.lensing.geometry import OnGeometry
-from rim_lensing.lensing.psf_kernels import convolution_matrix
-from rim_lensing.lensing.ray_tracing import lensing_matrices
+from rim_lensing.forward_model.geometry import OnGeometry
+from rim_lensing.forward_model.psf_kernels import convolution_matrix
+from rim_lensing.forward_model.ray_tracing import lensing_matrices
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.reconstruction.source_model import SourceModel, check_source_model
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.simulation.mock_observations import (

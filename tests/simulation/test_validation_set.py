@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.galaxies.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
 from rim_lensing.galaxies.procedural import draw_procedural_galaxies
-from rim_lensing.lensing.forward_model import ForwardModel
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.simulation import validation_set as module
 from rim_lensing.simulation.mock_observations import border_fraction

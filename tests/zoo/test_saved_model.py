@@ -73,7 +73,7 @@ def test_agrees_with_keras_where_the_package_is_not(network, folder, inputs, tmp
 
 
 def predicted_image(network, inputs, source):
-    from rim_lensing.lensing.forward_model import ForwardModel
+    from rim_lensing.forward_model.forward_model import ForwardModel
 
     config = network.config
     forward = ForwardModel(inputs["lens"], inputs["psf"], config.image_grid, config.source_grid)

@@ -13,9 +13,9 @@ import numpy as np
 from keras import ops
 
 from rim_lensing.backend import compiled
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.galaxies.stamps import OUTSKIRTS_MARGIN
-from rim_lensing.lensing.forward_model import ForwardModel
-from rim_lensing.lensing.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.simulation.mock_observations import (
     MockObservations,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.simulation.frozen_systems import (
     FrozenSystems,
     check_digest,

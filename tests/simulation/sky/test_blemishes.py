@@ -6,8 +6,8 @@ import pytest
 from astropy.io import fits
 from scipy import ndimage
 
+from rim_lensing.forward_model.psf import gaussian_kernel
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.psf import gaussian_kernel
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.simulation.sky.blemishes import (
     contamination,

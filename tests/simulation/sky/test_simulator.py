@@ -6,7 +6,7 @@ import pytest
 from lenstronomy.LensModel.lens_model import LensModel
 from scipy.ndimage import map_coordinates
 
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM

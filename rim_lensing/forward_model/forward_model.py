@@ -4,10 +4,10 @@ import numpy as np
 from keras import ops
 
 from rim_lensing.backend import gradient, tensor
+from rim_lensing.forward_model.pixel_noise import PixelNoise
+from rim_lensing.forward_model.psf import Blur
+from rim_lensing.forward_model.ray_tracing import RayTracer
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.pixel_noise import PixelNoise
-from rim_lensing.lensing.psf import Blur
-from rim_lensing.lensing.ray_tracing import RayTracer
 
 
 class ForwardModel:

@@ -14,9 +14,9 @@ from scipy.signal import convolve
 
 import rim_lensing
 from rim_lensing.backend import compiled, gradient
-from rim_lensing.lensing.forward_model import ForwardModel, total_magnification
+from rim_lensing.forward_model.forward_model import ForwardModel, total_magnification
+from rim_lensing.forward_model.psf import gaussian_kernel
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.psf import gaussian_kernel
 
 IMAGE, SOURCE = PixelGrid(20, 0.2), PixelGrid(16, 0.1)
 BATCH = 3

@@ -3,7 +3,7 @@
 from keras import ops
 
 from rim_lensing.backend import linear_function
-from rim_lensing.lensing.whitening import REACH
+from rim_lensing.forward_model.whitening import REACH
 
 
 class PixelNoise:

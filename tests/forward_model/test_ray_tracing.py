@@ -8,9 +8,9 @@ from lenstronomy.LensModel.lens_model import LensModel
 from scipy.ndimage import map_coordinates
 
 from rim_lensing.backend import compiled, gradient
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.forward_model.ray_tracing import RayTracer, bilinear_weights, lensing_matrices
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.ray_tracing import RayTracer, bilinear_weights, lensing_matrices
 
 IMAGE, SOURCE = PixelGrid(24, 0.2), PixelGrid(20, 0.1)
 LENSES = np.array(

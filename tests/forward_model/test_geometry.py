@@ -1,6 +1,6 @@
 import pytest
 
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
 
 
 @pytest.mark.parametrize(

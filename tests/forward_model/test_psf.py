@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import convolve
 
 from rim_lensing.backend import gradient
-from rim_lensing.lensing.psf import Blur, check_kernel, gaussian_kernel
-from rim_lensing.lensing.psf_kernels import gaussian_as_sharp
+from rim_lensing.forward_model.psf import Blur, check_kernel, gaussian_kernel
+from rim_lensing.forward_model.psf_kernels import gaussian_as_sharp
 
 
 def kernels(batch: int, side: int, seed: int = 0) -> np.ndarray:

@@ -5,10 +5,10 @@ import pytest
 from keras import ops
 from scipy.signal import convolve
 
-from rim_lensing.lensing.forward_model import ForwardModel
+from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.psf import Blur
+from rim_lensing.forward_model.psf_kernels import convolution_matrix
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.psf import Blur
-from rim_lensing.lensing.psf_kernels import convolution_matrix
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, restore_image, transform_image
 
 IMAGE, SOURCE = PixelGrid(24, 0.15), PixelGrid(20, 0.08)

@@ -6,7 +6,7 @@ from scipy.fft import next_fast_len
 from scipy.sparse import csr_matrix
 
 from rim_lensing.backend import tensor
-from rim_lensing.lensing.psf_kernels import (
+from rim_lensing.forward_model.psf_kernels import (
     check_kernel,
     check_odd_side,
     check_side,

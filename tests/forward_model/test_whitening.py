@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.linalg import cholesky, solve_triangular
 
-from rim_lensing.lensing.whitening import REACH, SMALLEST_POWER, positive_definite, whitening
+from rim_lensing.forward_model.whitening import REACH, SMALLEST_POWER, positive_definite, whitening
 
 SIDE = 24
 
@@ -135,8 +135,8 @@ _GRAPHS = """
 import numpy as np
 from keras import ops
 from rim_lensing.backend import compiled, gradient, value_and_gradient
-from rim_lensing.lensing.pixel_noise import PixelNoise
-from rim_lensing.lensing.whitening import whitening
+from rim_lensing.forward_model.pixel_noise import PixelNoise
+from rim_lensing.forward_model.whitening import whitening
 import sys
 
 with np.load(sys.argv[1]) as file:

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Self
 
+from rim_lensing.forward_model.psf_kernels import largest_side
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.psf_kernels import largest_side
 from rim_lensing.plain_numbers import make_fields_plain
 
 

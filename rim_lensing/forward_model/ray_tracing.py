@@ -12,7 +12,7 @@ from keras import ops
 from scipy.sparse import csr_matrix
 
 from rim_lensing.backend import compiled, tensor
-from rim_lensing.lensing.geometry import Geometry
+from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import Form, deflections_on_rays
 

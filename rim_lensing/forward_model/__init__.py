@@ -1,0 +1,1 @@
+"""From a source and a lens to an image (paper section 2.2), back by the adjoint; its likelihood."""
