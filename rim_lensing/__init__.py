@@ -21,7 +21,7 @@ _PUBLIC = {
     "LensPredictor": "rim_lensing.lens_fit.lens_predictor",
     "LensPrediction": "rim_lensing.lens_fit.lens_predictor",
     "RIMReconstructor": "rim_lensing.reconstruction.rim_reconstructor",
-    "Reconstruction": "rim_lensing.reconstruction.result",
+    "Reconstruction": "rim_lensing.results.result",
     "SourceModel": "rim_lensing.reconstruction.source_model",
     "LensLikelihood": "rim_lensing.reconstruction.lens_likelihood",
     "optimise_lens": "rim_lensing.lens_fit.optimise",
@@ -32,7 +32,7 @@ _PUBLIC = {
     "sample_lens_posterior": "rim_lensing.sampling.sample",
     "LensChain": "rim_lensing.sampling.lens_chain",
     "SemilinearInversion": "rim_lensing.reconstruction.semilinear_inversion",
-    "LinearReconstruction": "rim_lensing.reconstruction.linear_result",
+    "LinearReconstruction": "rim_lensing.results.linear_result",
     **dict.fromkeys(
         ("from_lenstronomy", "to_lenstronomy", "from_pyautolens", "to_pyautolens"),
         "rim_lensing.lensing.other_packages",
@@ -52,7 +52,7 @@ _PUBLIC = {
     "PreparedCutout": "rim_lensing.preparation.prepared_cutout",
     "SystemsWarning": "rim_lensing.observation.batch_warnings",
     "read_image": "rim_lensing.observation.fits_files",
-    "read_reconstruction": "rim_lensing.reconstruction.result_reader",
+    "read_reconstruction": "rim_lensing.results.result_reader",
 }
 
 __all__ = ["__version__", *_PUBLIC]

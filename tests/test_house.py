@@ -17,7 +17,7 @@ FLOORS = (
     ("lensing", "galaxies"),
     ("forward_model", "figures"),
     ("observation", "inversion", "networks", "simulation", "demo"),
-    ("metrics", "lens_light", "preparation"),
+    ("metrics", "lens_light", "preparation", "results"),
     ("reconstruction",),
     ("lens_fit",),
     ("cutout_fit",),

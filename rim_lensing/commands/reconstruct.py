@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.observation.observation import Observation
-    from rim_lensing.reconstruction.result import Reconstruction
+    from rim_lensing.results.result import Reconstruction
     from rim_lensing.zoo.zoo import PretrainedModel
 
 _FILES = (SUMMARY, RESULT, METRICS, ROUNDS)

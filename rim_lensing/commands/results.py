@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from rim_lensing.lens_fit.rebinned_lens_model import RebinnedLensModel
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.lensing.mass_model import Form
-    from rim_lensing.reconstruction.result import Reconstruction
     from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
     from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
+    from rim_lensing.results.result import Reconstruction
     from rim_lensing.zoo.zoo import PretrainedModel
 
 SUMMARY, RESULT, METRICS = "summary.png", "result.fits", "metrics.json"

@@ -27,8 +27,8 @@ from rim_lensing.lensing.mass_model import SHORT_FORMS, MassModel, as_lens
 from rim_lensing.observation.observation import Observation
 from rim_lensing.observation.zero_points import zero_point_of
 from rim_lensing.preparation.prepared_cutout import PreparedCutout
-from rim_lensing.reconstruction.result import Reconstruction
 from rim_lensing.reconstruction.source_model import FramedSourceModel
+from rim_lensing.results.result import Reconstruction
 from rim_lensing.simulation.priors import Priors
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from rim_lensing.lens_fit.optimise import LensOptimum
 from rim_lensing.lens_fit.residual_test import ResidualTest
 from rim_lensing.lens_light.light import LensLight
 from rim_lensing.lensing.mass_model import MassModel
-from rim_lensing.reconstruction.result import Reconstruction
+from rim_lensing.results.result import Reconstruction
 
 CORE = 0.35
 """Of the Einstein radius: nearer to the lens is its core, where light is worst subtracted."""

@@ -34,8 +34,8 @@ from rim_lensing.observation.checks import PIXEL_SCALE_TOLERANCE
 from rim_lensing.observation.correlated_noise import check_noise_correlation
 from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.program import is_crash
-from rim_lensing.reconstruction.result import Reconstruction
 from rim_lensing.reconstruction.source_model import SourceModel, what
+from rim_lensing.results.result import Reconstruction
 from rim_lensing.simulation.priors import Priors
 
 START_STD = {"theta_E": 0.05, "e1": 0.06, "e2": 0.06, "slope": 0.1}

@@ -8,7 +8,7 @@ from rim_lensing.lens_fit.lens_predictor import LensPrediction
 from rim_lensing.lens_fit.optimise import NOTABLE_LOG_POSTERIOR, in_words
 from rim_lensing.lens_fit.residual_test import ResidualTest
 from rim_lensing.lensing.mass_model import MassModel
-from rim_lensing.reconstruction.result import Reconstruction, named_lens
+from rim_lensing.results.result import Reconstruction, named_lens
 
 
 @dataclass(frozen=True, repr=False)

@@ -15,8 +15,8 @@ from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.observation.checks import check_image
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.plain_numbers import plain
-from rim_lensing.reconstruction.batched import Batched, in_chunks
 from rim_lensing.reconstruction.training_range import warn_of_prediction, warn_outside_training
+from rim_lensing.results.batched import Batched, in_chunks
 from rim_lensing.simulation.priors import Priors
 
 PASSES = 32

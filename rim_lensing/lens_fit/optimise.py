@@ -18,8 +18,6 @@ from rim_lensing.lensing.mass_model import Deflections, Form, MassModel, as_lens
 from rim_lensing.observation.checks import check_observation, one_image
 from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.observation.normalised import NormalisedObservation
-from rim_lensing.reconstruction.constrained import warn_of_unconstrained
-from rim_lensing.reconstruction.result import Reconstruction, named_lens
 from rim_lensing.reconstruction.source_coverage import (
     MAX_OUTSIDE,
     check_source_coverage,
@@ -27,6 +25,8 @@ from rim_lensing.reconstruction.source_coverage import (
 )
 from rim_lensing.reconstruction.source_model import SourceModel, check_source_model
 from rim_lensing.reconstruction.training_range import warn_outside_training
+from rim_lensing.results.constrained import warn_of_unconstrained
+from rim_lensing.results.result import Reconstruction, named_lens
 from rim_lensing.simulation.priors import Priors
 
 DEMAGNIFIED = 0.9

@@ -22,8 +22,8 @@ from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.symmetries import restore_image, standard_orientation
 from rim_lensing.observation.correlated_noise import correlate_noise
 from rim_lensing.observation.normalised import NormalisedObservation
-from rim_lensing.reconstruction.result import Reconstruction
 from rim_lensing.reconstruction.source_model import SourceModel, check_source_model
+from rim_lensing.results.result import Reconstruction
 
 FALSE_ALARM = 0.001
 """p-value below which residuals are not called noise.

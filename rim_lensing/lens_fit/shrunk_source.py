@@ -10,7 +10,7 @@ from keras import ops
 from scipy.ndimage import map_coordinates
 
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.reconstruction.result import Reconstruction
+from rim_lensing.results.result import Reconstruction
 
 MIN_BRIGHTNESS = 0.25
 """Of the source's peak: what is fainter may be noise, and does not count."""

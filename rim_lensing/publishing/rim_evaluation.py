@@ -12,8 +12,8 @@ from rim_lensing.publishing.measurement import (
     no_warnings_of_mocks,
     system_bins,
 )
-from rim_lensing.reconstruction.result import Reconstruction
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
+from rim_lensing.results.result import Reconstruction
 from rim_lensing.simulation.mock_observations import MockObservations
 from rim_lensing.simulation.validation_set import SYSTEMS, ValidationSet
 

@@ -1,1 +1,1 @@
-"""The source behind a given lens: the RIM, the linear inversion, refinement, and their results."""
+"""The source behind a given lens: the RIM, the linear inversion, refinement."""

@@ -15,17 +15,17 @@ from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.leftover_light import warn_of_lens_light
 from rim_lensing.observation.normalised import NormalisedObservation
-from rim_lensing.reconstruction.batched import in_chunks
 from rim_lensing.reconstruction.chi2_warning import warn_of_chi2
 from rim_lensing.reconstruction.compiled_rim import CompiledRIM
-from rim_lensing.reconstruction.constrained import warn_of_unconstrained
 from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
 from rim_lensing.reconstruction.refinement import refine
-from rim_lensing.reconstruction.result import REFINED, Reconstruction
 from rim_lensing.reconstruction.rim_likelihood import RefinedLikelihood, RIMLikelihood
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
 from rim_lensing.reconstruction.source_model import COPY, SourceModel
 from rim_lensing.reconstruction.training_range import warn_outside_training
+from rim_lensing.results.batched import in_chunks
+from rim_lensing.results.constrained import warn_of_unconstrained
+from rim_lensing.results.result import REFINED, Reconstruction
 from rim_lensing.simulation.priors import Priors
 
 CUT_OFF_FRACTION = 0.97

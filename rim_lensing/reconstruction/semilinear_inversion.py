@@ -18,14 +18,14 @@ from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.plain_numbers import plain
 from rim_lensing.program import is_crash
 from rim_lensing.reconstruction.chi2_warning import warn_of_chi2
-from rim_lensing.reconstruction.constrained import seen_pixels, warn_of_unconstrained
 from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
 from rim_lensing.reconstruction.linear_likelihood import LinearLikelihood
-from rim_lensing.reconstruction.linear_result import LinearReconstruction
 from rim_lensing.reconstruction.linear_systems import linear_system
-from rim_lensing.reconstruction.result import Reconstruction
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
 from rim_lensing.reconstruction.source_model import COPY, SourceModel
+from rim_lensing.results.constrained import seen_pixels, warn_of_unconstrained
+from rim_lensing.results.linear_result import LinearReconstruction
+from rim_lensing.results.result import Reconstruction
 
 EUCLID64 = Geometry(64, 0.1, 64, 0.05, psf_side=25)
 """The grids of rim_euclid64."""

@@ -7,7 +7,7 @@ from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.chi2_warning import warn_of_chi2
 from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
-from rim_lensing.reconstruction.result import Reconstruction
+from rim_lensing.results.result import Reconstruction
 from rim_lensing.simulation.priors import Priors
 
 COPY = "simulated copy"

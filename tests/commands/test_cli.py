@@ -529,7 +529,7 @@ def test_a_failing_picture_leaves_earlier_results_alone(files, tiny_folder, tmp_
     def fail(self):
         raise ValueError("no picture")
 
-    monkeypatch.setattr("rim_lensing.reconstruction.result.Reconstruction.plot", fail)
+    monkeypatch.setattr("rim_lensing.results.result.Reconstruction.plot", fail)
     assert cli.main([*command(files, tiny_folder, tmp_path), "--overwrite"]) == 2
     assert {path.read_text() for path in tmp_path.iterdir()} == {"before"}
 

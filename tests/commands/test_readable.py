@@ -17,8 +17,8 @@ from rim_lensing.lens_fit.optimise import LensOptimum
 from rim_lensing.lens_fit.residual_test import ResidualTest
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.networks.presets import get_preset
-from rim_lensing.reconstruction.linear_result import LinearReconstruction
-from rim_lensing.reconstruction.result import Reconstruction
+from rim_lensing.results.linear_result import LinearReconstruction
+from rim_lensing.results.result import Reconstruction
 from rim_lensing.sampling.lens_chain import LensChain
 
 GENERATOR = np.random.default_rng(0)

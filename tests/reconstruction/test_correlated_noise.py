@@ -7,7 +7,7 @@ from rim_lensing.lens_fit.residual_test import check_residuals
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.correlated_noise import correlate_noise
 from rim_lensing.observation.observation import Observation
-from rim_lensing.reconstruction.result_reader import read_reconstruction
+from rim_lensing.results.result_reader import read_reconstruction
 
 LENS = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])
 CORRELATION = np.array([[0.15, 0.35, 0.15], [0.35, 1.0, 0.35], [0.15, 0.35, 0.15]])

@@ -19,9 +19,9 @@ from rim_lensing.networks.rim import RIM
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.psf_forms import on_image_pixels
 from rim_lensing.reconstruction.linear_systems import linear_system
-from rim_lensing.reconstruction.result_reader import read_reconstruction
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
+from rim_lensing.results.result_reader import read_reconstruction
 from rim_lensing.simulation.priors import Priors
 
 CONFIG = get_preset("tiny16")

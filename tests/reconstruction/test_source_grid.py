@@ -15,9 +15,9 @@ from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import Deflections, deflections_on_rays
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
-from rim_lensing.reconstruction.result_reader import read_reconstruction
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
+from rim_lensing.results.result_reader import read_reconstruction
 from rim_lensing.simulation.priors import Priors
 
 CONFIG = get_preset("tiny16")

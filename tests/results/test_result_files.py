@@ -12,8 +12,8 @@ import rim_lensing as rl
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.mass_components import EPL, SIS, Multipole, Shear
 from rim_lensing.lensing.mass_model import Deflections, MassModel, as_lens
-from rim_lensing.reconstruction.linear_result import LinearReconstruction
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
+from rim_lensing.results.linear_result import LinearReconstruction
 
 
 @pytest.fixture(scope="module")

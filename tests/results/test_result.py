@@ -13,7 +13,7 @@ from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.fits_files import read_image
 from rim_lensing.reconstruction.chi2_warning import warn_of_chi2
-from rim_lensing.reconstruction.result import Reconstruction
+from rim_lensing.results.result import Reconstruction
 
 GEOMETRY = Geometry(16, 0.3, 12, 0.2, psf_side=5)
 UNIT = 3e-19

@@ -20,7 +20,7 @@ from rim_lensing.inversion.linear_system import LinearSystem
 from rim_lensing.inversion.matrix_free import MatrixFreeEngine
 from rim_lensing.inversion.regularization import regularization_matrix
 from rim_lensing.networks.unseen_pixels import CURVATURE_FLOOR, with_floor
-from rim_lensing.reconstruction.constrained import MIN_SEEN, unconstrained_share
+from rim_lensing.results.constrained import MIN_SEEN, unconstrained_share
 
 LENS = np.array([1.1, 0.1, 0, 0, 0, 0.02, 0.03])
 AREA = (0.15 / 0.3) ** 2
@@ -182,8 +182,8 @@ def test_the_warning_is_about_what_is_wrong(mock):
         "a point-like source is cut off": np.where(x**2 + y**2 < 0.01, limit, source),
         None: source,
     }
-    from rim_lensing.reconstruction.constrained import warn_of_unconstrained
-    from rim_lensing.reconstruction.result import Reconstruction
+    from rim_lensing.results.constrained import warn_of_unconstrained
+    from rim_lensing.results.result import Reconstruction
 
     whole = Reconstruction.from_history(observation, source[None, None], config, model="rim")
     for message, found in cases.items():

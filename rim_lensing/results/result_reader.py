@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from rim_lensing.lensing.mass_model import GIVEN, MassModel
-from rim_lensing.reconstruction.linear_result import LinearReconstruction
-from rim_lensing.reconstruction.result import Reconstruction
-from rim_lensing.reconstruction.result_files import LENS_CARDS, LINEAR_CARDS, read_scene_table
+from rim_lensing.results.linear_result import LinearReconstruction
+from rim_lensing.results.result import Reconstruction
+from rim_lensing.results.result_files import LENS_CARDS, LINEAR_CARDS, read_scene_table
 
 
 def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rim_lensing.reconstruction.result import Reconstruction, as_range
+from rim_lensing.results.result import Reconstruction, as_range
 
 
 @dataclass(frozen=True, repr=False)

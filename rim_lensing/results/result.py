@@ -12,8 +12,8 @@ from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import SHORT_FORMS, Deflections, Form, MassModel, form_of
 from rim_lensing.observation.normalised import NormalisedObservation
-from rim_lensing.reconstruction.batched import Batched
-from rim_lensing.reconstruction.constrained import seen_pixels
+from rim_lensing.results.batched import Batched
+from rim_lensing.results.constrained import seen_pixels
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -370,7 +370,7 @@ class Reconstruction(Batched):
                 "A file holds one system: write result[0], result[1], ... to a file each. "
                 f"Received: a batch of {len(self)}"
             )
-        from rim_lensing.reconstruction.result_files import write_reconstruction
+        from rim_lensing.results.result_files import write_reconstruction
 
         write_reconstruction(self, path, overwrite, header, planes)
 
