@@ -6,14 +6,13 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
-from keras import ops
 
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import SHORT_FORMS, Deflections, Form, MassModel, form_of
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.results.batched import Batched
-from rim_lensing.results.constrained import seen_pixels
+from rim_lensing.results.prediction import predict
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -24,8 +23,6 @@ REFINED = ", refined"
 
 SIGNIFICANT = 3.0
 """A flux of fewer standard deviations than that is none to divide by."""
-
-_CHUNK = 16
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,7 +108,7 @@ class Reconstruction(Batched):
             geometry: Grids and supersampling of the forward model.
             model: Name of the method.
         """
-        predicted, chi2, constrained, magnification = _predict(observation, history, geometry)
+        predicted, chi2, constrained, magnification = predict(observation, history, geometry)
         return cls._in_units(
             observation,
             history,
@@ -353,7 +350,7 @@ class Reconstruction(Batched):
         header: "Header | None" = None,
         planes: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Write one system's reconstruction to a FITS file, see `io.write_reconstruction`.
+        """Write one system's reconstruction to a FITS file, see `results.result_files`.
 
         Args:
             path: Where to.
@@ -391,34 +388,3 @@ def as_range(values: float | np.ndarray, digits: int = 4) -> str:
     if np.ndim(values) == 0:
         return f"{values:.{digits}g}"
     return f"{np.min(values):.{digits}g} to {np.max(values):.{digits}g}"
-
-
-def _predict(
-    observation: NormalisedObservation, history: np.ndarray, geometry: Geometry
-) -> tuple[np.ndarray, ...]:
-    """Return the last step's noiseless images (batch, m, m), all steps' chi^2 (batch, T), and what
-    `seen_pixels` does.
-    """
-    area_ratio = (geometry.image_pixel_scale / geometry.source_pixel_scale) ** 2
-    images, chi2, constrained, magnification = [], [], [], []
-    for start in range(0, len(observation), _CHUNK):
-        part, sources = observation[start : start + _CHUNK], history[start : start + _CHUNK]
-        model = part.forward_model(geometry)
-        used = part.mask.sum(axis=(1, 2))
-        steps = []
-        for step in range(sources.shape[1]):
-            predicted = ops.convert_to_numpy(model.predict(sources[:, step].astype("float32")))
-            residual = part.whitened((part.image.astype("float64") - predicted) / part.noise)
-            steps.append(np.sum(residual**2, axis=(1, 2)) / used)
-        images.append(predicted)
-        chi2.append(np.stack(steps, axis=1))
-        seen, magnified = seen_pixels(
-            lambda image, model=model: ops.convert_to_numpy(model.adjoint(image)),
-            part.noise,
-            area_ratio,
-        )
-        constrained.append(seen)
-        magnification.append(magnified)
-    columns = (images, chi2, constrained, magnification)
-    images, *others = (np.concatenate(column) for column in columns)
-    return images.astype("float64"), *others
