@@ -16,7 +16,7 @@ from real_lens_inputs import Case
 from real_lenses import run
 from tqdm import tqdm
 
-from rim_lensing.whole_files import whole_file
+from rim_lensing.files.whole_files import whole_file
 
 LENS = ("theta_E", "e1", "e2", "x", "y", "gamma1", "gamma2", "slope")
 

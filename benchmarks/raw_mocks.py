@@ -160,7 +160,7 @@ def _kernel(truth: dict, draw: np.random.Generator, psfs: str | Path | None) -> 
 
 def _read_kernels(path: Path) -> list[np.ndarray]:
     """Return all PSFs of a file or a folder, of EMPIRICAL_SIDE pixels around their peak."""
-    from rim_lensing.tolerant_fits import open_fits
+    from rim_lensing.files.tolerant_fits import open_fits
 
     files = sorted(path.glob("*.fits")) if path.is_dir() else [path]
     kernels = []

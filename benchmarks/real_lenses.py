@@ -21,8 +21,8 @@ import numpy as np
 from real_lens_inputs import Case, other_cases
 from tqdm import tqdm
 
+from rim_lensing.files.whole_files import whole_file
 from rim_lensing.lensing.lens_parameters import axis_ratio_from_ellipticity
-from rim_lensing.whole_files import whole_file
 
 SLACS, SCALE = "slacs_f814w", 0.05
 THETA_E = ("bolton_bSIE", "shajib_thetaE", "dinos_thetaE")

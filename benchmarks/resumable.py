@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from rim_lensing.files.whole_files import whole_file
 from rim_lensing.plain_numbers import plain
-from rim_lensing.whole_files import whole_file
 from rim_lensing.zoo.zoo import PretrainedModel, find_pretrained, sha256
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.optimize import OptimizeResult, least_squares
 
 import rim_lensing as rl
-from rim_lensing.hdf5_files import open_hdf5
+from rim_lensing.files.cutouts import cutout, offset_in_cutout
+from rim_lensing.files.fits_files import read_image
+from rim_lensing.files.hdf5_files import open_hdf5
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.observation.correlated_noise import noise_correlation
-from rim_lensing.observation.cutouts import cutout, offset_in_cutout
-from rim_lensing.observation.fits_files import read_image
 
 HST = "SDSSJ1630+4520_F555W"
 _HST_NAME = "slacs_j1630"

@@ -51,7 +51,7 @@ _PUBLIC = {
     "prepare_cutout": "rim_lensing.preparation.prepared_cutout",
     "PreparedCutout": "rim_lensing.preparation.prepared_cutout",
     "SystemsWarning": "rim_lensing.observation.batch_warnings",
-    "read_image": "rim_lensing.observation.fits_files",
+    "read_image": "rim_lensing.files.fits_files",
     "read_reconstruction": "rim_lensing.results.result_reader",
 }
 

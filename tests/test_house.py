@@ -11,8 +11,8 @@ import rim_lensing
 
 PACKAGE = Path(rim_lensing.__file__).parent
 FLOORS = (
-    ("blas_threads", "forks", "hdf5_files", "plain_numbers", "program", "whole_files"),
-    ("backend", "tensorflow_messages", "tolerant_fits"),
+    ("blas_threads", "forks", "plain_numbers", "program"),
+    ("backend", "files", "tensorflow_messages"),
     ("provenance", "problems"),
     ("lensing", "galaxies"),
     ("forward_model", "figures"),

@@ -13,6 +13,7 @@ from keras import ops
 
 from rim_lensing import metrics
 from rim_lensing.backend import gradient
+from rim_lensing.files.cutouts import cutout
 from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.forward_model.ray_tracing import lensing_matrices
@@ -37,7 +38,6 @@ from rim_lensing.networks.initial_source import inverted
 from rim_lensing.networks.rim_cell import preconditioned_gradient
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.correlated_noise import correlate_noise, noise_correlation
-from rim_lensing.observation.cutouts import cutout
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.refinement import (
     best_strength,

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from rim_lensing.hdf5_files import when_free
+from rim_lensing.files.hdf5_files import when_free
+from rim_lensing.files.whole_files import whole_file
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.program import run
-from rim_lensing.whole_files import whole_file
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def load_initial_weights(model: "keras.Model", options: argparse.Namespace) -> N
     """
     if not options.initial_weights:
         return
-    from rim_lensing.hdf5_files import FileHeldError, when_free
+    from rim_lensing.files.hdf5_files import FileHeldError, when_free
 
     try:
         when_free(lambda: model.load_weights(options.initial_weights), options.initial_weights)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+    from rim_lensing.files.fits_files import FitsImage
     from rim_lensing.lensing.grids import PixelGrid
     from rim_lensing.lensing.mass_model import MassModel
-    from rim_lensing.observation.fits_files import FitsImage
     from rim_lensing.observation.normalised import NormalisedObservation
     from rim_lensing.observation.observation import Observation
     from rim_lensing.simulation.priors import Priors
@@ -255,8 +255,8 @@ def read_user_image(options: argparse.Namespace, model_grid: "PixelGrid") -> Use
         ValueError: Files or numbers break rules: all that can be told at once.
         FileNotFoundError: There is no such file.
     """
+    from rim_lensing.files.cutouts import offset_in_cutout
     from rim_lensing.observation.checks import check_pixel_scale
-    from rim_lensing.observation.cutouts import offset_in_cutout
     from rim_lensing.observation.masks import Mask
     from rim_lensing.observation.reading import read_observation, read_part
     from rim_lensing.problems import Problems

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rim_lensing import __version__
+from rim_lensing.files.whole_files import whole_file
 from rim_lensing.plain_numbers import plain
-from rim_lensing.whole_files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,6 +16,7 @@ from rim_lensing.cutout_fit.arc_search import ArcSearch
 from rim_lensing.cutout_fit.cutout_verdict import Verdict, judge, unmodelled
 from rim_lensing.cutout_fit.joint_start import JointStart, joint_start
 from rim_lensing.cutout_fit.modelled_field import ModelledField, placed
+from rim_lensing.files.zero_points import zero_point_of
 from rim_lensing.lens_fit.lens_priors import LensPriors, as_lens_priors
 from rim_lensing.lens_fit.optimise import LensOptimum
 from rim_lensing.lens_fit.power_law import as_power_law, price_of_slope
@@ -25,7 +26,6 @@ from rim_lensing.lens_light.isophote_shapes import with_isophote_shapes
 from rim_lensing.lens_light.light import LensLight
 from rim_lensing.lensing.mass_model import SHORT_FORMS, MassModel, as_lens
 from rim_lensing.observation.observation import Observation
-from rim_lensing.observation.zero_points import zero_point_of
 from rim_lensing.preparation.prepared_cutout import PreparedCutout
 from rim_lensing.reconstruction.source_model import FramedSourceModel
 from rim_lensing.results.result import Reconstruction

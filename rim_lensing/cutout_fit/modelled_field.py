@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rim_lensing.files.cutouts import corner
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import MassModel
-from rim_lensing.observation.cutouts import corner
 from rim_lensing.observation.observation import Observation
 
 REACH = 1.35, 0.8

@@ -11,9 +11,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from rim_lensing.files.hdf5_files import FileHeldError, open_hdf5
+from rim_lensing.files.whole_files import whole_file
 from rim_lensing.galaxies.galaxy_sources import canonical_object_name
-from rim_lensing.hdf5_files import FileHeldError, open_hdf5
-from rim_lensing.whole_files import whole_file
 
 FORMAT = "rim_lensing galaxies"
 VERSION = 1

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rim_lensing.tolerant_fits import open_fits, pixels
+from rim_lensing.files.tolerant_fits import open_fits, pixels
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 FITS_SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rim_lensing.files.whole_files import whole_file
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import (
     axis_ratio_from_ellipticity,
@@ -18,7 +19,6 @@ from rim_lensing.lensing.lens_parameters import (
 )
 from rim_lensing.lensing.mass_components import EPL, SIE, SIS, Component, Shear, Sheet
 from rim_lensing.lensing.mass_model import MassModel
-from rim_lensing.whole_files import whole_file
 
 _PROFILES = ("SIE", "PEMD", "ExternalShear", "ConvergenceSheet")
 """Those of COOLEST's mass profiles that are ours, too."""

@@ -1,1 +1,1 @@
-"""What a user hands in: files, images, noise and its correlation, PSF, masks."""
+"""What a user hands in: images, noise and its correlation, PSF, masks, brought to one form."""

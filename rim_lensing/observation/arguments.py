@@ -220,7 +220,7 @@ def _of_nddata(name: str, value) -> Given:
     if value.wcs is not None:
         header = value.wcs.to_header(relax=True)
         if value.wcs.has_celestial:
-            from rim_lensing.observation.pixel_scales import SkyPixels
+            from rim_lensing.files.pixel_scales import SkyPixels
 
             sky = SkyPixels(value.wcs.celestial, f"`{name}`")
             scale = sky.scale_at(*((side - 1) / 2 for side in array.shape[-2:]))

@@ -210,8 +210,7 @@ def _check_image_shape(image: np.ndarray, side: int) -> np.ndarray:
     advice = []
     if max(rows, columns) > side:
         advice.append(
-            f"crop it around the lens: rim_lensing.observation.cutouts's "
-            f"cutout(image, {side}, centre)"
+            f"crop it around the lens: rim_lensing.files.cutouts's cutout(image, {side}, centre)"
         )
     if min(rows, columns) < side:
         advice.append(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rim_lensing.files.cutouts import corner, cutout
 from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.observation.arguments import (
@@ -14,7 +15,6 @@ from rim_lensing.observation.arguments import (
     numbers,
     understand,
 )
-from rim_lensing.observation.cutouts import corner, cutout
 from rim_lensing.observation.given_arrays import (
     check_oversampling,
     check_rays,
@@ -29,7 +29,7 @@ from rim_lensing.problems import Problems
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from rim_lensing.observation.pixel_scales import SkyPixels
+    from rim_lensing.files.pixel_scales import SkyPixels
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from rim_lensing.observation.fits_files import FitsImage, read_image
+from rim_lensing.files.fits_files import FitsImage, read_image
 from rim_lensing.observation.given_arrays import check_oversampling
 from rim_lensing.observation.masks import Mask
 from rim_lensing.observation.observation import Observation

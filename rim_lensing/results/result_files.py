@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from rim_lensing import __version__
+from rim_lensing.files.whole_files import whole_file
 from rim_lensing.lensing.mass_model import SHORT_FORMS, Form, MassModel
-from rim_lensing.whole_files import whole_file
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header

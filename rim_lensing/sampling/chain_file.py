@@ -18,9 +18,9 @@ import h5py
 import numpy as np
 from emcee.backends import HDFBackend
 
-from rim_lensing.hdf5_files import FileHeldError, is_being_written, open_hdf5
+from rim_lensing.files.hdf5_files import FileHeldError, is_being_written, open_hdf5
+from rim_lensing.files.whole_files import whole_file
 from rim_lensing.plain_numbers import plain
-from rim_lensing.whole_files import whole_file
 
 _DESCRIPTION = "description"
 _MAY_CHANGE = ("start",)

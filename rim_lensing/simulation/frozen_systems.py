@@ -17,9 +17,9 @@ from typing import ClassVar, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from rim_lensing.files.whole_files import whole_file
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.simulation.mock_observations import stacked
-from rim_lensing.whole_files import whole_file
 
 
 class Galaxies(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rim_lensing.hdf5_files import FileHeldError, open_hdf5, when_free
+from rim_lensing.files.hdf5_files import FileHeldError, open_hdf5, when_free
 from rim_lensing.networks.lens_cnn import LensCNN
 from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.priors import Priors

@@ -15,11 +15,11 @@ import keras
 import numpy as np
 
 from rim_lensing.backend import allow_varying_shapes, float32_defaults
+from rim_lensing.files.hdf5_files import FileHeldError, open_hdf5, when_free
+from rim_lensing.files.whole_files import whole_file
 from rim_lensing.forward_model.geometry import Geometry
-from rim_lensing.hdf5_files import FileHeldError, open_hdf5, when_free
 from rim_lensing.plain_numbers import make_fields_plain, plain
 from rim_lensing.provenance import git_commit, machine
-from rim_lensing.whole_files import whole_file
 
 _RUN = "run.json"
 

@@ -175,7 +175,7 @@ def load_pretrained(name: str | Path) -> "RIMReconstructor | LensPredictor":
     model = find_pretrained(name)
     config = read_config(model.directory)
     verify(model.directory, (CONFIG, config.weights))
-    from rim_lensing.hdf5_files import when_free
+    from rim_lensing.files.hdf5_files import when_free
 
     if config.kind == "rim":
         from rim_lensing.networks.rim import RIM

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
+from rim_lensing.files.hdf5_files import FileHeldError
 from rim_lensing.galaxies import galaxy_file
 from rim_lensing.galaxies.galaxy_file import Galaxies, read_galaxies, write_galaxy_file
-from rim_lensing.hdf5_files import FileHeldError
 
 
 def some_galaxies(count, side=16, first=0, seed=0):
@@ -149,7 +149,7 @@ def test_unknown_split_and_type_are_refused(written):
 
 
 def test_a_file_that_is_being_written_is_not_called_damaged(written, hold, monkeypatch):
-    monkeypatch.setattr("rim_lensing.hdf5_files.PATIENCE", 0.1)
+    monkeypatch.setattr("rim_lensing.files.hdf5_files.PATIENCE", 0.1)
     hold(written[0], "a")
     with pytest.raises(FileHeldError, match="g.h5 is being written by another process"):
         read_galaxies(written[0])

@@ -5,12 +5,12 @@ import warnings
 import numpy as np
 import pytest
 
+from rim_lensing.files.fits_files import FitsImage
 from rim_lensing.lens_fit import lens_search
 from rim_lensing.lens_fit.lens_posterior import lens_posterior
 from rim_lensing.lens_fit.lens_search import METHODS, noise_factors
 from rim_lensing.lens_fit.optimise import nearest_starts, optimise_lens
 from rim_lensing.observation.checks import check_observation
-from rim_lensing.observation.fits_files import FitsImage
 from rim_lensing.simulation.priors import Priors
 
 LENS = np.array([1.1, 0.1, 0.05, 0.01, -0.02, 0.02, 0.03])

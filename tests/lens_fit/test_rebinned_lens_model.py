@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
+from rim_lensing.files.fits_files import FitsImage
 from rim_lensing.lens_fit.rebinned_lens_model import RebinnedLensModel, rebin
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.observation.correlated_noise import correlate_noise
-from rim_lensing.observation.fits_files import FitsImage
 
 OLD, NEW = PixelGrid(130, 0.0465), PixelGrid(64, 0.1)
 DELTA = np.ones((1, 1))

@@ -15,12 +15,12 @@ from astropy.nddata import (
 from astropy.utils.masked import Masked
 from astropy.wcs import WCS
 
+from rim_lensing.files.fits_files import FitsImage
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters, as_lens_array
 from rim_lensing.observation.arguments import arcsecond, numbers
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.correlated_noise import check_noise_correlation, noise_correlation
-from rim_lensing.observation.fits_files import FitsImage
 from rim_lensing.observation.observation import Observation
 
 GRID = PixelGrid(16, 0.3)

@@ -34,7 +34,7 @@ def check(**changes) -> NormalisedObservation:
 
 def test_needs_no_keras():
     program = (
-        "import sys, rim_lensing.observation.checks, rim_lensing.observation.fits_files;"
+        "import sys, rim_lensing.observation.checks, rim_lensing.files.fits_files;"
         "sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -6,9 +6,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 import rim_lensing as rl
+from rim_lensing.files.fits_files import FitsImage, read_image
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.observation.checks import check_image
-from rim_lensing.observation.fits_files import FitsImage, read_image
 
 SIDE = 24
 

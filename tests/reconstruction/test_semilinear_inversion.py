@@ -10,6 +10,7 @@ from scipy.optimize import lsq_linear
 from scipy.sparse import csr_matrix
 
 import rim_lensing
+from rim_lensing.files.fits_files import read_image
 from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
@@ -21,7 +22,6 @@ from rim_lensing.inversion.regularization import (
     regularization_matrix,
 )
 from rim_lensing.lensing.lens_parameters import LensParameters
-from rim_lensing.observation.fits_files import read_image
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 
 GEOMETRY = Geometry(20, 0.24, 16, 0.15, psf_side=5)

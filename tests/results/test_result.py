@@ -8,10 +8,10 @@ import pytest
 from keras import ops
 from matplotlib.figure import Figure
 
+from rim_lensing.files.fits_files import read_image
 from rim_lensing.forward_model.forward_model import ForwardModel, total_magnification
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.observation.checks import check_observation
-from rim_lensing.observation.fits_files import read_image
 from rim_lensing.reconstruction.chi2_warning import warn_of_chi2
 from rim_lensing.results.result import Reconstruction
 

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from rim_lensing import hdf5_files
-from rim_lensing.hdf5_files import FileHeldError
+from rim_lensing.files import hdf5_files
+from rim_lensing.files.hdf5_files import FileHeldError
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.sampling.chain_file import ChainFile, alone_with
 from rim_lensing.sampling.lens_chain import LensChain

@@ -9,8 +9,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from rim_lensing import hdf5_files
-from rim_lensing.hdf5_files import FileHeldError
+from rim_lensing.files import hdf5_files
+from rim_lensing.files.hdf5_files import FileHeldError
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
 from rim_lensing.simulation.priors import Priors

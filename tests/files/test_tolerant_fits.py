@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import rim_lensing
+from rim_lensing.files.tolerant_fits import NULL_MASK, open_fits
 from rim_lensing.galaxies.galaxy_sources import open_galaxies
-from rim_lensing.tolerant_fits import NULL_MASK, open_fits
 
 BLOCK = 2880
 RAMP = np.arange(12).reshape(3, 4)
@@ -289,7 +289,7 @@ def test_mandatory_cards_are_named(tmp_path, keyword):
 def test_whole_files_are_not_read_twice(tmp_path, monkeypatch):
     """Only of a damaged file a copy is made."""
     path = raw_file(tmp_path / "a.fits", RAMP.astype("int16"), SKY)
-    monkeypatch.setattr("rim_lensing.tolerant_fits._without", None)
+    monkeypatch.setattr("rim_lensing.files.tolerant_fits._without", None)
     file, unreadable = open_fits(path)
     file.close()
     assert not unreadable[0] and not unreadable[7]

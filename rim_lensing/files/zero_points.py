@@ -2,7 +2,7 @@
 
 import math
 
-from rim_lensing.tolerant_fits import number
+from rim_lensing.files.tolerant_fits import number
 
 CARDS = ("MAGZERO", "MAGZPT", "MAGZEROP", "ZEROPT", "ZP")
 """Names that surveys give to the magnitude of a flux of 1."""

@@ -10,8 +10,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 import rim_lensing
-from rim_lensing.observation.cutouts import cutout
-from rim_lensing.observation.fits_files import read_image
+from rim_lensing.files.cutouts import cutout
+from rim_lensing.files.fits_files import read_image
 from rim_lensing.results.result import Reconstruction
 from rim_lensing.results.result_files import write_reconstruction
 from rim_lensing.results.result_reader import read_reconstruction

@@ -1,6 +1,6 @@
 import pytest
 
-from rim_lensing.whole_files import whole_file
+from rim_lensing.files.whole_files import whole_file
 
 
 def test_a_file_appears_at_the_end(tmp_path):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rim_lensing.observation.cutouts import corner, cutout
-from rim_lensing.observation.pixel_scales import SkyPixels, read_sky, scale_by_keywords
-from rim_lensing.observation.zero_points import PHOTOMETRY
-from rim_lensing.tolerant_fits import open_fits, pixels
+from rim_lensing.files.cutouts import corner, cutout
+from rim_lensing.files.pixel_scales import SkyPixels, read_sky, scale_by_keywords
+from rim_lensing.files.tolerant_fits import open_fits, pixels
+from rim_lensing.files.zero_points import PHOTOMETRY
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header

@@ -3,8 +3,8 @@ import threading
 import h5py
 import pytest
 
-from rim_lensing import hdf5_files
-from rim_lensing.hdf5_files import FileHeldError, open_hdf5, when_free
+from rim_lensing.files import hdf5_files
+from rim_lensing.files.hdf5_files import FileHeldError, open_hdf5, when_free
 
 
 @pytest.fixture

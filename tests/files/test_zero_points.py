@@ -3,8 +3,8 @@
 import pytest
 from astropy.io import fits
 
-from rim_lensing.observation.fits_files import read_image
-from rim_lensing.observation.zero_points import zero_point_of
+from rim_lensing.files.fits_files import read_image
+from rim_lensing.files.zero_points import zero_point_of
 
 
 def test_hst_cards_give_the_ab_zero_point():

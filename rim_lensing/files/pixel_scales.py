@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rim_lensing.tolerant_fits import UnreadableCards, number
+from rim_lensing.files.tolerant_fits import UnreadableCards, number
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header
