@@ -54,6 +54,7 @@ def refine(
     sources: np.ndarray,
     geometry: Geometry,
     counted: str = "system",
+    strength: float | None = None,
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Return sources with what the residuals say of their errors, and where that failed.
 
@@ -62,6 +63,7 @@ def refine(
         sources: Of a RIM, (batch, n, n), in the observation's units.
         geometry: Grids and supersampling.
         counted: What the progress bar calls the systems.
+        strength: e^-2 of all systems; by default each one's of the largest evidence.
 
     Returns:
         Sources (batch, n, n); and, by the number of the system, why a source stays as it is: the
@@ -74,8 +76,8 @@ def refine(
         system = linear_system(observation, lensing, i)
         engine = _engine(residual_system(system, refined[i]))
         try:
-            strength = _best_strength(engine)
-            change = engine.mean(strength) if np.isfinite(strength) else None
+            found = _best_strength(engine) if strength is None else strength
+            change = engine.mean(found) if np.isfinite(found) else None
         except RuntimeError as error:
             if is_crash(error):
                 raise

@@ -18,7 +18,8 @@ from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.reconstruction.chi2_warning import warn_of_chi2
 from rim_lensing.reconstruction.compiled_rim import CompiledRIM
 from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
-from rim_lensing.reconstruction.refinement import refine
+from rim_lensing.reconstruction.linear_systems import linear_system
+from rim_lensing.reconstruction.refinement import best_strength, refine
 from rim_lensing.reconstruction.rim_likelihood import RefinedLikelihood, RIMLikelihood
 from rim_lensing.reconstruction.source_coverage import check_source_coverage
 from rim_lensing.reconstruction.source_model import COPY, SourceModel
@@ -219,7 +220,11 @@ class RIMReconstructor(OnGeometry, SourceModel):
         return result
 
     def reconstruct_silently(
-        self, observation: NormalisedObservation, batch_size: int = 16, counted: str = "system"
+        self,
+        observation: NormalisedObservation,
+        batch_size: int = 16,
+        counted: str = "system",
+        strength: float | None = None,
     ) -> tuple[Reconstruction, dict[int, str]]:
         """Do what `reconstruct` does between its checks and its warnings.
 
@@ -230,6 +235,7 @@ class RIMReconstructor(OnGeometry, SourceModel):
             observation: The systems.
             batch_size: Of them, at a time.
             counted: What the progress bar calls them.
+            strength: Of the refinement, see `refine`.
 
         Returns:
             The reconstruction; and why systems could not be refined, see `refine`.
@@ -237,7 +243,7 @@ class RIMReconstructor(OnGeometry, SourceModel):
         history = self._run_in_chunks(observation, batch_size, counted)
         name, failures = self._name, {}
         if self.refines:
-            last, failures = refine(observation, history[:, -1], self.geometry, counted)
+            last, failures = refine(observation, history[:, -1], self.geometry, counted, strength)
             if len(failures) < len(last):
                 history, name = np.concatenate([history, last[:, None]], axis=1), self.name
         result = Reconstruction.from_history(observation, history, self.geometry, model=name)
@@ -256,8 +262,16 @@ class RIMReconstructor(OnGeometry, SourceModel):
     def reconstruct_copies(
         self, copies: NormalisedObservation, result: Reconstruction
     ) -> tuple[Reconstruction, dict[int, str]]:
-        """See `SourceModel.reconstruct_copies`."""
-        return self.reconstruct_silently(copies, counted=COPY)
+        """See `SourceModel.reconstruct_copies`: refined at the strength of the result's own."""
+        strength = self._strength_of(copies[:1], result) if result.refined else None
+        return self.reconstruct_silently(copies, counted=COPY, strength=strength)
+
+    def _strength_of(self, copy: NormalisedObservation, result: Reconstruction) -> float:
+        """Return the e^-2 at which a result was refined, of which this is a simulated copy."""
+        unit = copy.flux_unit[:, None, None]
+        seen = replace(copy, image=np.where(result.mask, result.image, 0)[None] / unit)
+        system = linear_system(seen, copy.lensing_matrices(self.geometry)[0])
+        return best_strength(system, result.history[-2] / unit[0])
 
     def description(self) -> dict:
         """See `SourceModel.description`."""

@@ -1,6 +1,7 @@
 """What a RIM leaves, taken up: against dense Gaussian algebra, on noise alone, behind a model."""
 
 import warnings
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -115,6 +116,17 @@ def test_is_the_posterior_mean_of_dense_algebra():
     # The evidence of the engine has an error of its own, and so has the strength.
     assert np.linalg.norm(change - expected) < 0.05 * np.linalg.norm(expected)
     assert np.linalg.norm(expected) > 0.05 * np.linalg.norm(start)
+
+
+def test_at_a_given_strength_it_is_the_mean_of_dense_algebra():
+    observation, e = observed(mask=a_corner_is_masked()), 0.3
+    start = in_its_units(observation, smooth(galaxy()))
+    refined, _ = refine(observation, start, CONFIG, strength=e**-2)
+    left, response, scale = dense_problem(observation, start[0])
+    scaled = response * scale
+    mean = scale * np.linalg.solve(scaled.T @ scaled + np.eye(256) / e**2, scaled.T @ left)
+    change = (refined - start)[0].ravel()
+    np.testing.assert_allclose(change, mean, rtol=0, atol=2e-4 * np.abs(mean).max())
 
 
 def system_of(observation, lens) -> LinearSystem:
@@ -339,6 +351,35 @@ def test_residuals_are_judged_by_refined_copies(ridge_model, mock):
     assert check_residuals(result, model).consistent
     with pytest.raises(ValueError, match="`source_model` must be what made `result`"):
         check_residuals(result, ridge_model)
+
+
+def test_copies_are_refined_as_strongly_as_the_data_were(untrained):
+    """A result whose residuals hold no noise at all, whose copies are its own image."""
+    model = untrained.refined()
+    result = model.reconstruct(**arguments())
+    copies = check_observation(
+        result.image,
+        result.noise,
+        result.psf,
+        result.lens,
+        image_grid=CONFIG.image_grid,
+        psf_side=CONFIG.psf_side,
+    )
+    copies = replace(copies, single=False)
+    again, failures = model.reconstruct_copies(copies[[0, 0]], result)
+    assert not failures
+    for copy in again.source:
+        np.testing.assert_allclose(copy, result.source, atol=1e-4 * result.source.max())
+    noisier = replace(copies, image=copies.image + np.float32(0.05))
+    strength = best_strength(
+        system_of(copies, result.lens), in_its_units(copies, result.history[-2:-1])[0]
+    )
+    held, _ = model.reconstruct_copies(noisier, result)
+    unrefined = untrained.run(noisier)[:, -1]
+    expected, _ = refine(noisier, unrefined, CONFIG, strength=strength)
+    np.testing.assert_allclose(
+        held.source[0] / copies.flux_unit[0], expected[0], atol=1e-4 * expected.max()
+    )
 
 
 def test_a_lens_is_judged_before_the_source_is_refined(untrained):
