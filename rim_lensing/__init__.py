@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "LensParameters": "rim_lensing.lensing.lens_parameters",
     "MassModel": "rim_lensing.lensing.mass_model",
-    "Deflections": "rim_lensing.lensing.mass_model",
+    "Deflections": "rim_lensing.lensing.given_deflections",
     **dict.fromkeys(
         ("SIE", "EPL", "Shear", "Sheet", "SIS", "PointMass", "NFW", "Multipole"),
         "rim_lensing.lensing.mass_components",

@@ -14,7 +14,8 @@ from rim_lensing.lens_fit.lens_posterior import LensPosterior, lens_posterior
 from rim_lensing.lens_fit.lens_priors import LensPriors
 from rim_lensing.lens_fit.lens_search import METHODS, default_method, maximise
 from rim_lensing.lens_fit.shrunk_source import MULTIPLY_IMAGED, images_of_source
-from rim_lensing.lensing.mass_model import Deflections, Form, MassModel, as_lens, form_of
+from rim_lensing.lensing.given_deflections import Deflections
+from rim_lensing.lensing.mass_model import Form, MassModel, as_lens, form_of
 from rim_lensing.observation.checks import check_observation, one_image
 from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.observation.normalised import NormalisedObservation

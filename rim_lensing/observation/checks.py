@@ -11,9 +11,10 @@ from rim_lensing.forward_model.psf_kernels import (
     gaussian_on_pixels,
     largest_side,
 )
+from rim_lensing.lensing.given_deflections import GIVEN
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import OTHER_SLOPES
-from rim_lensing.lensing.mass_model import GIVEN, Form, as_lens
+from rim_lensing.lensing.mass_model import Form, as_lens
 from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
 from rim_lensing.observation.correlated_noise import check_noise_correlation
 from rim_lensing.observation.flux_checks import check_flux

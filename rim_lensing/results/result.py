@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.lensing.given_deflections import Deflections
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.mass_model import SHORT_FORMS, Deflections, Form, MassModel, form_of
+from rim_lensing.lensing.mass_model import SHORT_FORMS, Form, MassModel, form_of
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.results.batched import Batched
 from rim_lensing.results.prediction import predict

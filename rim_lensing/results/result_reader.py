@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rim_lensing.lensing.mass_model import GIVEN, MassModel
+from rim_lensing.lensing.given_deflections import GIVEN
+from rim_lensing.lensing.mass_model import MassModel
 from rim_lensing.results.linear_result import LinearReconstruction
 from rim_lensing.results.result import Reconstruction
 from rim_lensing.results.result_files import LENS_CARDS, LINEAR_CARDS, read_scene_table

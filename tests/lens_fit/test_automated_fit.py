@@ -10,9 +10,9 @@ from rim_lensing.lens_fit.automated_fit import _starts, automated_fit
 from rim_lensing.lens_fit.lens_posterior import lens_posterior
 from rim_lensing.lens_fit.optimise import optimise_lens
 from rim_lensing.lens_fit.residual_test import check_residuals
+from rim_lensing.lensing.given_deflections import Deflections
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import LensParameters
-from rim_lensing.lensing.mass_model import Deflections
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.observation import Observation
 from rim_lensing.reconstruction import rim_reconstructor

@@ -10,8 +10,9 @@ from rim_lensing.lens_fit.lens_posterior import lens_posterior
 from rim_lensing.lens_fit.lens_priors import LensPriors, as_lens_priors
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.optimise import optimise_lens
+from rim_lensing.lensing.given_deflections import Deflections
 from rim_lensing.lensing.mass_components import EPL, SIS, Multipole, Shear
-from rim_lensing.lensing.mass_model import Deflections, MassModel
+from rim_lensing.lensing.mass_model import MassModel
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.sampling.lens_chain import LensChain
 from rim_lensing.sampling.sample import sample_lens_posterior

@@ -8,13 +8,12 @@ from keras import ops
 from lenstronomy.LensModel.lens_model import LensModel
 
 from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.lensing.given_deflections import GIVEN, Deflections
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES, LensParameters
 from rim_lensing.lensing.mass_components import EPL, SIE, SIS, Multipole, Shear
 from rim_lensing.lensing.mass_model import (
-    GIVEN,
     SHORT_FORMS,
-    Deflections,
     MassModel,
     as_lens,
     deflections_on_rays,

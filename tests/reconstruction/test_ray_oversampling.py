@@ -12,7 +12,8 @@ from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.inversion.regularization import regularization_matrix
 from rim_lensing.lens_fit.lens_posterior import lens_posterior
 from rim_lensing.lens_fit.residual_test import check_residuals
-from rim_lensing.lensing.mass_model import Deflections, deflections_on_rays
+from rim_lensing.lensing.given_deflections import Deflections
+from rim_lensing.lensing.mass_model import deflections_on_rays
 from rim_lensing.lensing.symmetries import SYMMETRIES, lens_matrix, restore_image, transform_image
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM

@@ -11,8 +11,9 @@ from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.forward_model.psf import gaussian_kernel
 from rim_lensing.lens_fit.optimise import optimise_lens
 from rim_lensing.lens_fit.shrunk_source import images_of_source
+from rim_lensing.lensing.given_deflections import Deflections
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.mass_model import Deflections, deflections_on_rays
+from rim_lensing.lensing.mass_model import deflections_on_rays
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor

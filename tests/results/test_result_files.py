@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 import rim_lensing as rl
 from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.lensing.given_deflections import Deflections
 from rim_lensing.lensing.mass_components import EPL, SIS, Multipole, Shear
-from rim_lensing.lensing.mass_model import Deflections, MassModel, as_lens
+from rim_lensing.lensing.mass_model import MassModel, as_lens
 from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 from rim_lensing.results.linear_result import LinearReconstruction
 
