@@ -14,10 +14,6 @@ from rim_lensing.commands.inputs import (
     LENS_NAMES,
     UserImage,
     add_image_options,
-    add_lens_light_option,
-    add_search_ranges,
-    add_seed,
-    check_search_ranges,
     read_user_image,
     tell_psf,
 )
@@ -40,6 +36,12 @@ from rim_lensing.commands.results import (
     verify_files,
     write_picture,
     write_reconstruction,
+)
+from rim_lensing.commands.search_options import (
+    add_lens_light_option,
+    add_search_ranges,
+    add_seed,
+    check_search_ranges,
 )
 from rim_lensing.problems import Problems
 
