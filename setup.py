@@ -46,9 +46,12 @@ setup(
         # CHOLMOD for SemilinearInversion, many times faster than LAPACK; under the GPL.
         "sparse": ["cvxopt>=1.3"],
         "jax": ["jax>=0.4.35"],
+        # The non-uniform FFT of interferometric data.
+        "visibilities": ["ducc0>=0.34"],
         "test": [
             "coolest>=0.1.9",
             "cvxopt>=1.3",
+            "ducc0>=0.34",
             "jax>=0.4.35",
             "hypothesis>=6.100",
             "joblib>=1.3",
