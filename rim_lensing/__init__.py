@@ -48,6 +48,8 @@ _PUBLIC = {
     "noise_correlation": "rim_lensing.observation.correlated_noise",
     "Observation": "rim_lensing.observation.observation",
     "read_observation": "rim_lensing.observation.reading",
+    "VisibilityObservation": "rim_lensing.observation.visibilities",
+    "read_visibilities": "rim_lensing.observation.visibility_files",
     "prepare_cutout": "rim_lensing.preparation.prepared_cutout",
     "PreparedCutout": "rim_lensing.preparation.prepared_cutout",
     "SystemsWarning": "rim_lensing.observation.batch_warnings",

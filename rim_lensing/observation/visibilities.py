@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from rim_lensing.lensing.dirty_image import CHUNK, DirtyImage, dirty_image
+from rim_lensing.forward_model.dirty_image import CHUNK, DirtyImage, dirty_image
+from rim_lensing.forward_model.uv_plane import ARCSEC, UVPlane
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.uv_plane import ARCSEC, UVPlane
 from rim_lensing.observation.arguments import numbers
 from rim_lensing.problems import Problems
 

@@ -76,7 +76,7 @@ def read_visibilities(
 
 
 def _read_triple(path: Path) -> dict:
-    from rim_lensing.observation.fits_files import read_image
+    from rim_lensing.files.fits_files import read_image
 
     folder = path if path.is_dir() else path.parent
     names = _DATA_NAMES if path.is_dir() else (path.name,)

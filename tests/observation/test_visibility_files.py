@@ -29,8 +29,7 @@ def check_point(seen, x=-EAST, y=NORTH):
 def write_uvfits(path, frequencies, windows=1, hands=(-5, -6)):
     """As CASA's exportuvfits writes it, but for the AN table; the last hand's first is flagged."""
     u, v = metres()
-    channels = frequencies[0] * 0 + frequencies
-    step = channels[1] - channels[0]
+    channels, step = frequencies, frequencies[1] - frequencies[0]
     offsets = 2e9 * np.arange(windows)
     full = (offsets[:, None] + channels) / LIGHT
     vis = point(u[:, None, None] * full, v[:, None, None] * full)

@@ -16,8 +16,8 @@ from functools import cached_property
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
 
+from rim_lensing.forward_model.uv_plane import UVPlane
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.uv_plane import UVPlane
 
 CHUNK = 2**19
 """Visibilities that are transformed at a time: more of them take no more memory."""

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rim_lensing.lensing.dirty_image import dirty_image
+from rim_lensing.forward_model.dirty_image import dirty_image
+from rim_lensing.forward_model.uv_plane import UVPlane
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.symmetries import SYMMETRIES, transform_image
-from rim_lensing.lensing.uv_plane import UVPlane
 
 pytest.importorskip("ducc0")
 
@@ -54,7 +54,7 @@ def test_adjoint(side):
 @pytest.mark.parametrize("primary", [False, True])
 @pytest.mark.parametrize("side", [11, 16])
 def test_chi2_is_that_of_the_visibilities(side, primary, monkeypatch):
-    monkeypatch.setattr("rim_lensing.lensing.dirty_image.CHUNK", 128)
+    monkeypatch.setattr("rim_lensing.forward_model.dirty_image.CHUNK", 128)
     generator = np.random.default_rng(3)
     u, v = baselines(500)
     grid = PixelGrid(side, 0.1, (-0.2, 0.1))
