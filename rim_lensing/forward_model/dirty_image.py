@@ -84,6 +84,13 @@ class DirtyImage:
         """rms of the dirty image's noise (where the primary beam is 1), in flux per beam."""
         return self.total_weight**-0.5
 
+    def per_pixel(self, projection: np.ndarray) -> np.ndarray:
+        """Return d, or W x, as a dirty image in flux per pixel, (m, m).
+
+        In flux per beam, over the area of the beam: of a large smooth source its own brightness.
+        """
+        return projection / (self.total_weight * self.beam_area)
+
     def convolved(self, sky: np.ndarray) -> np.ndarray:
         """Return W x of a sky (..., m, m) in flux per pixel."""
         m, side = self.side, self._padded_side

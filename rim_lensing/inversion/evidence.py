@@ -139,8 +139,7 @@ def _guess(engine: Engine) -> float:
     many effective parameters as data.
     """
     system, side = engine.system, engine.system.source_side
-    used = system.weight > 0
-    peak = np.max(np.abs(system.data[used] / system.weight[used]))
+    peak = system.peak()
     profile = np.exp(-0.5 * ((np.arange(side) - (side - 1) / 2) / (side / 12)) ** 2)
     modes, eigenvalues = regularization_modes(engine.regularization, side)
     galaxy = modes.T @ (peak * np.outer(profile, profile)) @ modes

@@ -9,7 +9,7 @@ import importlib.util
 
 import numpy as np
 from scipy.linalg import lapack
-from scipy.sparse import csr_matrix, triu
+from scipy.sparse import csr_matrix, issparse, triu
 
 _NOT_POSITIVE_DEFINITE = (
     "A = F + strength R is not positive definite to double precision at strength={strength:.4g}: "
@@ -19,9 +19,13 @@ _NOT_POSITIVE_DEFINITE = (
 )
 
 
-def factorisation(fisher: csr_matrix, regularization: csr_matrix):
-    """Return the fastest installed factorisation of F + strength R: CHOLMOD if there is cvxopt."""
-    kind = SparseCholesky if importlib.util.find_spec("cvxopt") else DenseCholesky
+def factorisation(fisher: csr_matrix | np.ndarray, regularization: csr_matrix):
+    """Return the fastest installed factorisation of F + strength R.
+
+    CHOLMOD if there is cvxopt, and F is sparse.
+    """
+    sparse = issparse(fisher) and importlib.util.find_spec("cvxopt")
+    kind = SparseCholesky if sparse else DenseCholesky
     return kind(fisher, regularization)
 
 
@@ -39,12 +43,12 @@ class DenseCholesky:
     """Dense factors with LAPACK: 8 n^4 bytes for n^2 source pixels, and n^6 / 3 operations each.
 
     Args:
-        fisher: F, sparse (n^2, n^2), symmetric.
-        regularization: R, likewise, positive definite.
+        fisher: F, (n^2, n^2), symmetric, sparse or an array.
+        regularization: R, sparse, positive definite.
     """
 
     def __init__(self, fisher, regularization):
-        """Keep both matrices sparse; the factor is made by `factorise`."""
+        """Keep both matrices; the factor is made by `factorise`."""
         self._matrices = fisher, regularization
 
     def factorise(self, strength: float) -> None:
@@ -115,7 +119,8 @@ class SparseCholesky:
 
 def _dense_factor(fisher, regularization, strength: float) -> np.ndarray:
     """Return L of A = L L', zero above its diagonal."""
-    matrix = (fisher + strength * regularization).toarray(order="F")
+    matrix = (strength * regularization).toarray(order="F")
+    matrix += fisher.toarray() if issparse(fisher) else fisher
     factor, info = lapack.dpotrf(matrix, lower=1, clean=1, overwrite_a=1)
     if info:
         raise np.linalg.LinAlgError(_NOT_POSITIVE_DEFINITE.format(strength=strength))

@@ -8,11 +8,14 @@ from scipy.sparse import csr_matrix
 
 from rim_lensing.forward_model.psf_kernels import check_side, convolution_matrix
 from rim_lensing.forward_model.whitening import whitening
-from rim_lensing.lensing.symmetries import standard_orientation
+from rim_lensing.lensing.symmetries import restore_image, standard_orientation
 
 KERNEL_CUT = 1e-9
 """Entries of a PSF kernel below this fraction of its peak are dropped: a Gaussian's far wings would
 make the response matrix several times larger and the source no better."""
+
+DENSE_FRACTION = 0.1
+"""Of the entries of f, from where dense products are the faster."""
 
 
 class LinearSystem:
@@ -67,7 +70,7 @@ class LinearSystem:
                 f"Received: shapes {image.shape} and {noise.shape}"
             )
         self.image_side, self.oversampling = len(image), oversampling
-        self.lensing = _check_lensing(lensing, self.ray_side)
+        self.lensing = check_lensing(lensing, self.ray_side)
         self.source_side = round(self.lensing.shape[1] ** 0.5)
         used = np.isfinite(noise).ravel()
         if not used.any() or not np.all(noise > 0):
@@ -112,7 +115,7 @@ class LinearSystem:
     def with_lensing(self, lensing) -> "LinearSystem":
         """Return the same data behind another lens; `lensing` and errors as of the class."""
         other = copy.copy(self)
-        other.lensing = _check_lensing(lensing, self.ray_side)
+        other.lensing = check_lensing(lensing, self.ray_side)
         return other
 
     def without(self, source: np.ndarray) -> "LinearSystem":
@@ -137,14 +140,49 @@ class LinearSystem:
         """Return f' d, (n^2,), of weighted data (m^2,)."""
         if self.whitening is not None:
             data = self.whitening.matrix.T @ data
-        return self.adjoint_of_predict(self.weight * data)
+        return self.light_adjoint(self.weight * data)
 
-    def adjoint_of_predict(self, image: np.ndarray) -> np.ndarray:
+    def light_adjoint(self, image: np.ndarray) -> np.ndarray:
         """Return L' B' i, (n^2,), of an image (m^2,): noise and mask do not enter."""
         if self.oversampling > 1:
             image = image.reshape(self.image_side, self.image_side)
             image = np.kron(image, np.full((self.oversampling,) * 2, self.oversampling**-2.0))
         return self.lensing.T @ self._filter(image, self._spectrum.conj()).ravel()
+
+    def normal(self, source: np.ndarray) -> np.ndarray:
+        """Return f'f s, (n^2,), of a source (n^2,)."""
+        return self.adjoint(self.apply(source))
+
+    def projection(self) -> np.ndarray:
+        """Return f'd, (n^2,)."""
+        return self.adjoint(self.data)
+
+    def square(self) -> float:
+        """Return d'd."""
+        return float(self.data @ self.data)
+
+    def chi2(self, source: np.ndarray) -> float:
+        """Return |d - f s|^2 of a source (n^2,)."""
+        residual = self.data - self.apply(source)
+        return float(residual @ residual)
+
+    def peak(self) -> float:
+        """Return the largest brightness of a used pixel, of either sign."""
+        used = self.weight > 0
+        return float(np.max(np.abs(self.data[used] / self.weight[used])))
+
+    def projected_noise(self, generator: np.random.Generator) -> np.ndarray:
+        """Return f'n of noise, (n^2,), drawn as the image lies: its covariance is f'f."""
+        white = generator.standard_normal((self.image_side,) * 2)
+        return self.adjoint(restore_image(white, self.orientation).ravel())
+
+    def fisher(self) -> csr_matrix:
+        """Return F = f'f, sparse (n^2, n^2)."""
+        return _gram(self.response())
+
+    def diagonal(self) -> np.ndarray:
+        """Return the diagonal of f'f as it were without the blur, (n^2,)."""
+        return self.unblurred().power(2).T @ self.precision()
 
     def response(self) -> csr_matrix:
         """Return f as a sparse matrix (m^2, n^2); its size grows with the kernel's area."""
@@ -178,8 +216,28 @@ class LinearSystem:
         return irfft2(transformed, (self._padded,) * 2)[:side, :side]
 
 
-def _check_lensing(lensing, ray_side: int) -> csr_matrix:
-    """Return L as float64 CSR without stored zeros."""
+def _gram(response: csr_matrix) -> csr_matrix:
+    """Return f'f; by dense products where f is so full that these are faster.
+
+    Behind an image of a real PSF, whose wings reach far, it is: 17% at 25 x 25 pixels, 36% at 41 x
+    41, of 64 x 64 image and source pixels. Sparse products then take 4 and 17 seconds.
+    """
+    if response.nnz < DENSE_FRACTION * np.prod(response.shape):
+        return (response.T @ response).tocsr()
+    dense = response.toarray()
+    return csr_matrix(dense.T @ dense)
+
+
+def check_lensing(lensing, ray_side: int) -> csr_matrix:
+    """Return L as float64 CSR without stored zeros.
+
+    Args:
+        lensing: L.
+        ray_side: Rays along a side of the image.
+
+    Raises:
+        ValueError: It has another number of rows, a source that is not square, or is not finite.
+    """
     lensing = csr_matrix(lensing, dtype="float64", copy=True)
     source_side = round(lensing.shape[1] ** 0.5)
     if lensing.shape != (ray_side**2, source_side**2):

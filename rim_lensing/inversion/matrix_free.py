@@ -80,8 +80,8 @@ class MatrixFreeEngine:
         self._prior_scale = 1 / np.sqrt(eigenvalues)
         self._prior = regularization_matrix(regularization, side)
         self._log_det_prior = log_det_regularization(regularization, side)
-        self._diagonal = system.unblurred().power(2).T @ system.precision()
-        self._projection = system.adjoint(system.data)
+        self._diagonal = system.diagonal()
+        self._projection = system.projection()
         self._data_run = LanczosQuadrature(self._whitened, self._to_modes(self._projection))
         # Signs in the modes of the prior: K is nearer to diagonal there than among pixels.
         generator = np.random.default_rng(seed)
@@ -147,8 +147,7 @@ class MatrixFreeEngine:
         tolerance = _SAMPLE_TOLERANCE * side
         squares = np.zeros_like(self._projection)
         for _ in tqdm(range(self.samples), "posterior draws", leave=False, delay=_BAR_DELAY):
-            white = generator.standard_normal((system.image_side,) * 2)
-            noise = system.adjoint(restore_image(white, system.orientation).ravel())
+            noise = system.projected_noise(generator)
             modes = self._turned(generator.standard_normal(side**2)).reshape(side, side)
             rough = self._modes @ (modes / self._prior_scale) @ self._modes.T
             squares += solve(noise + np.sqrt(strength) * rough.ravel(), tolerance) ** 2
@@ -175,7 +174,7 @@ class MatrixFreeEngine:
     def _product(self, strength: float):
         """Return s to A s."""
         prior = strength * self._prior
-        return lambda source: self.system.adjoint(self.system.apply(source)) + prior @ source
+        return lambda source: self.system.normal(source) + prior @ source
 
     def _solver(self, strength: float):
         """Return (b, tolerance) to A^-1 b."""
@@ -205,7 +204,7 @@ class MatrixFreeEngine:
         strength_prior = len(self._projection) * np.log(strength) + self._log_det_prior
         return SearchTerms(
             strength=strength,
-            chi2=float(self.system.data @ self.system.data - fitted.mean() - roughness.mean()),
+            chi2=float(self.system.square() - fitted.mean() - roughness.mean()),
             prior_norm=float(roughness.mean() / strength),
             log_det=float(log_det.mean() + strength_prior),
             log_det_error=_error(log_det),
@@ -252,7 +251,7 @@ class MatrixFreeEngine:
         side = self.system.source_side
         spectrum = self._prior_scale * modes.reshape(side, side)
         source = (self._modes @ spectrum @ self._modes.T).ravel()
-        return self._to_modes(self.system.adjoint(self.system.apply(source)))
+        return self._to_modes(self.system.normal(source))
 
     def _turned(self, modes: np.ndarray) -> np.ndarray:
         """Return a random vector (n^2,) in the modes of the prior, turned as the image lies."""

@@ -308,7 +308,7 @@ class SemilinearInversion(OnGeometry, SourceModel):
         n, m = system.source_side, system.image_side
         residual = system.data - system.apply(mean)
         constrained, magnification = seen_pixels(
-            lambda image: system.adjoint_of_predict(image.ravel()).reshape(n, n),
+            lambda image: system.light_adjoint(image.ravel()).reshape(n, n),
             observation.noise[0],
             (self.geometry.image_pixel_scale / self.geometry.source_pixel_scale) ** 2,
         )

@@ -51,7 +51,7 @@ def test_lapack_and_cholmod_give_the_same(make_system, monkeypatch):
 
 @pytest.mark.parametrize("full", [0.0, 2.0])
 def test_dense_and_sparse_products_give_the_same(make_system, dense, monkeypatch, full):
-    monkeypatch.setattr("rim_lensing.inversion.exact._DENSE_FRACTION", full)
+    monkeypatch.setattr("rim_lensing.inversion.linear_system.DENSE_FRACTION", full)
     system = make_system(16, 16)
     expected, found = dense.answer(system, "gradient", 40.0), ExactEngine(system, "gradient")
     np.testing.assert_allclose(found.mean(40.0), expected.mean, atol=1e-9 * expected.mean.max())
