@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from rim_lensing.figures import (
     coverage_curves,
+    cutout_fit,
     learning_curve,
     lens_contours,
     lens_fit,
@@ -20,7 +21,7 @@ GENERATOR = np.random.default_rng(0)
 CIRCLE = np.stack([np.cos(np.linspace(0, 6.3, 50)), np.sin(np.linspace(0, 6.3, 50))], axis=-1)
 
 
-def arguments(**changes) -> dict:
+def system(**changes) -> dict:
     image = GENERATOR.uniform(0, 1e-19, (16, 16))
     image[2, 3] = np.nan
     return {
@@ -30,11 +31,14 @@ def arguments(**changes) -> dict:
         "source": GENERATOR.uniform(0, 1e-19, (12, 12)),
         "image_pixel_scale": 0.3,
         "source_grid": PixelGrid(12, 0.2),
-        "chi2_history": np.array([100.0, 5.0, 1.1]),
         "critical_curves": [CIRCLE],
         "caustics": [0.2 * CIRCLE, 5 * CIRCLE],
         "title": "a model",
     } | changes
+
+
+def arguments(**changes) -> dict:
+    return system(**{"chi2_history": np.array([100.0, 5.0, 1.1])} | changes)
 
 
 def test_summary_holds_the_arrays(tmp_path):
@@ -158,7 +162,7 @@ def test_contours_hold_68_and_95_percent(monkeypatch):
 
 
 def test_lens_fit_holds_the_arrays():
-    rows = [arguments(title=title) for title in ("round 0", "round 1")]
+    rows = [system(title=title) for title in ("round 0", "round 1")]
     # The others are colour bars.
     panels = [axis for axis in lens_fit(rows).axes if axis.get_xlabel()]
     axes = np.array(panels).reshape(2, 4)
@@ -173,3 +177,30 @@ def test_lens_fit_holds_the_arrays():
         assert line[2].images[0].get_clim() == (-5, 5)
         np.testing.assert_array_equal(line[1].lines[0].get_xydata(), CIRCLE)
         assert len(line[3].lines) == 2 and not line[0].lines
+
+
+def test_cutout_fit_holds_the_arrays(tmp_path):
+    given = system(
+        cutout=GENERATOR.uniform(0, 1e-17, (16, 16)), light=GENERATOR.uniform(0, 1e-17, (16, 16))
+    )
+    figure = cutout_fit(**given)
+    cutout, light, data, model, residuals, source = figure.axes[:6]
+    for axis, name in ((cutout, "cutout"), (light, "light")):
+        np.testing.assert_allclose(axis.images[0].get_array(), np.arcsinh(given[name] / 5e-20))
+    for axis, name in ((data, "image"), (model, "model_image"), (source, "source")):
+        drawn = np.ma.filled(axis.images[0].get_array(), np.nan)
+        np.testing.assert_array_equal(drawn, given[name])
+    drawn = np.ma.filled(residuals.images[0].get_array(), np.nan)
+    expected = (given["image"] - given["model_image"]) / given["noise"]
+    np.testing.assert_array_equal(drawn, expected)
+    # The core of the galaxy may be brighter than all arcs: the model sets the colours.
+    top = pytest.approx(max(given["model_image"].max(), 5e-20))
+    assert data.images[0].get_clim() == model.images[0].get_clim() == (0, top)
+    np.testing.assert_array_equal(model.lines[0].get_xydata(), CIRCLE)
+    assert len(source.lines) == 2 and figure.get_suptitle() == "a model"
+    figure.savefig(tmp_path / "cutout.png")
+
+
+def test_what_is_no_panel_is_refused():
+    with pytest.raises(TypeError, match="critical_curve"):
+        lens_fit([system(critical_curve=[CIRCLE])])

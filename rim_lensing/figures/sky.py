@@ -5,47 +5,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rim_lensing.figures.panels import FLUX, SIGNED, draw_system, hatch, sky_panel
 from rim_lensing.lensing.grids import PixelGrid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FLUX = "inferno"
-_SIGNED = "RdBu_r"
-_MASKED = "0.6"
-
 
 def summary(
-    image: np.ndarray,
-    noise: np.ndarray,
-    model_image: np.ndarray,
-    source: np.ndarray,
-    image_pixel_scale: float,
-    source_grid: PixelGrid,
-    chi2_history: np.ndarray,
-    critical_curves: Sequence[np.ndarray] = (),
-    caustics: Sequence[np.ndarray] = (),
-    title: str = "",
-    source_std: np.ndarray | None = None,
-    constrained: np.ndarray | None = None,
+    chi2_history: np.ndarray, title: str = "", source_std: np.ndarray | None = None, **system
 ) -> "Figure":
     """Draw one system: data, model, residuals in sigma, source, and chi^2 of the steps.
 
     Or, of a method that knows it, the standard deviation of the source in their place.
 
     Args:
-        image: The data, (m, m); masked pixels are NaN, and drawn grey.
-        noise: rms, (m, m).
-        model_image: (m, m), in the image's unit.
-        source: (n, n), in the image's unit.
-        image_pixel_scale: arcsec.
-        source_grid: Where the source's pixels lie.
         chi2_history: chi^2 per pixel after every step of the method, (T,).
-        critical_curves: Drawn on the model: (points, 2) each, x and y in arcsec.
-        caustics: Drawn on the source, likewise.
         title: Above all, for example the name of the model.
         source_std: (n, n), in the image's unit.
-        constrained: (n, n), False where no used image pixel sees the source, which is hatched.
+        system: What `panels.draw_system` takes, such as `Reconstruction.panels()`.
     """
     from matplotlib.figure import Figure
 
@@ -54,33 +32,16 @@ def summary(
     below = (0, slice(1, 3)) if source_std is None else range(3)
     axes = [figure.add_subplot(grid[0, column]) for column in range(3)]
     axes += [figure.add_subplot(grid[1, column]) for column in below]
-    residuals = (image - model_image) / noise
-    flux_range = {"vmin": 0, "vmax": np.nanmax(image), "cmap": _FLUX}
-    sky = PixelGrid(image.shape[-1], image_pixel_scale).extent
-    source_sky = source_grid.extent
-    _sky_panel(axes[0], image, sky, "data", "flux per pixel", **flux_range)
-    _sky_panel(axes[1], model_image, sky, "model, critical curves", "flux per pixel", **flux_range)
-    _sky_panel(axes[2], residuals, sky, "residuals / sigma", "sigma", vmin=-5, vmax=5, cmap=_SIGNED)
-    _sky_panel(
-        axes[3],
-        source,
-        source_sky,
-        "source, caustics",
-        "flux per image pixel",
-        **_source_style(source, constrained),
-    )
-    _hatch(axes[3], constrained, source_sky)
-    _curves(axes[1], critical_curves)
-    _curves(axes[3], caustics)
+    draw_system(axes[:4], **system)
     if source_std is None:
         _chi2_panel(axes[4], np.asarray(chi2_history))
     else:
-        words = "standard deviation", "flux per image pixel"
-        _sky_panel(axes[4], source_std, source_sky, *words, vmin=0, cmap=_FLUX)
+        plane, words = system["source_grid"].extent, ("standard deviation", "flux per image pixel")
+        sky_panel(axes[4], source_std, plane, *words, vmin=0, cmap=FLUX)
         words = "source / standard deviation", "sigma"
-        _sky_panel(axes[5], source / source_std, source_sky, *words, vmin=0, cmap=_FLUX)
+        sky_panel(axes[5], system["source"] / source_std, plane, *words, vmin=0, cmap=FLUX)
         for axis in axes[4:]:
-            _hatch(axis, constrained, source_sky)
+            hatch(axis, system.get("constrained"), plane)
         title = ", ".join(filter(None, [title, f"$\\chi^2$ per pixel {chi2_history[-1]:.3f}"]))
     if title:
         figure.suptitle(title)
@@ -110,12 +71,12 @@ def mock_reconstructions(
     axes = figure.subplots(rows, 6, squeeze=False)
     residuals, errors = (image - model_image) / noise, source - true_source
     columns = (
-        ("data", "of peak", image, {"vmin": 0, "vmax": 1, "cmap": _FLUX}),
-        ("model", "of peak", model_image, {"vmin": 0, "vmax": 1, "cmap": _FLUX}),
-        ("residuals / sigma", "sigma", residuals, {"vmin": -4, "vmax": 4, "cmap": _SIGNED}),
-        ("true source", "of peak", true_source, {"vmin": 0, "vmax": 1, "cmap": _FLUX}),
-        ("reconstruction", "of true peak", source, {"vmin": 0, "vmax": 1, "cmap": _FLUX}),
-        ("error", "of true peak", errors, {"vmin": -0.1, "vmax": 0.1, "cmap": _SIGNED}),
+        ("data", "of peak", image, {"vmin": 0, "vmax": 1, "cmap": FLUX}),
+        ("model", "of peak", model_image, {"vmin": 0, "vmax": 1, "cmap": FLUX}),
+        ("residuals / sigma", "sigma", residuals, {"vmin": -4, "vmax": 4, "cmap": SIGNED}),
+        ("true source", "of peak", true_source, {"vmin": 0, "vmax": 1, "cmap": FLUX}),
+        ("reconstruction", "of true peak", source, {"vmin": 0, "vmax": 1, "cmap": FLUX}),
+        ("error", "of true peak", errors, {"vmin": -0.1, "vmax": 0.1, "cmap": SIGNED}),
     )
     for column, (title, label, arrays, style) in enumerate(columns):
         for i in range(rows):
@@ -140,9 +101,8 @@ def lens_fit(rows: Sequence[dict]) -> "Figure":
     """A row per lens that was tried: data, model, residuals, source (figures 7 and 8).
 
     Args:
-        rows: Each with what `summary` takes (image, noise, model_image, source,
-            image_pixel_scale, source_grid, critical_curves, caustics and, if it is known,
-            constrained), and its title, which may have several lines.
+        rows: Each with what `panels.draw_system` takes, such as `Reconstruction.panels()`, and its
+            title, which may have several lines.
     """
     from matplotlib.figure import Figure
 
@@ -151,19 +111,7 @@ def lens_fit(rows: Sequence[dict]) -> "Figure":
     axes = [strip.subplots(1, 4) for strip in strips]
     for strip, line, row in zip(strips, axes, rows, strict=True):
         strip.suptitle(row["title"], x=0.01, ha="left")
-        residuals = (row["image"] - row["model_image"]) / row["noise"]
-        flux = {"vmin": 0, "vmax": np.nanmax(row["image"]), "cmap": _FLUX}
-        sky = PixelGrid(row["image"].shape[-1], row["image_pixel_scale"]).extent
-        plane = row["source_grid"].extent
-        _sky_panel(line[0], row["image"], sky, "data", "flux per pixel", **flux)
-        _sky_panel(line[1], row["model_image"], sky, "model", "flux per pixel", **flux)
-        signed = {"vmin": -5, "vmax": 5, "cmap": _SIGNED}
-        _sky_panel(line[2], residuals, sky, "residuals / sigma", "sigma", **signed)
-        flux = _source_style(row["source"], row.get("constrained"))
-        _sky_panel(line[3], row["source"], plane, "source", "flux per image pixel", **flux)
-        _hatch(line[3], row.get("constrained"), plane)
-        _curves(line[1], row["critical_curves"])
-        _curves(line[3], row["caustics"])
+        draw_system(line, **{name: value for name, value in row.items() if name != "title"})
     return figure
 
 
@@ -193,14 +141,14 @@ def observation(
     shown = np.where(masked, np.nan, image)
     level = np.nanpercentile(shown, 99.5) if np.isfinite(shown).any() else 1.0
     ratio = np.where(masked, np.nan, image / np.where(masked, 1, noise))
-    _sky_panel(
-        axes[0], shown, sky, "image", unit, vmin=min(0, np.nanmin(shown)), vmax=level, cmap=_FLUX
+    sky_panel(
+        axes[0], shown, sky, "image", unit, vmin=min(0, np.nanmin(shown)), vmax=level, cmap=FLUX
     )
-    _sky_panel(axes[1], np.where(masked, np.nan, noise), sky, "noise (rms)", unit, cmap=_FLUX)
-    _sky_panel(axes[2], ratio, sky, "image / noise", "sigma", cmap=_FLUX)
+    sky_panel(axes[1], np.where(masked, np.nan, noise), sky, "noise (rms)", unit, cmap=FLUX)
+    sky_panel(axes[2], ratio, sky, "image / noise", "sigma", cmap=FLUX)
     side = len(psf) / 2
     drawn = np.log10(np.maximum(psf, 1e-6 * psf.max()) / psf.max())
-    _sky_panel(axes[3], drawn, (-side, side, -side, side), "PSF", "log10 of PSF / peak", cmap=_FLUX)
+    sky_panel(axes[3], drawn, (-side, side, -side, side), "PSF", "log10 of PSF / peak", cmap=FLUX)
     if pixel_scale is None:
         for axis in axes[:3]:
             axis.set(xlabel="x (pixels)", ylabel="y (pixels)")
@@ -231,123 +179,49 @@ def lens_light(
     level = 5 * np.median(noise[used])
     # The light spans decades: asinh is linear in the noise and logarithmic above it.
     bright, model = (np.arcsinh(each / level) for each in (np.where(used, data, np.nan), light))
-    style = {"vmin": 0, "vmax": np.nanmax(model), "cmap": _FLUX}
+    style = {"vmin": 0, "vmax": np.nanmax(model), "cmap": FLUX}
     label = "arcsinh of flux / 5 sigma"
-    _sky_panel(axes[0], bright, sky, "data without sky", label, **style)
-    _sky_panel(axes[1], model, sky, "light", label, **style)
+    sky_panel(axes[0], bright, sky, "data without sky", label, **style)
+    sky_panel(axes[1], model, sky, "light", label, **style)
     outside = rest[used & ~fitted]
     top = np.percentile(outside, 99) if outside.size else level
-    style = {"vmin": -level, "vmax": max(level, top), "cmap": _FLUX}
-    _sky_panel(axes[2], rest, sky, "without the light", "flux per pixel", **style)
+    style = {"vmin": -level, "vmax": max(level, top), "cmap": FLUX}
+    sky_panel(axes[2], rest, sky, "without the light", "flux per pixel", **style)
     ratio = rest / np.where(used, noise, 1)
-    _sky_panel(axes[3], ratio, sky, "residuals / sigma", "sigma", vmin=-5, vmax=5, cmap=_SIGNED)
+    sky_panel(axes[3], ratio, sky, "residuals / sigma", "sigma", vmin=-5, vmax=5, cmap=SIGNED)
     if fitted.any() and not fitted.all():
         axes[3].contour(fitted, [0.5], colors="k", linewidths=0.6, extent=sky)
     return figure
 
 
-def cutout_fit(
-    cutout: np.ndarray,
-    light: np.ndarray,
-    image: np.ndarray,
-    noise: np.ndarray,
-    model_image: np.ndarray,
-    source: np.ndarray,
-    image_pixel_scale: float,
-    source_grid: PixelGrid,
-    critical_curves: Sequence[np.ndarray] = (),
-    caustics: Sequence[np.ndarray] = (),
-    constrained: np.ndarray | None = None,
-    title: str = "",
-) -> "Figure":
+def cutout_fit(cutout: np.ndarray, light: np.ndarray, title: str = "", **system) -> "Figure":
     """Draw a cutout's field: with the lens galaxy, its light, the arcs, their model, the source.
 
     Args:
         cutout: With the galaxy's light, without the sky, (m, m); masked pixels are NaN.
         light: Of the galaxy, (m, m).
-        image: Without the light, (m, m); masked pixels are NaN.
-        noise: rms, (m, m).
-        model_image: Of the arcs, (m, m).
-        source: (n, n).
-        image_pixel_scale: arcsec.
-        source_grid: Where the source's pixels lie.
-        critical_curves: Drawn on the model: (points, 2) each, x and y in arcsec.
-        caustics: Drawn on the source, likewise.
-        constrained: (n, n), False where no used image pixel sees the source, which is hatched.
         title: Above all.
+        system: What `panels.draw_system` takes of the image without the light.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 7.6), layout="constrained")
     axes = figure.subplots(2, 3).ravel()
-    sky = PixelGrid(image.shape[-1], image_pixel_scale).extent
+    noise = system["noise"]
+    sky = PixelGrid(cutout.shape[-1], system["image_pixel_scale"]).extent
     # The light spans decades: asinh is linear in the noise and logarithmic above it.
     level = 5 * np.median(noise[np.isfinite(noise)])
     bright, smooth = (np.arcsinh(each / level) for each in (cutout, light))
-    style = {"vmin": 0, "vmax": np.nanmax(bright), "cmap": _FLUX}
+    style = {"vmin": 0, "vmax": np.nanmax(bright), "cmap": FLUX}
     label = "arcsinh of flux / 5 sigma"
-    _sky_panel(axes[0], bright, sky, "data without sky", label, **style)
-    _sky_panel(axes[1], smooth, sky, "lens galaxy's light", label, **style)
+    sky_panel(axes[0], bright, sky, "data without sky", label, **style)
+    sky_panel(axes[1], smooth, sky, "lens galaxy's light", label, **style)
     # Not the core: what is left there may be brighter than all arcs.
-    top = max(float(np.max(model_image)), level)
-    style = {"vmin": 0, "vmax": top, "cmap": _FLUX}
-    _sky_panel(axes[2], image, sky, "data without light", "flux per pixel", **style)
-    _sky_panel(axes[3], model_image, sky, "model, critical curves", "flux per pixel", **style)
-    _curves(axes[3], critical_curves)
-    residuals = (image - model_image) / noise
-    _sky_panel(axes[4], residuals, sky, "residuals / sigma", "sigma", vmin=-5, vmax=5, cmap=_SIGNED)
-    style = _source_style(source, constrained)
-    _sky_panel(
-        axes[5], source, source_grid.extent, "source, caustics", "flux per image pixel", **style
-    )
-    _hatch(axes[5], constrained, source_grid.extent)
-    _curves(axes[5], caustics)
+    brightest = max(float(np.max(system["model_image"])), level)
+    draw_system(axes[2:], **system, data_title="data without light", brightest=brightest)
     if title:
         figure.suptitle(title)
     return figure
-
-
-def _sky_panel(axis, array: np.ndarray, extent: tuple, title: str, label: str, **style) -> None:
-    """Draw an image with its colour bar on axes in arcsec."""
-    drawn = axis.imshow(array, origin="lower", extent=extent, interpolation="nearest", **style)
-    axis.set_facecolor(_MASKED)
-    axis.set_title(title)
-    axis.set_xlabel("x (arcsec)")
-    axis.set_ylabel("y (arcsec)")
-    axis.figure.colorbar(drawn, ax=axis, label=label, shrink=0.9)
-
-
-def _source_style(source: np.ndarray, constrained: np.ndarray | None) -> dict:
-    """Return how a source is drawn: light where no data are does not set the scale."""
-    style = {"vmin": 0, "cmap": _FLUX}
-    if constrained is not None and constrained.any() and source[constrained].max() > 0:
-        style["vmax"] = source[constrained].max()
-    return style
-
-
-def _hatch(axis, constrained: np.ndarray | None, extent: tuple) -> None:
-    """Hatch the pixels of a source that no used image pixel sees."""
-    if constrained is None or constrained.all():
-        return
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
-
-    rows, columns = np.nonzero(~constrained)
-    left, right, low, high = extent
-    width, height = (right - left) / constrained.shape[1], (high - low) / constrained.shape[0]
-    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]) * (width, height)
-    starts = np.stack([left + columns * width, low + rows * height], axis=1)
-    squares = Path.make_compound_path(*(Path(start + corners, closed=True) for start in starts))
-    # One patch: the hatching of neighbours joins up.
-    axis.add_patch(PathPatch(squares, facecolor="none", edgecolor="0.55", hatch="///", linewidth=0))
-
-
-def _curves(axis, curves: Sequence[np.ndarray]) -> None:
-    """Draw curves without letting them change the panel's frame."""
-    frame = axis.get_xlim(), axis.get_ylim()
-    for curve in curves:
-        axis.plot(curve[:, 0], curve[:, 1], color="white", linewidth=0.8, alpha=0.8)
-    axis.set(xlim=frame[0], ylim=frame[1])
 
 
 def _chi2_panel(axis, chi2: np.ndarray) -> None:
