@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from bootstrap import with_error
+from galaxy_options import read_options
 from scipy.linalg import eigh, svd
 from scipy.optimize import minimize_scalar
 from scipy.sparse import diags
@@ -157,13 +158,7 @@ def table(border: np.ndarray, rows: dict) -> str:
 def main(arguments=None) -> int:
     """Invert, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
-    parser.add_argument("--systems", type=int, default=160, help="how many, a multiple of 8")
-    options = parser.parse_args(arguments)
-    if options.systems < BATCH or options.systems % BATCH:
-        raise ValueError(f"--systems must be a multiple of {BATCH}. Received: {options.systems}")
-    if options.galaxies and not options.galaxies.exists():
-        raise FileNotFoundError(f"There is no file {options.galaxies}")
+    options = read_options(parser, arguments, 160, BATCH)
     print(table(*measure(options.galaxies, options.systems)))
     return 0
 

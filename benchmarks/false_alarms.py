@@ -9,9 +9,9 @@ p-values, by noise; 240 systems take three minutes.
 
 import argparse
 import warnings
-from pathlib import Path
 
 import numpy as np
+from galaxy_options import read_options
 from tqdm import tqdm
 
 from rim_lensing.galaxies.galaxy_pool import development_galaxies
@@ -29,13 +29,7 @@ def main(arguments=None) -> int:
     """Simulate, test, count."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="rim_euclid64", help="of the zoo, or a folder")
-    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
-    parser.add_argument("--systems", type=int, default=240, help="how many, a multiple of 8")
-    options = parser.parse_args(arguments)
-    if options.systems < BATCH or options.systems % BATCH:
-        raise ValueError(f"--systems must be a multiple of {BATCH}. Received: {options.systems}")
-    if options.galaxies and not options.galaxies.exists():
-        raise FileNotFoundError(f"There is no file {options.galaxies}")
+    options = read_options(parser, arguments, 240, BATCH)
     model = load_pretrained(options.model)
     galaxies = development_galaxies(options.galaxies)
     simulator = MockSimulator(galaxies, Priors(), model.network.config)

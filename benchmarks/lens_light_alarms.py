@@ -9,9 +9,9 @@ which light is seen. 400 systems a bin on the pixels of Euclid take two minutes.
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
+from galaxy_options import read_options
 from scipy.ndimage import gaussian_filter
 
 from rim_lensing.forward_model.geometry import Geometry
@@ -36,11 +36,7 @@ def main(arguments=None) -> int:
     """Draw, look, count."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pixels", choices=GEOMETRIES, default="euclid")
-    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
-    parser.add_argument("--systems", type=int, default=400, help="a bin, a multiple of 50")
-    options = parser.parse_args(arguments)
-    if options.systems < BATCH or options.systems % BATCH:
-        raise ValueError(f"--systems must be a multiple of {BATCH}. Received: {options.systems}")
+    options = read_options(parser, arguments, 400, BATCH, "in a bin")
     geometry, galaxies = GEOMETRIES[options.pixels], development_galaxies(options.galaxies)
     rates = []
     for theta_E in RADII:

@@ -1,6 +1,6 @@
 """What `rim_lensing.prepare_cutout` finds on raw mocks, against what is there.
 
-    python benchmarks/preparation.py --mocks 60
+    python benchmarks/preparation.py --count 60
 
 makes the mocks of `raw_mocks.py` and prints one line for each, and a table: how far the centre is
 off, the sky in units of its stated error, the noise map after its correction over the true one,
@@ -9,11 +9,10 @@ the share of arcs that is masked, and of neighbours' bright pixels that is not.
 
 import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 from raw_mock_planes import drizzle_correlation
-from raw_mocks import raw_mock
+from raw_mocks import raw_mock, read_options
 
 from rim_lensing.program import run
 
@@ -21,23 +20,12 @@ BRIGHT = 3.0
 """In sky rms: pixels of neighbours and cosmic rays that ought to be masked."""
 
 
-def parse_arguments(arguments=None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--first", type=int, default=0, help="index of the first mock")
-    parser.add_argument("--mocks", type=int, default=60, help="how many")
-    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
-    parser.add_argument(
-        "--psfs", type=Path, help="FITS file or folder of HST PSFs; default: Moffat"
-    )
-    return parser.parse_args(arguments)
-
-
 def main(arguments=None) -> int:
     """Prepare the mocks, and print what comes out."""
-    options = parse_arguments(arguments)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = read_options(parser, arguments, 60)
     rows = []
-    for index in range(options.first, options.first + options.mocks):
+    for index in range(options.first, options.first + options.count):
         rows.append(measured(*raw_mock(index, options.galaxies, options.psfs)))
         told = ", ".join(f"{name} {value:.3g}" for name, value in rows[-1].items())
         print(f"{index}: {told}", flush=True)

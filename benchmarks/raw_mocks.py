@@ -18,6 +18,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from galaxy_options import add_galaxies, check_galaxies
 from raw_mock_planes import (
     FINE,
     MASKED,
@@ -195,25 +196,35 @@ def _stamp(draw: np.random.Generator, galaxies: str | Path | None) -> np.ndarray
     return stamps[int(choice * len(stamps))].astype("float64")
 
 
-def parse_arguments(arguments=None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, required=True, help="directory")
+def read_options(parser: argparse.ArgumentParser, arguments, count: int) -> argparse.Namespace:
+    """Add the options about which mocks are made to a parser, and read the command line.
+
+    Args:
+        parser: With the program's other options.
+        arguments: Of the command line.
+        count: How many mocks, by default.
+
+    Raises:
+        FileNotFoundError: There is no such file of galaxies, or no such PSFs.
+    """
     parser.add_argument("--first", type=int, default=0, help="index of the first mock")
-    parser.add_argument("--count", type=int, default=FROZEN, help="how many")
-    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
+    parser.add_argument("--count", type=int, default=count, help="how many")
+    add_galaxies(parser)
     parser.add_argument(
         "--psfs", type=Path, help="FITS file or folder of HST PSFs; default: Moffat"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    check_galaxies(options)
+    if options.psfs and not options.psfs.exists():
+        raise FileNotFoundError(f"There is nothing at {options.psfs}")
+    return options
 
 
 def main(arguments=None) -> int:
     """Write the mocks that are missing."""
-    options = parse_arguments(arguments)
-    for path in filter(None, (options.galaxies, options.psfs)):
-        if not path.exists():
-            raise FileNotFoundError(f"There is nothing at {path}")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--output", type=Path, required=True, help="directory")
+    options = read_options(parser, arguments, FROZEN)
     options.output.mkdir(parents=True, exist_ok=True)
     for index in tqdm(range(options.first, options.first + options.count)):
         if not (options.output / f"raw_mock_{index:04d}.json").exists():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from galaxy_options import add_galaxies, check_galaxies
 from tqdm import tqdm
 
 from rim_lensing.files.whole_files import whole_file
@@ -38,7 +39,7 @@ def run_parser(title: str, systems: int, model: str | None = "rim_euclid64"):
     parser.add_argument(
         "--model", default=model, required=model is None, help="of the zoo, or a folder"
     )
-    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
+    add_galaxies(parser)
     parser.add_argument(
         "--systems", type=int, default=systems, help=f"the first so many of {LARGEST}"
     )
@@ -60,8 +61,7 @@ def claim_run(options: argparse.Namespace, settings: dict | None = None) -> Pret
         FileExistsError: The directory holds another run.
     """
     model = find_pretrained(options.model, "rim")
-    if options.galaxies and not options.galaxies.exists():
-        raise FileNotFoundError(f"There is no file {options.galaxies}")
+    check_galaxies(options)
     if not 1 <= options.systems <= LARGEST or options.workers < 1:
         raise ValueError(f"--systems must be from 1 to {LARGEST}, and --workers positive")
     description = {

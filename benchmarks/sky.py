@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from galaxy_options import add_galaxies, check_galaxies
 from resumable import claim, write_arrays, write_text
 from tqdm import tqdm
 
@@ -30,7 +31,7 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
         "--weights", nargs="+", default=[], metavar="LABEL=FILE", help="of RIMs of the preset"
     )
     parser.add_argument("--preset", default="euclid64")
-    parser.add_argument("--galaxies", type=Path, help="HDF5 file; default: procedural galaxies")
+    add_galaxies(parser)
     parser.add_argument("--systems", type=int, default=60, help="the first so many")
     parser.add_argument("--without-linear", action="store_true", help="RIMs alone")
     parser.add_argument("--output", type=Path, required=True, help="directory of the run")
@@ -42,7 +43,8 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
 def main(arguments=None) -> int:
     """Reconstruct what is missing, measure, and write the table."""
     options = parse_arguments(arguments)
-    for path in (*map(Path, options.weights.values()), *filter(None, [options.galaxies])):
+    check_galaxies(options)
+    for path in map(Path, options.weights.values()):
         if not path.exists():
             raise FileNotFoundError(f"There is no file {path}")
     from rim_lensing.networks.presets import get_preset
