@@ -246,8 +246,11 @@ def write_reconstruction(
     write_json(facts, directory / METRICS)
     (directory / ROUNDS).unlink(missing_ok=True)
     print(f"wrote {SUMMARY}, {RESULT} and {METRICS} into {directory}")
-    noise = f"noise leaves 1 +- {facts['chi2_per_pixel_noise_std']:.2g}"
-    print(f"chi^2 per pixel: {result.chi2:.3f} (of {result.mask.sum()} pixels; {noise})")
+    counted = result.counted
+    noise = f"noise leaves 1 +- {facts[f'chi2_per_{counted}_noise_std']:.2g}"
+    number = facts.get("used_pixels") or facts["used_visibilities"]
+    several = {"pixel": "pixels", "visibility": "visibilities"}[counted]
+    print(f"chi^2 per {counted}: {result.chi2:.3f} (of {number} {several}; {noise})")
     if "log_evidence" in facts:
         print(f"log evidence: {facts['log_evidence']:.1f}, at the strength {facts['strength']:.4g}")
     for name, value in (

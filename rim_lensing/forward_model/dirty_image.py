@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
+from scipy.ndimage import label
 
 from rim_lensing.forward_model.uv_plane import UVPlane
 from rim_lensing.lensing.grids import PixelGrid
@@ -61,18 +62,33 @@ class DirtyImage:
         return float(self.kernel[self.side - 1, self.side - 1])
 
     @cached_property
+    def beam(self) -> np.ndarray:
+        """The dirty beam: w over its peak, (2m - 1, 2m - 1)."""
+        return self.kernel / self.total_weight
+
+    @cached_property
     def beam_area(self) -> float:
-        """Sum of the dirty beam (w over its peak) in its main lobe, in pixels.
+        """Sum of the dirty beam in its main lobe, in pixels; of the whole beam it may be 0."""
+        return float(self.beam[self._in_main_lobe].sum())
 
-        The lobe is what is connected to the peak, and positive. The sum of the whole beam is 0 if
-        no baseline is short.
-        """
-        from scipy.ndimage import label
+    @property
+    def largest_sidelobe(self) -> float:
+        """Of the dirty beam, whose peak is 1, outside of its main lobe."""
+        return float(np.max(self.beam, where=~self._in_main_lobe, initial=0.0))
 
-        beam = self.kernel / self.total_weight
-        lobes, _ = label(beam > 0)
+    def main_lobe(self, side: int) -> np.ndarray:
+        """Return the main lobe of the dirty beam, cut to an odd side, with a sum of 1."""
+        lobe = np.where(self._in_main_lobe, self.beam, 0.0)
+        low, high = self.side - 1 - side // 2, self.side + side // 2
+        lobe = lobe[low:high, low:high]
+        return lobe / lobe.sum()
+
+    @cached_property
+    def _in_main_lobe(self) -> np.ndarray:
+        """True where the dirty beam is positive, and connected to its peak."""
+        lobes, _ = label(self.kernel > 0)
         middle = self.side - 1
-        return float(beam[lobes == lobes[middle, middle]].sum())
+        return lobes == lobes[middle, middle]
 
     @property
     def image(self) -> np.ndarray:

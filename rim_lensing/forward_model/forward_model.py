@@ -62,6 +62,10 @@ class ForwardModel:
         """The adjoint of `predict`: (batch, m, m) to (batch, n, n)."""
         return self.ray_tracer.adjoint(self.blur.adjoint(image))
 
+    def light_adjoint(self, image):
+        """Return what `adjoint` does: where light of the image would come from."""
+        return self.adjoint(image)
+
     def log_likelihood(self, source, image, noise, whitening=None):
         """Equation 6 up to its constant: -1/2 r'C_N^-1 r with r = image - B L source.
 
@@ -95,6 +99,14 @@ class ForwardModel:
     def log_likelihood_gradient(self, source, image, noise, whitening=None):
         """Equation 7, by automatic differentiation: (batch, n, n); arguments as above."""
         return gradient(lambda s: ops.sum(self.log_likelihood(s, image, noise, whitening)), source)
+
+    def projected(self, image, noise, whitening=None):
+        """Return L'B' C_N^-1 image, (batch, n, n); arguments as of `log_likelihood`."""
+        return self.adjoint(PixelNoise(noise, whitening).weighted(image))
+
+    def normal(self, source, noise, whitening=None):
+        """Return L'B' C_N^-1 B L source, (batch, n, n); arguments as of `log_likelihood`."""
+        return self.projected(self.predict(source), noise, whitening)
 
     def as_matrix(self) -> list[np.ndarray]:
         """Return B L as dense numpy arrays (image pixels, source pixels), one per system.

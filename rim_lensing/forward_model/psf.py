@@ -64,7 +64,7 @@ class Blur:
         kernel = tensor(kernel, dtype)
         self._image_side, self._oversampling = image_side, oversampling
         image_side *= oversampling
-        check_side(kernel.shape[-1], image_side)
+        self._check(kernel.shape[-1], image_side)
         half = kernel.shape[-1] // 2
         self._kernel, self._side = kernel, image_side
         # Room for half a kernel on one side is enough: what wraps around is cropped.
@@ -73,6 +73,10 @@ class Blur:
         kernel = ops.pad(kernel, [(0, 0)] + [(0, padded_side - kernel.shape[-1])] * 2)
         kernel = ops.roll(kernel, (-half, -half), axis=(1, 2))
         self._spectrum = ops.fft2((kernel, ops.zeros_like(kernel)))
+
+    def _check(self, side: int, image_side: int) -> None:
+        """Refuse kernels of an even side, or larger than the image."""
+        check_side(side, image_side)
 
     def apply(self, image):
         """Return the image convolved with the kernel, (batch, m o, m o) to (batch, m, m).

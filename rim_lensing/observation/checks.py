@@ -19,8 +19,10 @@ from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
 from rim_lensing.observation.correlated_noise import check_noise_correlation
 from rim_lensing.observation.flux_checks import check_flux
 from rim_lensing.observation.normalised import NormalisedObservation
-from rim_lensing.observation.observation import Observation, as_observation
+from rim_lensing.observation.normalised_visibilities import normalised_visibilities
+from rim_lensing.observation.observation import Observation, as_observation, check_alone
 from rim_lensing.observation.psf_forms import on_image_pixels
+from rim_lensing.observation.visibilities import VisibilityObservation
 from rim_lensing.problems import Problems
 
 PIXEL_SCALE_TOLERANCE = 1e-3
@@ -106,8 +108,9 @@ def check_image(
     under- nor overflows in float32, whatever the unit.
 
     Args:
-        image: An `Observation`, and nothing up to `mask`; or (m, m) or (batch, m, m), lens light
-            and background subtracted, any unit. May hold anything, NaN too, where `mask` is False.
+        image: An `Observation` or a `VisibilityObservation`, and nothing up to `mask`; or (m, m) or
+            (batch, m, m), lens light and background subtracted, any unit. May hold anything, NaN
+            too, where `mask` is False.
         noise: rms of the noise in the image's unit: a number, one per system (batch,), a map
             (m, m) or maps (batch, m, m). A pixel of infinite noise is masked, and so is one of
             HUGE_NOISE that drowns all flux: so PyAutoLens marks pixels that are not to be used.
@@ -131,6 +134,9 @@ def check_image(
     Warns:
         UserWarning: The mask hides most of the flux, in few pixels; or the PSF was brought to form.
     """
+    if isinstance(image, VisibilityObservation):
+        check_alone({"noise": noise, "psf": psf, "mask": mask, "pixel_scale": pixel_scale})
+        return normalised_visibilities(image, image_grid)
     observed = as_observation(image, noise, psf, mask, pixel_scale)
     problems, kernels, flux, correlation = Problems(), None, None, observed.noise_correlation
     rays = observed.rays_on(image_grid.pixel_scale) if with_rays else 1
@@ -160,12 +166,19 @@ def check_image(
     )
 
 
-def one_image(image, noise=None, psf=None, mask=None, pixel_scale=None) -> Observation:
-    """Return what was given as an NormalisedObservation of one image, see `as_observation`.
+def one_image(
+    image, noise=None, psf=None, mask=None, pixel_scale=None
+) -> Observation | VisibilityObservation:
+    """Return what was given as an Observation of one image, see `as_observation`.
+
+    Visibilities stay what they are.
 
     Raises:
         ValueError: It is a batch, or as `as_observation`.
     """
+    if isinstance(image, VisibilityObservation):
+        check_alone({"noise": noise, "psf": psf, "mask": mask, "pixel_scale": pixel_scale})
+        return image
     observed = as_observation(image, noise, psf, mask, pixel_scale)
     if observed.is_batch:
         raise ValueError(

@@ -143,6 +143,9 @@ def has_lens_light(observation: NormalisedObservation, image_grid: PixelGrid) ->
         observation: The systems.
         image_grid: Their pixels.
     """
+    if observation.visibilities is not None:
+        # Where dust shines the lens galaxy, which has none, does not.
+        return np.zeros(len(observation), bool)
     parts = zip(observation.image, observation.noise, observation.psf_sigma, strict=True)
     found = [central_light(*part, image_grid.pixel_scale) for part in parts]
     return np.array([light is not None and light.is_lens_light for light in found])

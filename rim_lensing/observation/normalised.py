@@ -9,6 +9,8 @@ from rim_lensing.forward_model.whitening import whitening
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import Form, form_of
 
+_OPTIONAL = ("lens", "fine_psf", "visibilities")
+
 
 @dataclass(frozen=True)
 class NormalisedObservation:
@@ -28,6 +30,8 @@ class NormalisedObservation:
         ray_oversampling: Rays per pixel along each axis, o.
         fine_psf: Kernels on pixels o times as fine as the image's, (batch, k, k), each with the sum
             1: what rays are blurred by. None if o is 1: that is `psf`.
+        visibilities: What images and noise are the dirty images of, in units of `flux_unit`:
+            (batch,) of `DirtyImage`; None, they are images.
         noise_correlation: Of the noise of neighbouring pixels in all images, (k, k), see
             `noise_correlation`; None, they are independent.
     """
@@ -43,6 +47,7 @@ class NormalisedObservation:
     ray_oversampling: int = 1
     fine_psf: np.ndarray | None = None
     noise_correlation: np.ndarray | None = None
+    visibilities: np.ndarray | None = None
 
     def __post_init__(self):
         """Find the form of 7 or 8 numbers."""
@@ -56,8 +61,15 @@ class NormalisedObservation:
     def __getitem__(self, systems: slice | np.ndarray) -> "NormalisedObservation":
         """Return some of the systems."""
         arrays = ["image", "noise", "psf", "flux_unit", "psf_sigma"]
-        arrays += [name for name in ("lens", "fine_psf") if getattr(self, name) is not None]
+        arrays += [name for name in _OPTIONAL if getattr(self, name) is not None]
         return replace(self, **{name: getattr(self, name)[systems] for name in arrays})
+
+    @property
+    def n_data(self) -> np.ndarray:
+        """Numbers that were measured, (batch,): used pixels, or two for each visibility."""
+        if self.visibilities is None:
+            return self.mask.sum(axis=(1, 2))
+        return np.array([each.n_data for each in self.visibilities])
 
     @property
     def mask(self) -> np.ndarray:
@@ -109,6 +121,21 @@ class NormalisedObservation:
         return self.form.on_rays(self.lens, grid, supersampling)
 
     @property
+    def beams(self) -> np.ndarray:
+        """Dirty beams in flux per pixel, (batch, 2 m - 1, 2 m - 1), see `VisibilityModel`."""
+        beams = [each.per_pixel(each.kernel) for each in self.visibilities]
+        return np.stack(beams).astype("float32")
+
+    @property
+    def primary_beams(self) -> np.ndarray | None:
+        """Of the antennas, (batch, m, m); None if no system has one."""
+        found = [each.primary_beam for each in self.visibilities]
+        if all(each is None for each in found):
+            return None
+        ones = np.ones(self.image.shape[1:])
+        return np.stack([ones if each is None else each for each in found]).astype("float32")
+
+    @property
     def blur(self) -> np.ndarray:
         """The kernels that rays are blurred by, on their own pixels: (batch, k, k)."""
         return self.psf if self.fine_psf is None else self.fine_psf
@@ -119,11 +146,17 @@ class NormalisedObservation:
         return self.deflections(geometry.image_grid, supersampling)
 
     def forward_model(self, geometry: Geometry, rays=None):
-        """Return the `ForwardModel` of lens and PSF; `rays`, if they are known already."""
+        """Return the `ForwardModel` of lens and PSF; `rays`, if they are known already.
+
+        Of visibilities the `VisibilityModel`.
+        """
         from rim_lensing.forward_model.forward_model import ForwardModel
+        from rim_lensing.forward_model.visibility_model import VisibilityModel
 
         grids = geometry.image_grid, geometry.source_grid, geometry.supersampling
         rays = self.rays(geometry) if rays is None else rays
+        if self.visibilities is not None:
+            return VisibilityModel(rays, self.beams, *grids, primary_beam=self.primary_beams)
         return ForwardModel(rays, self.blur, *grids, oversampling=self.ray_oversampling)
 
     def lensing_matrices(self, geometry: Geometry) -> list:
@@ -140,6 +173,11 @@ class NormalisedObservation:
         inputs = {"image": self.image, "noise": self.noise, "psf": self.psf}
         if self.lens is None:
             return inputs
+        if self.visibilities is not None:
+            inputs["beam"] = self.beams
+            primary_beams = self.primary_beams
+            if primary_beams is not None:
+                inputs["primary_beam"] = primary_beams
         if self.fine_psf is not None:
             inputs["fine_psf"] = self.fine_psf
         whitening = self.whitening

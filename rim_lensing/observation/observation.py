@@ -335,14 +335,22 @@ def as_observation(image, noise=None, psf=None, mask=None, pixel_scale=None) -> 
     """
     if not isinstance(image, Observation):
         return Observation(image, noise, psf, mask, pixel_scale)
-    beside = {"noise": noise, "psf": psf, "mask": mask, "pixel_scale": pixel_scale}
+    check_alone({"noise": noise, "psf": psf, "mask": mask, "pixel_scale": pixel_scale})
+    return image
+
+
+def check_alone(beside: dict) -> None:
+    """Raise ValueError if there are arguments beside an Observation, which has its own.
+
+    Args:
+        beside: By their names; None, not given.
+    """
     twice = [name for name, value in beside.items() if value is not None]
     if twice:
         raise ValueError(
             f"`{'`, `'.join(twice)}` must be left out beside an Observation, which has its own; "
             "name the arguments that follow it, such as lens=..."
         )
-    return image
 
 
 def _check_image_axes(image: np.ndarray) -> None:

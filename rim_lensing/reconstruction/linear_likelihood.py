@@ -65,5 +65,5 @@ class LinearLikelihood(LensLikelihood):
         except NoMaximumError:
             # A lens that leads no data to the source: the evidence is that of no source.
             constants = system.n_data * np.log(2 * np.pi) / 2 + system.log_noise
-            return float(-0.5 * system.data @ system.data - constants)
+            return float(-0.5 * system.square() - constants)
         return log_evidence(engine, engine.terms(strength))[0]

@@ -116,7 +116,7 @@ def log_marginal_likelihood(system: LinearSystem, source: np.ndarray, strength: 
     left = residual_system(system, source)
     if np.isinf(strength):
         constants = left.n_data * np.log(2 * np.pi) / 2 + left.log_noise
-        return float(-0.5 * left.data @ left.data - constants)
+        return float(-0.5 * left.square() - constants)
     engine = _engine(left)
     return log_evidence(engine, engine.held_terms(strength))[0]
 

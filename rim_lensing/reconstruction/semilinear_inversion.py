@@ -306,7 +306,6 @@ class SemilinearInversion(OnGeometry, SourceModel):
         evidence, error = log_evidence(engine, terms)
         mean = engine.mean(strength)
         n, m = system.source_side, system.image_side
-        residual = system.data - system.apply(mean)
         constrained, magnification = seen_pixels(
             lambda image: system.light_adjoint(image.ravel()).reshape(n, n),
             observation.noise[0],
@@ -318,7 +317,8 @@ class SemilinearInversion(OnGeometry, SourceModel):
         return {
             "history": mean.reshape(1, n, n),
             "predicted": system.predict(mean).reshape(m, m),
-            "chi2": np.array([residual @ residual / system.n_data]),
+            "chi2": np.array([system.chi2(mean) / system.n_data]),
+            "sky": None if observation.visibilities is None else system.sky(mean),
             "strength": strength / unit**2,
             "log_evidence": evidence - system.n_data * np.log(unit),
             "log_evidence_error": error,

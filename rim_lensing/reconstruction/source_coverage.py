@@ -15,6 +15,9 @@ SIGNIFICANCE = 5.0
 MAX_OUTSIDE, WARN_OUTSIDE = 0.5, 0.05
 """Fractions of the arcs' flux outside of the source grid: refused above, warned of above."""
 
+SIDELOBE_MARGIN = 1.5
+"""Of an arc, which has many pixels as bright, sidelobes add up to more than one pixel's."""
+
 _CHUNK = 64
 
 
@@ -39,6 +42,11 @@ def flux_outside(
         from_middle = beta - np.reshape(source_grid.centre, (2, 1, 1))
         outside.append(np.abs(from_middle).max(axis=1) > source_grid.width / 2)
     significant = observation.image > SIGNIFICANCE * observation.noise
+    if observation.visibilities is not None:
+        # What sidelobes of the brightest pixel can be is none.
+        sidelobes = np.array([each.largest_sidelobe for each in observation.visibilities])
+        brightest = observation.image.max(axis=(1, 2))
+        significant &= observation.image > SIDELOBE_MARGIN * (sidelobes * brightest)[:, None, None]
     flux = np.where(significant, observation.image, 0).astype("float64")
     total = flux.sum(axis=(1, 2))
     return np.sum(flux * np.concatenate(outside), axis=(1, 2)) / np.where(total > 0, total, 1)

@@ -49,7 +49,7 @@ class Batched:
             value = getattr(self, each.name)
             if isinstance(value, np.ndarray) and each.name not in self._without_batch_axis:
                 part = value[index]
-                parts[each.name] = float(part) if np.ndim(part) == 0 else part
+                parts[each.name] = float(part) if isinstance(part, np.generic) else part
         return replace(self, **parts)
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rim_lensing.forward_model.dirty_image import DirtyImage
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.given_deflections import Deflections
 from rim_lensing.lensing.grids import PixelGrid
@@ -63,6 +64,11 @@ class Reconstruction(Batched):
             that is `psf`.
         noise_correlation: Of the noise of neighbouring pixels, (k, k), that the likelihood has
             taken into account, see `forward_model.whitening`; None, they are independent.
+        visibilities: Of an interferometer, what image and noise are made of, see `DirtyImage`:
+            image and model_image are dirty images then, of data and model, over the area of the
+            beam. chi2 is that of the visibilities, over the numbers that they are, two for each.
+        sky: The lensed source as it would be seen without the beam, (m, m); None of images, where
+            it is model_image.
     """
 
     _telling = "source", 3
@@ -87,6 +93,8 @@ class Reconstruction(Batched):
     ray_oversampling: int = field(default=1, kw_only=True)
     fine_psf: np.ndarray | None = field(default=None, kw_only=True)
     noise_correlation: np.ndarray | None = field(default=None, kw_only=True)
+    visibilities: DirtyImage | np.ndarray | None = field(default=None, kw_only=True)
+    sky: np.ndarray | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
         """Take all pixels for constrained, and the form of 7 or 8 numbers, if nothing is said."""
@@ -109,7 +117,7 @@ class Reconstruction(Batched):
             geometry: Grids and supersampling of the forward model.
             model: Name of the method.
         """
-        predicted, chi2, constrained, magnification = predict(observation, history, geometry)
+        predicted, sky, chi2, constrained, magnification = predict(observation, history, geometry)
         return cls._in_units(
             observation,
             history,
@@ -119,6 +127,7 @@ class Reconstruction(Batched):
             model,
             constrained=constrained,
             pixel_magnification=magnification,
+            sky=sky,
         )
 
     @classmethod
@@ -134,9 +143,14 @@ class Reconstruction(Batched):
             chi2: Per used pixel, (batch, T).
             geometry: Pixel scales.
             model: Name of the method.
-            more: Other fields, with a batch axis.
+            more: Other fields, with a batch axis; sky in units of the observation's `flux_unit`.
         """
         unit = observation.flux_unit[:, None, None]
+        if observation.visibilities is not None:
+            more["sky"] = more["sky"] * unit
+            more["visibilities"] = np.empty(len(observation), object)
+            pairs = zip(observation.visibilities, observation.flux_unit, strict=True)
+            more["visibilities"][:] = [each.scaled(1 / factor) for each, factor in pairs]
         history = history * unit[:, None]
         correlation = observation.noise_correlation
         if correlation is not None:
@@ -175,9 +189,23 @@ class Reconstruction(Batched):
             f"{self.model}: {len(self)} systems" if self.is_batch else self.model,
             f"image {side} x {side} of {self.image_pixel_scale:.4g} arcsec",
             f"source {self.source_grid}",
-            f"chi^2 per pixel {as_range(self.chi2)}",
+            f"chi^2 per {self.counted} {as_range(self.chi2)}",
         ]
         return facts + ([] if self.is_batch else [f"lens {named_lens(self.lens, self.form)}"])
+
+    @property
+    def counted(self) -> str:
+        """What chi2 is per: "pixel", or "visibility", of its real and of its imaginary part."""
+        return "pixel" if self.visibilities is None else "visibility"
+
+    @property
+    def n_data(self) -> int | np.ndarray:
+        """Numbers that were measured: used pixels, or two for each visibility."""
+        if self.visibilities is None:
+            return self.mask.sum(axis=(-2, -1))
+        if self.is_batch:
+            return np.array([each.n_data for each in self.visibilities])
+        return np.int64(self.visibilities.n_data)
 
     @property
     def mass_model(self) -> MassModel | Deflections | None:
@@ -219,7 +247,7 @@ class Reconstruction(Batched):
     @property
     def log_likelihood(self) -> float | np.ndarray:
         """log P(image | lens), up to a constant of the image: -chi^2 / 2 of the source."""
-        return -0.5 * self.chi2 * self.mask.sum(axis=(-2, -1))
+        return -0.5 * self.chi2 * self.n_data
 
     def metrics(self) -> dict[str, float | int | np.ndarray]:
         """Numbers about the reconstruction; for a batch, one of each per system.
@@ -231,8 +259,9 @@ class Reconstruction(Batched):
 
         Returns:
             chi2_per_pixel and used_pixels; chi2_per_pixel_noise_std, of noise alone, sqrt(2 / used
-            pixels); constrained_pixels, of the source; source_peak, in the image's unit;
-            source_flux and model_flux, sums over the sky in the image's unit times image pixels;
+            pixels); of an interferometer chi2_per_visibility, used_visibilities and
+            chi2_per_visibility_noise_std; constrained_pixels, of the source; source_peak, in the
+            image's unit; source_flux and model_flux, sums over the sky in the image's unit times image pixels;
             unconstrained_flux, what the source has in other pixels; total_magnification, model_flux
             over source_flux (what the PSF or the lens carries out of the frame is not in it), 0 of
             a black source.
@@ -242,13 +271,17 @@ class Reconstruction(Batched):
         source_flux = seen.sum(axis=axes) * area
         hidden = np.where(self.constrained, 0.0, self.source) * area
         hidden_model = np.where(self.constrained, 0.0, hidden * self.pixel_magnification)
-        model_flux = self.model_image.sum(axis=axes) - hidden_model.sum(axis=axes)
+        sky = self.model_image if self.visibilities is None else self.sky
+        model_flux = sky.sum(axis=axes) - hidden_model.sum(axis=axes)
         peak = np.where(self.constrained, self.source, -np.inf).max(axis=axes)
-        used_pixels = self.mask.sum(axis=axes)
+        chi2, n_data = f"chi2_per_{self.counted}", self.n_data
+        used = {"used_pixels": n_data}
+        if self.visibilities is not None:
+            used = {"used_visibilities": n_data // 2}
         numbers = {
-            "chi2_per_pixel": self.chi2,
-            "chi2_per_pixel_noise_std": np.sqrt(2 / used_pixels),
-            "used_pixels": used_pixels,
+            chi2: self.chi2,
+            f"{chi2}_noise_std": np.sqrt(2 / n_data),
+            **used,
             "constrained_pixels": self.constrained.sum(axis=axes),
             "source_peak": np.where(np.isfinite(peak), peak, np.nan),
             "source_flux": source_flux,
