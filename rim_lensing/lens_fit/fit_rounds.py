@@ -8,7 +8,8 @@ from rim_lensing.lens_fit.lens_predictor import LensPrediction
 from rim_lensing.lens_fit.optimise import NOTABLE_LOG_POSTERIOR, in_words
 from rim_lensing.lens_fit.residual_test import ResidualTest
 from rim_lensing.lensing.mass_model import MassModel
-from rim_lensing.results.result import Reconstruction, named_lens
+from rim_lensing.results.in_words import named_lens
+from rim_lensing.results.result import Reconstruction
 
 
 @dataclass(frozen=True, repr=False)

@@ -27,7 +27,8 @@ from rim_lensing.reconstruction.source_coverage import (
 from rim_lensing.reconstruction.source_model import SourceModel, check_source_model
 from rim_lensing.reconstruction.training_range import warn_outside_training
 from rim_lensing.results.constrained import warn_of_unconstrained
-from rim_lensing.results.result import Reconstruction, named_lens
+from rim_lensing.results.in_words import named_lens
+from rim_lensing.results.result import Reconstruction
 from rim_lensing.simulation.priors import Priors
 
 DEMAGNIFIED = 0.9

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rim_lensing.results.result import Reconstruction, as_range
+from rim_lensing.results.in_words import as_range
+from rim_lensing.results.result import Reconstruction
 
 
 @dataclass(frozen=True, repr=False)

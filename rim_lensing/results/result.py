@@ -14,6 +14,7 @@ from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import SHORT_FORMS, Form, MassModel, form_of
 from rim_lensing.observation.normalised import NormalisedObservation
 from rim_lensing.results.batched import Batched
+from rim_lensing.results.in_words import as_range, named_lens
 from rim_lensing.results.prediction import predict
 
 if TYPE_CHECKING:
@@ -261,7 +262,8 @@ class Reconstruction(Batched):
             chi2_per_pixel and used_pixels; chi2_per_pixel_noise_std, of noise alone, sqrt(2 / used
             pixels); of an interferometer chi2_per_visibility, used_visibilities and
             chi2_per_visibility_noise_std; constrained_pixels, of the source; source_peak, in the
-            image's unit; source_flux and model_flux, sums over the sky in the image's unit times image pixels;
+            image's unit; source_flux and model_flux, sums over the sky in the image's unit times
+            image pixels;
             unconstrained_flux, what the source has in other pixels; total_magnification, model_flux
             over source_flux (what the PSF or the lens carries out of the frame is not in it), 0 of
             a black source.
@@ -404,21 +406,3 @@ class Reconstruction(Batched):
         from rim_lensing.results.result_files import write_reconstruction
 
         write_reconstruction(self, path, overwrite, header, planes)
-
-
-def named_lens(lens: np.ndarray, form: Form | None = None) -> str:
-    """Return a lens (p,) in words, as reprs do; its form is by default that of 7 or 8 numbers."""
-    form = form_of(lens, form)
-    if not np.all(np.isfinite(lens)):
-        return "in a lensing matrix"
-    if not isinstance(form, MassModel):
-        return f"in {form}"
-    pairs = zip(form.labels, lens, strict=True)
-    return f"({', '.join(f'{name}={value:.4g}' for name, value in pairs)})"
-
-
-def as_range(values: float | np.ndarray, digits: int = 4) -> str:
-    """Return a number, or the smallest and the largest of several, in words."""
-    if np.ndim(values) == 0:
-        return f"{values:.{digits}g}"
-    return f"{np.min(values):.{digits}g} to {np.max(values):.{digits}g}"
