@@ -64,7 +64,7 @@ def test_noise_is_the_scatter_of_rebinned_noise():
 
 ALONG = np.exp(-(np.arange(-3, 4) ** 2) / (4 * 0.5**2))
 CORRELATION = np.outer(ALONG, ALONG)
-"""Of white noise smoothed by 0.5 pixels: 0.37 beside, as in the HST image of docs/real_lens.md."""
+"""Of white noise smoothed by 0.5 pixels: 0.37 beside, as the HST image of docs/real_lenses.md."""
 
 
 def test_noise_is_the_scatter_of_rebinned_correlated_noise():
