@@ -20,6 +20,7 @@ setup(
     package_dir={"rim_lensing.pretrained": "pretrained"},
     package_data={
         "rim_lensing.pretrained": ["**/*"],
+        "rim_lensing": ["py.typed"],
         "rim_lensing.demo": ["*.fits"],
         "rim_lensing.simulation": ["validation_sets/*.json", "validation_sets/sky/*.json"],
     },
@@ -48,6 +49,13 @@ setup(
         "jax": ["jax>=0.4.35"],
         # The non-uniform FFT of interferometric data.
         "visibilities": ["ducc0>=0.34"],
+        # The site; lenstronomy for the cells of a tutorial.
+        "docs": [
+            "furo>=2024.8",
+            "lenstronomy>=1.12",
+            "myst-nb>=1.1",
+            "sphinx>=7.4",
+        ],
         "test": [
             "coolest>=0.1.9",
             "cvxopt>=1.3",

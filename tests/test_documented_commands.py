@@ -1,4 +1,6 @@
-"""What README and docs tell a user to type: quick commands are run, options of long ones parsed.
+"""What README and docs tell a user to type: quick commands and all Python are run, options parsed.
+
+The cells of the tutorials run in `test_tutorials.py`.
 
 What installs the package is what `.ci/run` runs.
 """
@@ -11,23 +13,34 @@ import shlex
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from astropy.io import fits
 
 import rim_lensing
 from rim_lensing import cli
 from rim_lensing.demo import DEMO_FILE, read_demo_lens
+from rim_lensing.lens_fit.fit_rounds import AutomatedFit
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+DOCS = sorted(ROOT.glob("docs/**/*.md"))
+README, ALGORITHM_1 = ROOT / "README.md", ROOT / "docs" / "howto" / "algorithm_1.md"
+PAGES = [README, ROOT / "benchmarks" / "README.md", *DOCS]
 PAGES += sorted(ROOT.glob("pretrained/*/README.md"))
 PROGRAM = r"(?:[A-Z_]+=\S+ )*python ((?:train|benchmarks|examples)/\w+\.py)"
 
 
+def indented(text: str) -> str:
+    """Return a page with its fenced blocks of shell and Python indented by four."""
+
+    def indent(block: re.Match) -> str:
+        return re.sub("^(?=.)", "    ", block[1], flags=re.M)
+
+    return re.sub(r"^```(?:bash|python)\n(.*?)^```$", indent, text, flags=re.M | re.S)
+
+
 def commands(text: str) -> list[str]:
     """Return the commands of a page's blocks, in its order, on one line each."""
-    joined = re.sub(r"\\\n\s*", "", text)
+    joined = re.sub(r"\\\n\s*", "", indented(text))
     found = re.findall(rf"^ {{4,6}}((?:{PROGRAM}|rim-lensing) ?.*|\w=\S+)$", joined, re.M)
     return [whole for whole, *_ in found]
 
@@ -76,15 +89,19 @@ def parse(line: str, monkeypatch) -> argparse.Namespace:
 
 
 def test_the_pages_hold_what_is_known_to_be_there():
-    """The search itself: by hand, of three pages."""
-    readme = ALL[ROOT / "README.md"]
-    assert "rim-lensing models" in readme and "f=rim_lensing/demo/mock_lens.fits" in readme
-    assert "python train/publish.py runs/euclid64 --name rim_mine --galaxies galaxies.h5" in readme
-    assert sum("rim-lensing reconstruct" in line for line in readme) == 2
-    paths = [line.split()[1] for line in ALL[ROOT / "docs" / "training.md"]]
+    """The search itself: by hand, of some pages."""
+    assert "rim-lensing models" in ALL[README]
+    assert sum("rim-lensing fit" in line for line in ALL[README]) == 1
+    assert "f=rim_lensing/demo/mock_lens.fits" in ALL[ROOT / "docs" / "howto" / "files.md"]
+    training = ALL[ROOT / "docs" / "training.md"]
+    assert (
+        "python train/publish.py runs/euclid64 --name rim_mine --galaxies galaxies.h5" in training
+    )
+    paths = [line.split()[1] for line in ALL[ROOT / "docs" / "history" / "training.md"]]
     assert paths.count("train/train_rim.py") >= 3 and "train/ablation.py" in paths
     assert any("KERAS_BACKEND=jax" in line for line in PROGRAM_LINES)
     assert len(PROGRAM_LINES) >= 40
+    assert {README, ALGORITHM_1} <= set(WITH_PYTHON) and len(WITH_PYTHON) >= 8
 
 
 @pytest.mark.parametrize("line", PROGRAM_LINES)
@@ -134,11 +151,11 @@ def place(tmp_path_factory):
     return folder
 
 
-def run_in(place: Path, monkeypatch, wanted: str) -> None:
-    """Run the README's commands of that name as a shell would, in one process."""
+def run_in(place: Path, monkeypatch, page: Path, wanted: str) -> None:
+    """Run a page's commands of that name as a shell would, in one process."""
     monkeypatch.chdir(place)
     variables, ran = {}, 0
-    for line in ALL[ROOT / "README.md"]:
+    for line in ALL[page]:
         assignment = re.fullmatch(r"(\w)=(\S+)", line)
         if assignment:
             variables[assignment[1]] = assignment[2]
@@ -146,46 +163,42 @@ def run_in(place: Path, monkeypatch, wanted: str) -> None:
             for name, value in variables.items():
                 line = line.replace(f"${{{name}}}", value).replace(f"${name}", value)
             ran += 1
-            again = ["--overwrite"] if ran > 1 else []
-            assert cli.main(shlex.split(line)[1:] + again) in (0, 3), line
+            assert cli.main([*shlex.split(line)[1:], *OVERWRITE.get(wanted, ())]) in (0, 3), line
     assert ran
 
 
-@pytest.mark.parametrize("wanted", ["models", "reconstruct"])
-def test_the_readmes_quick_commands_run(place, monkeypatch, wanted):
-    run_in(place, monkeypatch, wanted)
+OVERWRITE = {"reconstruct": ["--overwrite"], "fit": ["--overwrite"]}
+
+
+@pytest.mark.parametrize(
+    "page, wanted",
+    [("README", "models"), ("README", "reconstruct"), ("howto/files", "reconstruct")],
+)
+def test_quick_commands_run(place, monkeypatch, page, wanted):
+    run_in(place, monkeypatch, README if page == "README" else ROOT / f"docs/{page}.md", wanted)
     if wanted == "reconstruct":
         assert (place / "output" / "mine" / "summary.png").exists()
 
 
 def test_the_demo_that_is_run_after_installation(place, monkeypatch):
-    (line,) = re.findall(r"rim-lensing (demo --output \S+)$", PAGES[0].read_text(), re.M)
+    (line,) = re.findall(r"rim-lensing (demo --output \S+)$", README.read_text(), re.M)
     monkeypatch.chdir(place)
     assert cli.main(shlex.split(line)) == 0
     assert (place / "output" / "demo" / "result.fits").exists()
 
 
 @pytest.mark.slow
-def test_the_readmes_fit_runs(place, monkeypatch):
-    run_in(place, monkeypatch, "fit")
+def test_the_fit_of_arcs_runs(place, monkeypatch):
+    run_in(place, monkeypatch, ALGORITHM_1, "fit")
     assert (place / "output" / "fit" / "rounds.png").exists()
 
 
-def python_blocks() -> list[str]:
-    """Return the README's Python, in its order."""
-    blocks = re.findall(r"(?:^ {4}.*\n|^\n(?= {4}))+", PAGES[0].read_text(), re.M)
-    blocks = [re.sub("^ {4}", "", block, flags=re.M) for block in blocks]
-    found = []
-    for block in blocks:
-        try:
-            compile(block, "README.md", "exec")
-        except SyntaxError:
-            continue
-        if re.search(r"\w\(|= ", block):
-            found.append(block)
-    return found
+def python_blocks(page: Path) -> list[str]:
+    """Return a page's Python, in its order."""
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S)
 
 
+WITH_PYTHON = [page for page in [README, *DOCS] if python_blocks(page)]
 LONG = ("automated_fit", "fit_cutout", "optimise_lens", "sample_lens_posterior")
 
 
@@ -199,27 +212,16 @@ class Anything:
         return Anything()
 
 
-def run_blocks(place: Path, monkeypatch) -> dict:
+def run_blocks(place: Path, monkeypatch, page: Path) -> dict:
     monkeypatch.chdir(place)
-    middle = (len(read_demo_lens().image) - 1) / 2
-    names = {"row": middle, "column": middle}
-    for block in python_blocks():
-        if "saved_model" in block:
-            import tensorflow as tf
-
-            arrays = {name: np.asarray(names[name], "float32") for name in ("image", "noise")}
-            psf = np.zeros((25, 25), "float32")
-            psf[12, 12] = 1
-            given = {"image": arrays["image"], "noise_map": arrays["noise"], "psf": psf}
-            given["lens_parameters"] = np.asarray(names["lens"], "float32")
-            batch = {name: array[None] for name, array in given.items()}
-            names["source"] = eval(block.strip(), {"tf": tf} | batch)
-        else:
-            exec(block, names)
+    names = {}
+    for block in python_blocks(page):
+        exec(compile(block, str(page), "exec"), names)
     return names
 
 
-def test_the_readmes_python_runs(place, monkeypatch):
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
+def test_python_runs(place, monkeypatch, page):
     """All of it; of what takes minutes the arguments are bound, and nothing is run."""
     called = []
 
@@ -234,25 +236,30 @@ def test_the_readmes_python_runs(place, monkeypatch):
     for name in LONG:
         real = getattr(rim_lensing, name)
         monkeypatch.setattr(rim_lensing, name, bound(name, real), raising=False)
-        for attribute in re.findall(r"\b(fit|chain)\.(\w+)", PAGES[0].read_text()):
-            kind = rim_lensing.LensChain if attribute[0] == "chain" else None
-            assert kind is None or hasattr(kind, attribute[1]) or attribute[1] == "h5", attribute
-    names = run_blocks(place, monkeypatch)
-    assert sorted(called) == sorted(LONG)
-    assert names["result"].chi2 == pytest.approx(1, abs=0.1)
-    assert np.asarray(names["source"]).shape == (1, 64, 64)
-    assert (place / "summary.png").exists() and (place / "result.fits").exists()
+    kinds = {"chain": rim_lensing.LensChain, "fit": None}
+    kinds["fit"] = rim_lensing.CutoutFit if page == README else AutomatedFit
+    for name, attribute in re.findall(r"\b(fit|chain)\.(\w+)", "\n".join(python_blocks(page))):
+        fields = {*dir(kinds[name]), *getattr(kinds[name], "__dataclass_fields__", ())}
+        assert attribute in fields | {"h5"}, attribute
+    names = run_blocks(place, monkeypatch, page)
+    assert set(called) == {name for name in LONG if f".{name}(" in page.read_text()}
+    if page == README:
+        assert names["result"].chi2 == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.slow
-def test_the_readmes_long_python_runs(place, monkeypatch):
+@pytest.mark.parametrize("page", [README, ALGORITHM_1, ROOT / "docs/howto/posterior.md"])
+def test_long_python_runs(place, monkeypatch, page):
     """The real functions, and a chain of few steps."""
     real = rim_lensing.sample_lens_posterior
     monkeypatch.setattr(
         rim_lensing,
         "sample_lens_posterior",
-        lambda **more: real(**more, walkers=16, max_steps=12),
+        lambda *given, **more: real(*given, **more, walkers=16, max_steps=12),
         raising=False,
     )
-    names = run_blocks(place, monkeypatch)
-    assert names["fit"].reconstruction.chi2 < 2 and len(names["chain"].mean) == 7
+    names = run_blocks(place, monkeypatch, page)
+    if "fit" in names:
+        assert names["fit"].reconstruction.chi2 < 2
+    else:
+        assert len(names["chain"].mean) == 7
