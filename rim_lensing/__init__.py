@@ -6,7 +6,7 @@ the command line's `--help`) does not wait for TensorFlow.
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "LensParameters": "rim_lensing.lensing.lens_parameters",
