@@ -51,7 +51,7 @@ def main(arguments=None) -> int:
     from rim_lensing.zoo.zoo import find_pretrained, load_pretrained, zoo_directory
 
     if options.update_card:
-        from rim_lensing.publishing.publishing import clear_up
+        from rim_lensing.publishing.whole_folders import clear_up
 
         for folder in (zoo_directory() / options.name, Path(options.name)):
             clear_up(folder)

@@ -3,11 +3,8 @@
 import datetime
 import importlib.metadata
 import json
-import os
 import re
 import shutil
-import time
-import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -32,6 +29,12 @@ from rim_lensing.publishing.lens_cnn_evaluation import evaluate_lens_predictor
 from rim_lensing.publishing.model_card import learning_curve
 from rim_lensing.publishing.rim_card import RIM_LEARNING_CURVE, draw_rim_pictures, rim_card
 from rim_lensing.publishing.rim_evaluation import evaluate_model
+from rim_lensing.publishing.whole_folders import (
+    changed_copy,
+    clear_up,
+    move_into_place,
+    temporary_beside,
+)
 from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.validation_set import (
@@ -45,11 +48,8 @@ from rim_lensing.zoo.saved_model import check_backend, export_lens_predictor, ex
 
 Model = RIMReconstructor | LensPredictor
 
-GOLDEN, METRICS = "golden.npz", "metrics.json"
+GOLDEN, METRICS, SAVED_MODEL = "golden.npz", "metrics.json", "saved_model"
 _LICENCE = "MIT"
-_ASIDE, _PART = ".old", ".part"
-_ABANDONED_SECONDS = 24 * 3600.0
-"""Seconds after which an unfinished folder is nobody's: publishing takes minutes."""
 
 
 def publish(
@@ -118,7 +118,7 @@ def publish(
         "versions": {"rim_lensing": __version__} | _versions(),
         "training": facts,
     }
-    temporary = _temporary(folder)
+    temporary = temporary_beside(folder)
     temporary.mkdir(parents=True)
     try:
         if config.kind == "lens_cnn":
@@ -140,11 +140,11 @@ def publish(
         zoo.write_metadata(temporary, facts)
         # From here on the model is what a user gets.
         model = zoo.load_pretrained(temporary)
-        parts.export(model, temporary / "saved_model")
+        parts.export(model, temporary / SAVED_MODEL)
         write_golden(model, temporary / GOLDEN, parts.answer)
         _save_pictures(temporary, {"learning_curve": learning_curve(log, parts.learning_curve)})
         _write_card(temporary, name, model, config, facts, galaxies, systems)
-        _move_into_place(temporary, folder, overwrite)
+        move_into_place(temporary, folder, overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -188,14 +188,42 @@ def update_card(
     del facts["files"]
     if galaxies:
         warn_of_other_galaxies(folder, galaxies)
-    temporary = _temporary(folder)
-    try:
-        shutil.copytree(folder, temporary)
-        model, config = zoo.load_pretrained(temporary), zoo.read_config(temporary)
-        _write_card(temporary, folder.name, model, config, facts, galaxies, systems)
-        _move_into_place(temporary, folder, overwrite=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with changed_copy(folder) as copy:
+        model, config = zoo.load_pretrained(copy), zoo.read_config(copy)
+        _write_card(copy, folder.name, model, config, facts, galaxies, systems)
+
+
+def export_again(folder: str | Path) -> None:
+    """Export a published model's SavedModel anew, as this version does, and write its card's text.
+
+    Weights, golden outputs, measurements and pictures stay what they are.
+
+    Args:
+        folder: Of the model, as `publish` wrote it.
+
+    Raises:
+        FileNotFoundError: A file of the model is missing.
+        ValueError: One is damaged.
+        RuntimeError: Keras does not run under TensorFlow.
+    """
+    folder = Path(folder)
+    zoo.verify(folder)
+    check_backend()
+    facts = zoo.read_metadata(folder)
+    del facts["files"]
+    facts["exported"] = {
+        "date": datetime.date.today().isoformat(),
+        "git_commit": git_commit(),
+        "versions": _versions(),
+    }
+    with changed_copy(folder) as copy:
+        config = zoo.read_config(copy)
+        parts = _PARTS[config.kind]
+        shutil.rmtree(copy / SAVED_MODEL)
+        parts.export(zoo.load_pretrained(copy), copy / SAVED_MODEL)
+        measurements = json.loads((copy / METRICS).read_text())
+        (copy / "README.md").write_text(parts.card(folder.name, facts, config, measurements))
+        zoo.write_metadata(copy, facts)
 
 
 def _check_unseen(config: zoo.ModelConfig, facts: dict, galaxies: str | Path | None) -> None:
@@ -319,45 +347,6 @@ def _describe_lens_cnn(config: LensCNNConfig) -> str:
 
 def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")}
-
-
-def clear_up(folder: Path) -> None:
-    """Put a model back, or remove what is left, where a process of before was killed at work.
-
-    Args:
-        folder: Of the model, where it stands or has stood.
-    """
-    for aside in folder.parent.glob(f".{folder.name}.*{_ASIDE}"):
-        _put_back(aside, folder)  # Between the two renames.
-    for left in folder.parent.glob(f".{folder.name}.*{_PART}"):
-        if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _temporary(folder: Path) -> Path:
-    """Return a new path beside a model's folder, under which `clear_up` finds it."""
-    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}{_PART}")
-
-
-def _move_into_place(temporary: Path, folder: Path, overwrite: bool) -> None:
-    """Rename; a model that is replaced is set aside until the new one stands."""
-    if folder.exists() and not overwrite:
-        raise FileExistsError(f"{folder} has come to exist. Say overwrite (--overwrite).")
-    aside = folder.with_name(f"{temporary.name}{_ASIDE}")
-    try:
-        if folder.exists():
-            os.rename(folder, aside)
-        os.rename(temporary, folder)
-    finally:
-        _put_back(aside, folder)
-
-
-def _put_back(aside: Path, folder: Path) -> None:
-    """Return a model that was set aside to its place, or remove it if another stands there."""
-    if aside.exists() and folder.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-    elif aside.exists():
-        os.rename(aside, folder)
 
 
 _PARTS = {

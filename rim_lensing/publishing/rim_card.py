@@ -74,7 +74,7 @@ def rim_card(name: str, metadata: dict, config: ModelConfig, measurements: list[
         f"{metadata['parameters']:,} weights",
         example=f"""    model = rl.load_pretrained("{name}")
     result = model.reconstruct(image, noise=noise, psf=psf, lens=rl.LensParameters(theta_E=1.2))""",
-        served_with=f"; seven lens parameters{_scale(network)}",
+        served_with=_served_with(network),
         served='serve(image, noise_map, psf, lens_parameters)["source"]',
         purpose=_PURPOSE,
         measures=f"""{_MEASURES} {network.source_side // 2} is the last.
@@ -118,10 +118,16 @@ def _paper(measured: dict) -> str:
     return text
 
 
-def _scale(network: RIMConfig) -> str:
-    """What the bare network wants of the flux, see `saved_model.export_saved_model`."""
+def _served_with(network: RIMConfig) -> str:
+    """What the SavedModel wants of the lens and of the flux, see `export_saved_model`."""
+    rays = network.image_side * network.supersampling
+    text = (
+        "; seven lens parameters, theta_E, e1, e2,\nx, y, gamma1, gamma2; or, in "
+        "`serve_deflections`, the deflections of any lens model in arcsec, alpha_x\nand alpha_y, "
+        f"(batch, 2, {rays}, {rays})"
+    )
     wants_peak = network.flux_scale == "unit"
-    return "; image and noise scaled so that the source's peak is about 1" if wants_peak else ""
+    return text + "; image and noise scaled so that the source's peak is about 1" * wants_peak
 
 
 def draw_rim_pictures(

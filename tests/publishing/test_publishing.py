@@ -17,7 +17,7 @@ from rim_lensing.galaxies.galaxy_file import Galaxies, read_galaxies, write_gala
 from rim_lensing.galaxies.procedural import draw_procedural_galaxies
 from rim_lensing.networks.presets import get_preset
 from rim_lensing.networks.rim import RIM
-from rim_lensing.publishing import publishing
+from rim_lensing.publishing import publishing, whole_folders
 from rim_lensing.simulation.mock_observations import MockSimulator
 from rim_lensing.simulation.priors import Priors
 from rim_lensing.simulation.training_data import TrainingData
@@ -26,6 +26,8 @@ from rim_lensing.zoo import zoo
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("models are published under TensorFlow", allow_module_level=True)
+
+import tensorflow as tf
 
 TRAIN = Path(__file__).parents[2] / "train"
 SYSTEMS = 6
@@ -219,6 +221,37 @@ def test_card_of_a_damaged_model_is_left_alone(published, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["rim_test"]
 
 
+def test_saved_model_and_card_are_made_anew(published, tmp_path):
+    """Of what an older version wrote: one function, another card."""
+    folder = tmp_path / "rim_test"
+    shutil.copytree(published, folder)
+    shutil.rmtree(folder / "saved_model")
+    old = tf.Module()
+    old.serve = tf.function(lambda image: image, [tf.TensorSpec((None, 16, 16), tf.float32)])
+    tf.saved_model.save(old, str(folder / "saved_model"))
+    (folder / "saved_model" / "assets" / "old").write_text("of before")
+    (folder / "README.md").write_text("an older text")
+    facts = zoo.read_metadata(folder)
+    del facts["files"]
+    zoo.write_metadata(folder, facts)
+    kept = ["rim.weights.h5", "golden.npz", "config.json", "metrics.json", "pictures/best.png"]
+    before = {name: (folder / name).read_bytes() for name in kept}
+    program = runpy.run_path(str(TRAIN / "export.py"))
+    assert program["main"]([str(folder)]) == 0
+    zoo.verify(folder)
+    assert {name: (folder / name).read_bytes() for name in kept} == before
+    assert (folder / "README.md").read_bytes() == (published / "README.md").read_bytes()
+    assert not (folder / "saved_model" / "assets" / "old").exists()
+    again = zoo.read_metadata(folder)
+    assert again["exported"]["versions"]["tensorflow"] == tf.__version__
+    assert {key: again[key] for key in facts} == facts
+    pair = np.load(folder / "golden.npz")
+    inputs = [pair[name] for name in ("image", "noise", "psf", "lens")]
+    source = tf.saved_model.load(str(folder / "saved_model")).serve(*inputs)["source"]
+    assert np.max(np.abs(source - pair["source"])) < 1e-5 * pair["source"].max()
+    assert [path.name for path in tmp_path.iterdir()] == ["rim_test"]
+
+
 @pytest.fixture
 def quickly(monkeypatch):
     """Leave out what other tests look at."""
@@ -294,7 +327,7 @@ def test_the_old_model_comes_back_if_the_new_one_cannot_take_its_place(tmp_path,
 
     monkeypatch.setattr("os.rename", second_fails)
     with pytest.raises(OSError, match="no space"):
-        publishing._move_into_place(tmp_path / "new", tmp_path / "old", overwrite=True)
+        whole_folders.move_into_place(tmp_path / "new", tmp_path / "old", overwrite=True)
     assert (tmp_path / "old" / "weights").read_text() == "old"
     assert not list(tmp_path.glob("*.old"))
 
@@ -304,7 +337,7 @@ def test_a_model_that_came_to_exist_meanwhile_is_not_replaced(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "weights").write_text(name)
     with pytest.raises(FileExistsError, match="has come to exist"):
-        publishing._move_into_place(tmp_path / "new", tmp_path / "other", overwrite=False)
+        whole_folders.move_into_place(tmp_path / "new", tmp_path / "other", overwrite=False)
     assert (tmp_path / "other" / "weights").read_text() == "other"
 
 
