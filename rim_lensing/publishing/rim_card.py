@@ -122,9 +122,8 @@ def _served_with(network: RIMConfig) -> str:
     """What the SavedModel wants of the lens and of the flux, see `export_saved_model`."""
     rays = network.image_side * network.supersampling
     text = (
-        "; seven lens parameters, theta_E, e1, e2,\nx, y, gamma1, gamma2; or, in "
-        "`serve_deflections`, the deflections of any lens model in arcsec, alpha_x\nand alpha_y, "
-        f"(batch, 2, {rays}, {rays})"
+        "; seven lens parameters or, for\n`serve_deflections`, the deflections of any lens model "
+        f"in arcsec, alpha_x and alpha_y, (batch, 2, {rays}, {rays})"
     )
     wants_peak = network.flux_scale == "unit"
     return text + "; image and noise scaled so that the source's peak is about 1" * wants_peak

@@ -62,13 +62,13 @@ def export_saved_model(network: RIM, directory: str | Path) -> None:
     served = tf.Module()
     rays = _spec("deflections", 2, *[config.image_side * config.supersampling] * 2)
     served.serve_deflections = tf.function(_rim_function(network), input_signature=[*arrays, rays])
-    # One graph inside the other: the weights are in the file once.
-    inner = served.serve_deflections.get_concrete_function()
 
     def serve(image, noise_map, psf, lens_parameters):
         form = SHORT_FORMS[7]
         deflections = form.on_rays(lens_parameters, config.image_grid, config.supersampling)
-        return inner(image, noise_map, psf, deflections)
+        # Not its concrete function: traced before the save, it would be traced again by it, and
+        # the weights be in the file twice.
+        return served.serve_deflections(image, noise_map, psf, deflections)
 
     lens = _spec("lens_parameters", 7)
     served.serve = tf.function(serve, input_signature=[*arrays, lens], autograph=False)

@@ -138,6 +138,11 @@ def test_the_unit_of_flux_does_not_matter(folder, inputs, unit):
     assert np.max(np.abs(source - expected)) < 1e-3 * expected.max()
 
 
+def test_weights_are_in_the_file_once(network, folder):
+    largest = max(network.get_weights(), key=np.size)
+    assert (folder / "saved_model.pb").read_bytes().count(largest.tobytes()) == 1
+
+
 def test_small_and_without_paths(network, folder):
     files = [path for path in folder.rglob("*") if path.is_file()]
     weights = 4 * network.count_params()
