@@ -108,6 +108,27 @@ class ForwardModel:
         """Return L'B' C_N^-1 B L source, (batch, n, n); arguments as of `log_likelihood`."""
         return self.projected(self.predict(source), noise, whitening)
 
+    def curvature(self, noise, whitening=None):
+        """Return how well the data know each source pixel, (batch, n, n).
+
+        The row sums of L'B' C_N^-1 B L, at least 0; arguments as of `log_likelihood`.
+        """
+        batch, n = ops.shape(noise)[0], self.source_grid.side
+        ones = ops.ones((batch, n, n), "float32")
+        return ops.maximum(self.normal(ones, noise, whitening), 0.0)
+
+    def best_factor(self, source, image, noise, whitening=None):
+        """Return the factor of a source that fits the data best, (batch, 1, 1); 0 of nothing.
+
+        Arguments as of `log_likelihood`; the image is 0 where masked.
+        """
+        axes = {"axis": (1, 2), "keepdims": True}
+        # Over the noise before they are squared: 1 / noise^2 alone may leave float32.
+        pixels = PixelNoise(noise, whitening)
+        data, predicted = pixels.normalised(image), pixels.normalised(self.predict(source))
+        norm = ops.sum(predicted**2, **axes)
+        return ops.sum(predicted * data, **axes) / ops.where(norm > 0, norm, 1.0)
+
     def as_matrix(self) -> list[np.ndarray]:
         """Return B L as dense numpy arrays (image pixels, source pixels), one per system.
 

@@ -115,6 +115,13 @@ class VisibilityModel:
             seen = seen * self._primary_beam**2
         return self._precision(noise) * self.ray_tracer.adjoint(seen)
 
+    def best_factor(self, source, image, noise, whitening=None):
+        """Return the factor of a source that fits the data best, (batch, 1, 1); 0 of nothing."""
+        axes, sky = {"axis": (1, 2), "keepdims": True}, self.ray_tracer.apply(source)
+        norm = ops.sum(sky * self._dirty(sky), **axes)
+        fitted = ops.sum(sky * ops.convert_to_tensor(image, sky.dtype), **axes)
+        return fitted / ops.where(norm > 0, norm, 1.0)
+
     def _precision(self, noise):
         noise = ops.convert_to_tensor(noise, self._peak.dtype)
         return self._peak / noise[:, :1, :1] ** 2

@@ -8,7 +8,6 @@ peak, which takes a first run to be found: at FIRST_PEAK, and then at `source_pe
 from keras import ops
 
 from rim_lensing.forward_model.forward_model import ForwardModel
-from rim_lensing.forward_model.pixel_noise import PixelNoise
 
 FIRST_PEAK, _PEAKS = 2.0, (0.25, 4.0)
 """In units of the image's brightest pixel. The first is too large rather than too small for most
@@ -59,10 +58,5 @@ def source_peak(model: ForwardModel, source, image, noise, whitening=None):
     Returns:
         (batch, 1, 1), 0.25 to 4.
     """
-    axes = {"axis": (1, 2), "keepdims": True}
-    # Over the noise before they are squared: 1 / noise^2 alone may leave float32.
-    pixels = PixelNoise(noise, whitening)
-    data, predicted = pixels.normalised(image), pixels.normalised(model.predict(source))
-    norm = ops.sum(predicted**2, **axes)
-    factor = ops.sum(predicted * data, **axes) / ops.where(norm > 0, norm, 1.0)
-    return ops.clip(factor * ops.max(source, **axes), *_PEAKS)
+    factor = model.best_factor(source, image, noise, whitening)
+    return ops.clip(factor * ops.max(source, axis=(1, 2), keepdims=True), *_PEAKS)

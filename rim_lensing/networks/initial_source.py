@@ -10,7 +10,6 @@ import math
 from keras import ops
 
 from rim_lensing.forward_model.forward_model import ForwardModel
-from rim_lensing.forward_model.pixel_noise import PixelNoise
 
 DARK, BRIGHT = 1e-4, 0.99
 """Every pixel of a dark source has the first value, in units of the flux scale (the original
@@ -42,14 +41,13 @@ def inverted(model: ForwardModel, image, noise, curvature, whitening=None):
         curvature: A' C^-1 A 1, (batch, n, n).
         whitening: Of correlated noise, see `PixelNoise`.
     """
-    pixels = PixelNoise(noise, whitening)
     strength = STRENGTH / model.source_grid.pixel_scale**2
     scale = 1 / (curvature + 8 * strength)
 
     def product(source):
-        return model.adjoint(pixels.weighted(model.predict(source))) + strength * _roughness(source)
+        return model.normal(source, noise, whitening) + strength * _roughness(source)
 
-    residual = model.adjoint(pixels.weighted(image))
+    residual = model.projected(image, noise, whitening)
     source, direction = ops.zeros_like(residual), scale * residual
     size = _dot(residual, direction)
     # Further than this float32 does not tell; what is left would be taken for a direction.

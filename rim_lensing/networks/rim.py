@@ -4,8 +4,7 @@ import keras
 from keras import ops
 
 from rim_lensing.forward_model.forward_model import ForwardModel
-from rim_lensing.forward_model.pixel_noise import PixelNoise
-from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.forward_model.from_inputs import model_of
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.initial_source import dark, inverted
 from rim_lensing.networks.portable import PortableNetwork
@@ -26,7 +25,10 @@ class RIM(PortableNetwork):
         inputs: A dictionary of
             image: (batch, m, m), the observation;
             noise: (batch, m, m), rms in the same unit, infinite where masked;
-            psf: (batch, k, k), normalised kernels;
+            psf: (batch, k, k), normalised kernels; or, of visibilities,
+            beam: dirty beams in flux per pixel, (batch, 2 m - 1, 2 m - 1), and perhaps
+            primary_beam, (batch, m, m): image and noise are those of dirty images then, see
+                `VisibilityModel`;
             lens: deflections of the rays, (batch, 2, m s, m s), or, in short, (batch, 7) or
                 (batch, 8), see `RayTracer`;
             source_frame: optional, (batch, 3): where the source grid lies, lens by lens, see
@@ -57,21 +59,7 @@ class RIM(PortableNetwork):
         noise = inputs["noise"]
         # What is masked may hold anything, even NaN.
         image = ops.where(ops.isfinite(noise), inputs["image"], 0.0)
-        # The network sees source-plane maps alone: images may have any number of pixels.
-        side = image.shape[1] or self.config.image_side
-        fine = inputs.get("fine_psf")
-        oversampling = 1
-        if fine is not None:
-            oversampling = inputs["lens"].shape[-1] // (side * self.config.supersampling)
-        model = ForwardModel(
-            inputs["lens"],
-            inputs["psf"] if fine is None else fine,
-            PixelGrid(side, self.config.image_pixel_scale),
-            self.config.source_grid,
-            self.config.supersampling,
-            inputs.get("source_frame"),
-            oversampling=oversampling,
-        )
+        model = model_of(inputs, self.config)
         scale = 1.0
         if self.config.flux_scale == "image":
             scale = ops.stop_gradient(estimate_flux_scale(image, noise))
@@ -93,15 +81,16 @@ class RIM(PortableNetwork):
             sources.append(scale * ops.sigmoid(eta))
         return ops.stack(sources, axis=1)
 
-    def _before_the_first_step(self, model: ForwardModel, image, noise, whitening) -> tuple:
+    def _before_the_first_step(self, model, image, noise, whitening) -> tuple:
         """Return eta, and what the cell needs to bring the gradient to scale."""
         batch, n = ops.shape(image)[0], self.config.source_side
         weight, extra = 1 / noise**2, {}
-        seen = model.predict(ops.ones((batch, n, n), "float32"))
-        weighted = PixelNoise(noise, whitening).weighted(seen)
-        curvature = ops.maximum(model.adjoint(weighted), 0.0)
+        curvature = model.curvature(noise, whitening)
         if self.config.likelihood_input == "preconditioned":
-            extra["curvature"] = with_floor(curvature, model, weight, whitening is not None)
+            extra["curvature"] = curvature
+            if isinstance(model, ForwardModel):
+                floor = with_floor(curvature, model, weight, whitening is not None)
+                extra["curvature"] = floor
         elif self.config.likelihood_input == "variance":
             extra["mean_variance"] = 1 / ops.mean(weight, axis=(1, 2), keepdims=True)
         if self.config.initial_source == "inverted":

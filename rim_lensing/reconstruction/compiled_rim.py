@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from rim_lensing.backend import compiled, value_and_gradient
-from rim_lensing.forward_model.forward_model import ForwardModel
+from rim_lensing.forward_model.from_inputs import model_of
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.mass_model import Form
 from rim_lensing.networks.flux_scale import FIRST_PEAK, source_peak
@@ -110,32 +110,17 @@ class CompiledRIM:
         return np.tile(np.array([*grid.centre, grid.pixel_scale], "float32"), (batch, 1))
 
     def _likelihood_inputs(self, observation: NormalisedObservation) -> list:
-        arrays = [getattr(observation, name) for name in ("lens", "image", "noise", "blur")]
-        frame, scale = self._source_frame(len(observation)), self._flux_scale(observation)
-        return [*arrays, frame, scale, observation.whitening, *self._weights()]
+        inputs = observation.network_inputs()
+        inputs["source_frame"] = self._source_frame(len(observation))
+        lens, scale = inputs.pop("lens"), self._flux_scale(observation)
+        return [lens, inputs, scale, *self._weights()]
 
-    def _log_likelihood(
-        self,
-        form: Form,
-        oversampling: int,
-        lens,
-        image,
-        noise,
-        psf,
-        frame,
-        scale,
-        whitening,
-        *weights,
-    ):
-        config, psf_name = self.network.config, "psf" if oversampling == 1 else "fine_psf"
-        rays = self._rays(form, oversampling, lens)
-        inputs = {"image": image / scale, "noise": noise / scale, psf_name: psf, "lens": rays}
-        inputs |= {"source_frame": frame}
-        if whitening is not None:
-            inputs["whitening"] = whitening
-        source = self.network.stateless_call(*weights, inputs)[0][:, -1]
-        grids = config.image_grid, config.source_grid, config.supersampling
-        model = ForwardModel(rays, psf, *grids, frame, oversampling=oversampling)
+    def _log_likelihood(self, form: Form, oversampling: int, lens, inputs, scale, *weights):
+        image, noise, whitening = inputs["image"], inputs["noise"], inputs.get("whitening")
+        inputs = inputs | {"lens": self._rays(form, oversampling, lens)}
+        scaled = inputs | {"image": image / scale, "noise": noise / scale}
+        source = self.network.stateless_call(*weights, scaled)[0][:, -1]
+        model = model_of(inputs, self.network.config)
         return model.log_likelihood(source * scale, image, noise, whitening)
 
     def _value_and_gradient(self, form: Form, oversampling: int, lens, *others):

@@ -22,6 +22,8 @@ class RIMLikelihood(LensLikelihood):
     def __init__(self, model: CompiledRIM, observation: NormalisedObservation):
         """Keep the RIM."""
         super().__init__(observation)
+        # Visibilities are kept as chi^2 alone.
+        self.least_squares = observation.visibilities is None
         self._model = model
 
     def values(self, lenses: np.ndarray) -> np.ndarray:

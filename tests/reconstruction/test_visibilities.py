@@ -1,5 +1,7 @@
 """Sources behind the visibilities of an interferometer, by every method."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -133,3 +135,55 @@ def test_baselines_that_the_pixels_do_not_resolve_are_warned_of(linear):
     longer = rl.VisibilityObservation(3 * seen.u, 3 * seen.v, seen.visibilities, seen.weights)
     with pytest.warns(UserWarning, match="coarser"):
         linear.reconstruct(longer, lens=LENS, uncertainties=False)
+
+
+@pytest.fixture(scope="module")
+def rim():
+    """A network that is not trained: its inverted start is as good as it gets."""
+    from rim_lensing.networks.presets import get_preset
+    from rim_lensing.networks.rim import RIM
+    from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
+
+    config = replace(
+        get_preset("euclid64"),
+        image_side=24,
+        image_pixel_scale=0.15,
+        source_side=16,
+        source_pixel_scale=0.12,
+        psf_side=5,
+        channels=(4, 4, 4, 4),
+        steps=2,
+        initial_source="inverted",
+        first_update="zero",
+    )
+    return RIMReconstructor(RIM(config), "untrained", rl.Priors())
+
+
+def test_a_rim_takes_visibilities(rim):
+    seen = observe()
+    found = rim.reconstruct(seen, lens=LENS)
+    assert found.source.min() >= 0
+    left = seen.visibilities - seen.predict(found.sky, GEOMETRY.image_grid)
+    assert found.chi2 * 2 * len(seen) == pytest.approx(WEIGHT * np.sum(np.abs(left) ** 2), rel=1e-4)
+    assert np.sqrt(np.mean((found.source - galaxy()) ** 2)) < 0.1
+
+
+def test_the_likelihood_of_a_lens_is_that_of_the_rims_source(rim):
+    from rim_lensing.observation.checks import check_observation
+
+    seen = check_observation(observe(), lens=LENS, image_grid=rim.image_grid)
+    likelihood = rim.lens_likelihood(seen)
+    lenses = LENS * np.array([[1.0] * 7, [1.02, 1, 1, 1, 1, 1, 1]])
+    values, slopes = likelihood.values_and_gradients(lenses)
+    results = [rim.reconstruct(observe(), lens=lens).log_likelihood for lens in lenses]
+    assert np.diff(values) == pytest.approx(np.diff(results), rel=1e-3)
+    step = np.array([1e-3, 0, 0, 0, 0, 0, 0])
+    both = likelihood.values(np.stack([LENS + step, LENS - step]))
+    assert slopes[0, 0] == pytest.approx((both[0] - both[1]) / 2e-3, rel=0.1)
+    assert not likelihood.least_squares
+
+
+def test_a_refined_rim_explains_the_data(rim):
+    found = rim.refined().reconstruct(observe(), lens=LENS)
+    assert found.refined
+    assert found.chi2 == pytest.approx(1, abs=0.15)
