@@ -185,9 +185,12 @@ def test_cutout_fit_holds_the_arrays(tmp_path):
     )
     figure = cutout_fit(**given)
     cutout, light, data, model, residuals, source = figure.axes[:6]
-    for axis, name in ((cutout, "cutout"), (light, "light")):
-        np.testing.assert_allclose(axis.images[0].get_array(), np.arcsinh(given[name] / 5e-20))
-    for axis, name in ((data, "image"), (model, "model_image"), (source, "source")):
+    assert cutout.images[0].norm(5e-20) / cutout.images[0].norm(1e-18) == pytest.approx(
+        np.arcsinh(1) / np.arcsinh(20)
+    )
+    assert cutout.images[0].get_clim() == light.images[0].get_clim()
+    pairs = ((cutout, "cutout"), (light, "light"))
+    for axis, name in (*pairs, (data, "image"), (model, "model_image"), (source, "source")):
         drawn = np.ma.filled(axis.images[0].get_array(), np.nan)
         np.testing.assert_array_equal(drawn, given[name])
     drawn = np.ma.filled(residuals.images[0].get_array(), np.nan)
@@ -204,3 +207,52 @@ def test_cutout_fit_holds_the_arrays(tmp_path):
 def test_what_is_no_panel_is_refused():
     with pytest.raises(TypeError, match="critical_curve"):
         lens_fit([system(critical_curve=[CIRCLE])])
+
+
+@pytest.mark.parametrize("stretch", ["linear", "asinh"])
+def test_data_and_model_have_the_same_colours(stretch):
+    figure = summary(**arguments(), stretch=stretch)
+    data, model, _, source = figure.axes[:4]
+    assert data.images[0].get_clim() == model.images[0].get_clim()
+    faint, bright = 5e-20, 1e-19  # 5 sigma, where asinh turns, and 10.
+    expected = 0.5 if stretch == "linear" else np.arcsinh(1) / np.arcsinh(2)
+    for axis in (data, model, source):
+        norm = axis.images[0].norm
+        assert norm(faint) / norm(bright) == pytest.approx(expected)
+
+
+def test_an_unknown_stretch_is_refused():
+    with pytest.raises(ValueError, match="`stretch` must be one of .*Received: 'log'"):
+        summary(**arguments(), stretch="log")
+
+
+def test_colour_bars_say_the_unit():
+    figure = summary(**arguments(), unit="MJy/sr")
+    labels = [axis.images[0].colorbar.ax.get_ylabel() for axis in figure.axes[:4]]
+    assert labels == ["MJy/sr", "MJy/sr", "sigma", "MJy/sr, as in the image"]
+
+
+def test_the_scale_bar_is_as_long_as_it_says():
+    """As drawn: its pixels in the picture, over those of the panel."""
+    figure = summary(**arguments())
+    figure.canvas.draw()
+    for axis, width in ((figure.axes[0], 16 * 0.3), (figure.axes[3], 12 * 0.2)):
+        (bar,) = (each for each in axis.artists if hasattr(each, "size_bar"))
+        drawn = bar.size_bar.get_window_extent().width / axis.get_window_extent().width
+        said = float(bar.txt_label.get_text().removesuffix('"'))
+        assert drawn * width == pytest.approx(said, rel=0.02)
+
+
+def test_the_compass_points_where_it_is_told():
+    figure = summary(**arguments(), north=(np.pi / 2, np.pi))
+    arrows = {each.get_text(): each.get_position() for each in figure.axes[0].texts}
+    north, east = (np.array(arrows[letter]) for letter in "NE")
+    foot = np.array([north[0], east[1]])
+    assert north[1] > foot[1] and east[0] < foot[0]
+    assert not summary(**arguments()).axes[0].texts
+
+
+def test_a_figure_is_a_pdf_whose_letters_are_letters(tmp_path):
+    summary(**arguments(), stretch="asinh", north=(1.0, 2.57)).savefig(tmp_path / "a.pdf")
+    content = (tmp_path / "a.pdf").read_bytes()
+    assert content.startswith(b"%PDF") and b"/Font" in content

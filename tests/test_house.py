@@ -11,7 +11,7 @@ import rim_lensing
 
 PACKAGE = Path(rim_lensing.__file__).parent
 FLOORS = (
-    ("blas_threads", "forks", "plain_numbers", "program"),
+    ("blas_threads", "forks", "notebooks", "plain_numbers", "program"),
     ("backend", "files", "tensorflow_messages"),
     ("provenance", "problems"),
     ("lensing", "galaxies"),

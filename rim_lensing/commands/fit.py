@@ -295,7 +295,7 @@ def fit_subtracted(options: argparse.Namespace) -> int:
         found.reconstruction, model, options.output, numbers, header=image.observation.header
     )
     rows = [
-        one.reconstruction.panels()
+        one.reconstruction.panels(image.observation.header)
         | {"title": f"round {number}: chi^2 per pixel {one.reconstruction.chi2:.3f}"}
         for number, one in enumerate(found.rounds)
         if one.reconstruction is not None

@@ -230,7 +230,7 @@ def write_reconstruction(
         header: Of the image.
     """
     # All that may fail comes before the first file.
-    picture = result.plot()
+    picture = result.plot(header=header)
     facts = {
         "model": result.model,
         **made_by(model),

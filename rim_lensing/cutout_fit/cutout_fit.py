@@ -25,6 +25,7 @@ from rim_lensing.lens_light.fit import fit_lens_light
 from rim_lensing.lens_light.isophote_shapes import with_isophote_shapes
 from rim_lensing.lens_light.light import LensLight
 from rim_lensing.lensing.mass_model import SHORT_FORMS, MassModel, as_lens
+from rim_lensing.notebooks import as_html, lens_table
 from rim_lensing.observation.observation import Observation
 from rim_lensing.preparation.prepared_cutout import PreparedCutout
 from rim_lensing.reconstruction.source_model import FramedSourceModel
@@ -88,6 +89,16 @@ class CutoutFit:
         lens = "" if self.optimum is None else f", {self.optimum!r}"
         return f"CutoutFit({self.verdict}: {self.reason}{lens})"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: verdict, lens, picture, and what was done, folded."""
+        facts, folded = {"why": self.reason}, {"What was found and done": self.said}
+        if self.optimum is None:
+            return as_html(str(self.verdict), facts, folded=folded)
+        facts["chi^2 per pixel"] = f"{self.reconstruction.chi2:.3f}"
+        lens = self.mass_model
+        rows = lens_table(lens.labels, lens.values, self.optimum.std)
+        return as_html(str(self.verdict), facts, rows, self.plot(), folded)
+
     @property
     def converged(self) -> bool:
         """Whether lens and source explain the arcs down to the noise, and the lens is known."""
@@ -142,7 +153,7 @@ class CutoutFit:
         if self.optimum is None:
             raise ValueError(f"There is no lens to draw: {self.verdict}, {self.reason}")
         seen = self.prepared.observation
-        return self.reconstruction.panels() | {
+        return self.reconstruction.panels(self.arcs.header) | {
             "light": self.field.cut_map(self.light.image),
             "cutout": self.field.cut_map(
                 np.where(seen.mask, seen.image - self.light.sky, np.nan), beyond=np.nan
@@ -150,11 +161,19 @@ class CutoutFit:
             "title": f"{self.verdict}: {self.reason}",
         }
 
-    def plot(self) -> "Figure":
-        """Draw data, light, data without light, model, residuals and source of the field."""
+    def plot(self, stretch: str = "linear") -> "Figure":
+        """Draw data, light, data without light, model, residuals and source of the field.
+
+        Args:
+            stretch: Of arcs, their model and the source: "linear", or "asinh", which shows faint
+                wings.
+
+        Raises:
+            ValueError: No lens was found, or there is no such stretch.
+        """
         from rim_lensing.figures import cutout_fit
 
-        return cutout_fit(**self.panels())
+        return cutout_fit(**self.panels(), stretch=stretch)
 
 
 def fit_cutout(

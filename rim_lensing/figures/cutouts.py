@@ -8,7 +8,8 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLOURS = ("tab:gray", "tab:purple", "tab:red", "tab:orange", "tab:cyan")
+_COLOURS = ("#999999", "#CC79A7", "#D55E00", "#E69F00", "#56B4E9")
+"""Okabe & Ito's, which the colour-blind tell apart."""
 
 
 def raw_cutout(

@@ -4,11 +4,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rim_lensing.figures.marks import compass, scale_bar
 from rim_lensing.lensing.grids import PixelGrid
 
 FLUX = "inferno"
 SIGNED = "RdBu_r"
+"""Both are told apart by the colour-blind, and in print without colour the first."""
+
 MASKED = "0.6"
+
+STRETCHES = ("linear", "asinh")
+"""How flux becomes colour. asinh is linear in the noise and logarithmic above it."""
+
+_LINEAR_WIDTH = 5.0
+"""In sigma: where asinh turns from the one to the other."""
 
 
 def draw_system(
@@ -24,6 +33,9 @@ def draw_system(
     constrained: np.ndarray | None = None,
     data_title: str = "data",
     brightest: float | None = None,
+    stretch: str = "linear",
+    unit: str | None = None,
+    north: tuple[float, float] | None = None,
 ) -> None:
     """Draw one system on four axes: data, model, residuals in sigma, source.
 
@@ -40,38 +52,93 @@ def draw_system(
         constrained: (n, n), False where no used image pixel sees the source, which is hatched.
         data_title: Of the first panel.
         brightest: End of the colours of data and model; by default the brightest of the data.
+        stretch: One of STRETCHES, of data, model and source.
+        unit: Of the image, at the colour bars.
+        north: Position angles of north and east, see `marks.compass`; None, they are not known.
+
+    Raises:
+        ValueError: There is no such stretch.
     """
     top = np.nanmax(image) if brightest is None else brightest
-    flux = {"vmin": 0, "vmax": top, "cmap": FLUX}
+    flux = {"norm": flux_norm(stretch, top, noise), "cmap": FLUX}
     signed = {"vmin": -5, "vmax": 5, "cmap": SIGNED}
     sky, plane = PixelGrid(image.shape[-1], image_pixel_scale).extent, source_grid.extent
     residuals = (image - model_image) / noise
-    sky_panel(axes[0], image, sky, data_title, "flux per pixel", **flux)
-    sky_panel(axes[1], model_image, sky, "model, critical curves", "flux per pixel", **flux)
+    sky_panel(axes[0], image, sky, data_title, flux_label(unit), **flux)
+    sky_panel(axes[1], model_image, sky, "model, critical curves", flux_label(unit), **flux)
     sky_panel(axes[2], residuals, sky, "residuals / sigma", "sigma", **signed)
-    style = _source_style(source, constrained)
-    sky_panel(axes[3], source, plane, "source, caustics", "flux per image pixel", **style)
+    style = {"norm": flux_norm(stretch, _brightest(source, constrained), noise), "cmap": FLUX}
+    label = source_label(unit)
+    sky_panel(axes[3], source, plane, "source, caustics", label, **style)
     hatch(axes[3], constrained, plane)
+    scale_bar(axes[0], sky)
+    scale_bar(axes[3], plane)
+    if north is not None:
+        compass(axes[0], sky, *north)
     _curves(axes[1], critical_curves)
     _curves(axes[3], caustics)
 
 
 def sky_panel(axis, array: np.ndarray, extent: tuple, title: str, label: str, **style) -> None:
     """Draw an image with its colour bar on axes in arcsec."""
+    from matplotlib.colors import AsinhNorm
+
     drawn = axis.imshow(array, origin="lower", extent=extent, interpolation="nearest", **style)
     axis.set_facecolor(MASKED)
     axis.set_title(title)
     axis.set_xlabel("x (arcsec)")
     axis.set_ylabel("y (arcsec)")
-    axis.figure.colorbar(drawn, ax=axis, label=label, shrink=0.9)
+    bar = axis.figure.colorbar(drawn, ax=axis, label=label, shrink=0.9)
+    if isinstance(drawn.norm, AsinhNorm):
+        ticks = _asinh_ticks(drawn.norm)
+        bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
+        bar.ax.minorticks_off()
 
 
-def _source_style(source: np.ndarray, constrained: np.ndarray | None) -> dict:
-    """Return how a source is drawn: light where no data are does not set the scale."""
-    style = {"vmin": 0, "cmap": FLUX}
-    if constrained is not None and constrained.any() and source[constrained].max() > 0:
-        style["vmax"] = source[constrained].max()
-    return style
+def _asinh_ticks(norm) -> list[float]:
+    """Return 0 and round numbers from there on where asinh is a logarithm, four or so."""
+    if not norm.vmax > norm.linear_width:
+        return [0.0]
+    rounded = {float(f"{each:.1g}") for each in np.geomspace(norm.linear_width, norm.vmax, 4)}
+    return [0.0, *sorted(tick for tick in rounded if tick <= norm.vmax)]
+
+
+def flux_norm(stretch: str, brightest: float, noise: np.ndarray, darkest: float = 0.0):
+    """Return what turns flux into colour, matplotlib's Normalize or AsinhNorm.
+
+    Args:
+        stretch: One of STRETCHES.
+        brightest: Where the colours end.
+        noise: rms, any shape; pixels that are not finite do not count.
+        darkest: Where they begin.
+
+    Raises:
+        ValueError: There is no such stretch.
+    """
+    from matplotlib.colors import AsinhNorm, Normalize
+
+    if stretch not in STRETCHES:
+        raise ValueError(f"`stretch` must be one of {STRETCHES}. Received: {stretch!r}")
+    if stretch == "linear":
+        return Normalize(darkest, brightest)
+    return AsinhNorm(_LINEAR_WIDTH * np.median(noise[np.isfinite(noise)]), darkest, brightest)
+
+
+def flux_label(unit: str | None) -> str:
+    """Return the words at an image's colour bar: its unit, if it is known."""
+    return unit or "flux per pixel"
+
+
+def source_label(unit: str | None) -> str:
+    """Return the words at a source's colour bar: it has the image's unit."""
+    return "flux per image pixel" if unit is None else f"{unit}, as in the image"
+
+
+def _brightest(source: np.ndarray, constrained: np.ndarray | None) -> float:
+    """Return where a source's colours end: light where no data are does not set the scale."""
+    seen = source[constrained] if constrained is not None and constrained.any() else source
+    top = seen.max() if seen.max() > 0 else source.max()
+    return float(top) if top > 0 else 1.0
 
 
 def hatch(axis, constrained: np.ndarray | None, extent: tuple) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_POSTERIORS = ("k", "tab:red")
+_POSTERIORS = ("k", "#D55E00")
+_TRUTH = "#0072B2"
+"""Okabe & Ito's colours, which the colour-blind tell apart."""
 _LENGTHS = ("theta_E", "x", "y")
 
 
@@ -50,7 +52,7 @@ def lens_contours(
             color=color,
             labels=[f"{name} (arcsec)" if name in _LENGTHS else name for name in names],
             truths=truth,
-            truth_color="tab:blue",
+            truth_color=_TRUTH,
             plot_datapoints=False,
             plot_density=False,
             labelpad=0.08,
@@ -71,7 +73,7 @@ def lens_contours(
         for color, title in zip(_POSTERIORS, titles, strict=False)
     ]
     if truth is not None:
-        entries.append(Line2D([], [], color="tab:blue", marker="s", label="truth"))
+        entries.append(Line2D([], [], color=_TRUTH, marker="s", label="truth"))
     figure.legend(handles=entries, loc="upper right", fontsize=12)
     return figure
 

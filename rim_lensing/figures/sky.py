@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rim_lensing.figures.panels import FLUX, SIGNED, draw_system, hatch, sky_panel
+from rim_lensing.figures.marks import compass, scale_bar
+from rim_lensing.figures.panels import (
+    FLUX,
+    SIGNED,
+    draw_system,
+    flux_label,
+    flux_norm,
+    hatch,
+    sky_panel,
+    source_label,
+)
 from rim_lensing.lensing.grids import PixelGrid
 
 if TYPE_CHECKING:
@@ -36,7 +46,8 @@ def summary(
     if source_std is None:
         _chi2_panel(axes[4], np.asarray(chi2_history))
     else:
-        plane, words = system["source_grid"].extent, ("standard deviation", "flux per image pixel")
+        plane = system["source_grid"].extent
+        words = "standard deviation", source_label(system.get("unit"))
         sky_panel(axes[4], source_std, plane, *words, vmin=0, cmap=FLUX)
         words = "source / standard deviation", "sigma"
         sky_panel(axes[5], system["source"] / source_std, plane, *words, vmin=0, cmap=FLUX)
@@ -120,7 +131,9 @@ def observation(
     noise: np.ndarray,
     psf: np.ndarray,
     pixel_scale: float | None,
-    unit: str = "flux per pixel",
+    unit: str | None = None,
+    north: tuple[float, float] | None = None,
+    stretch: str = "linear",
 ) -> "Figure":
     """Draw what was observed: image, noise, their ratio, and the PSF.
 
@@ -130,6 +143,8 @@ def observation(
         psf: Kernel (k, k), drawn as its logarithm.
         pixel_scale: arcsec; None draws in pixels.
         unit: Of image and noise.
+        north: Position angles of north and east, see `marks.compass`; None, they are not known.
+        stretch: One of `panels.STRETCHES`, of the image.
     """
     from matplotlib.figure import Figure
 
@@ -141,10 +156,10 @@ def observation(
     shown = np.where(masked, np.nan, image)
     level = np.nanpercentile(shown, 99.5) if np.isfinite(shown).any() else 1.0
     ratio = np.where(masked, np.nan, image / np.where(masked, 1, noise))
-    sky_panel(
-        axes[0], shown, sky, "image", unit, vmin=min(0, np.nanmin(shown)), vmax=level, cmap=FLUX
-    )
-    sky_panel(axes[1], np.where(masked, np.nan, noise), sky, "noise (rms)", unit, cmap=FLUX)
+    label, darkest = flux_label(unit), min(0, np.nanmin(shown))
+    norm = flux_norm(stretch, level, noise, darkest)
+    sky_panel(axes[0], shown, sky, "image", label, norm=norm, cmap=FLUX)
+    sky_panel(axes[1], np.where(masked, np.nan, noise), sky, "noise (rms)", label, cmap=FLUX)
     sky_panel(axes[2], ratio, sky, "image / noise", "sigma", cmap=FLUX)
     side = len(psf) / 2
     drawn = np.log10(np.maximum(psf, 1e-6 * psf.max()) / psf.max())
@@ -152,12 +167,22 @@ def observation(
     if pixel_scale is None:
         for axis in axes[:3]:
             axis.set(xlabel="x (pixels)", ylabel="y (pixels)")
+    else:
+        scale_bar(axes[0], sky)
+    if north is not None:
+        compass(axes[0], sky, *north)
     axes[3].set(xlabel="x (pixels)", ylabel="y (pixels)")
     return figure
 
 
 def lens_light(
-    data: np.ndarray, noise: np.ndarray, light: np.ndarray, fitted: np.ndarray, pixel_scale: float
+    data: np.ndarray,
+    noise: np.ndarray,
+    light: np.ndarray,
+    fitted: np.ndarray,
+    pixel_scale: float,
+    unit: str | None = None,
+    north: tuple[float, float] | None = None,
 ) -> "Figure":
     """Draw a lens galaxy: data, light, data without light, and this over the noise.
 
@@ -167,6 +192,8 @@ def lens_light(
         light: (y, x).
         fitted: True where the light was fitted, (y, x): its border is drawn on the residuals.
         pixel_scale: arcsec.
+        unit: Of the image.
+        north: Position angles of north and east, see `marks.compass`; None, they are not known.
     """
     from matplotlib.figure import Figure
 
@@ -177,16 +204,18 @@ def lens_light(
     sky = (-columns, columns, -rows, rows)
     rest = np.where(used, data - light, np.nan)
     level = 5 * np.median(noise[used])
-    # The light spans decades: asinh is linear in the noise and logarithmic above it.
-    bright, model = (np.arcsinh(each / level) for each in (np.where(used, data, np.nan), light))
-    style = {"vmin": 0, "vmax": np.nanmax(model), "cmap": FLUX}
-    label = "arcsinh of flux / 5 sigma"
-    sky_panel(axes[0], bright, sky, "data without sky", label, **style)
-    sky_panel(axes[1], model, sky, "light", label, **style)
+    # The light spans decades.
+    style = {"norm": flux_norm("asinh", np.nanmax(light), noise), "cmap": FLUX}
+    label = flux_label(unit)
+    sky_panel(axes[0], np.where(used, data, np.nan), sky, "data without sky", label, **style)
+    sky_panel(axes[1], light, sky, "light", label, **style)
+    scale_bar(axes[0], sky)
+    if north is not None:
+        compass(axes[0], sky, *north)
     outside = rest[used & ~fitted]
     top = np.percentile(outside, 99) if outside.size else level
     style = {"vmin": -level, "vmax": max(level, top), "cmap": FLUX}
-    sky_panel(axes[2], rest, sky, "without the light", "flux per pixel", **style)
+    sky_panel(axes[2], rest, sky, "without the light", label, **style)
     ratio = rest / np.where(used, noise, 1)
     sky_panel(axes[3], ratio, sky, "residuals / sigma", "sigma", vmin=-5, vmax=5, cmap=SIGNED)
     if fitted.any() and not fitted.all():
@@ -207,15 +236,17 @@ def cutout_fit(cutout: np.ndarray, light: np.ndarray, title: str = "", **system)
 
     figure = Figure(figsize=(13, 7.6), layout="constrained")
     axes = figure.subplots(2, 3).ravel()
-    noise = system["noise"]
+    noise, north = system["noise"], system.get("north")
     sky = PixelGrid(cutout.shape[-1], system["image_pixel_scale"]).extent
-    # The light spans decades: asinh is linear in the noise and logarithmic above it.
     level = 5 * np.median(noise[np.isfinite(noise)])
-    bright, smooth = (np.arcsinh(each / level) for each in (cutout, light))
-    style = {"vmin": 0, "vmax": np.nanmax(bright), "cmap": FLUX}
-    label = "arcsinh of flux / 5 sigma"
-    sky_panel(axes[0], bright, sky, "data without sky", label, **style)
-    sky_panel(axes[1], smooth, sky, "lens galaxy's light", label, **style)
+    # The light spans decades.
+    style = {"norm": flux_norm("asinh", np.nanmax(cutout), noise), "cmap": FLUX}
+    label = flux_label(system.get("unit"))
+    sky_panel(axes[0], cutout, sky, "data without sky", label, **style)
+    sky_panel(axes[1], light, sky, "lens galaxy's light", label, **style)
+    scale_bar(axes[0], sky)
+    if north is not None:
+        compass(axes[0], sky, *north)
     # Not the core: what is left there may be brighter than all arcs.
     brightest = max(float(np.max(system["model_image"])), level)
     draw_system(axes[2:], **system, data_title="data without light", brightest=brightest)

@@ -10,7 +10,7 @@ What else was tried, and the figures: benchmarks/README.md, Matrix-free.
 import warnings
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rim_lensing.inversion.conjugate_gradients import conjugate_gradients
 from rim_lensing.inversion.evidence import SearchTerms, check_strength

@@ -8,6 +8,7 @@ from rim_lensing.lens_fit.lens_predictor import LensPrediction
 from rim_lensing.lens_fit.optimise import NOTABLE_LOG_POSTERIOR, in_words
 from rim_lensing.lens_fit.residual_test import ResidualTest
 from rim_lensing.lensing.mass_model import MassModel
+from rim_lensing.notebooks import as_html, lens_table
 from rim_lensing.results.in_words import named_lens
 from rim_lensing.results.result import Reconstruction
 
@@ -144,6 +145,14 @@ class AutomatedFit:
             f"lens {named_lens(self.lens, self.reconstruction.form)}, {self.reconstruction.model}, "
             f"chi^2 per pixel {self.reconstruction.chi2:.4g})"
         )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: verdict, lens, picture, and the rounds, folded."""
+        result = self.reconstruction
+        facts = {"verdict": self.verdict, "chi^2": f"{result.chi2:.3f}"}
+        rows = lens_table(self.mass_model.labels, self.lens)
+        folded = {"Rounds": [repr(each) for each in self.rounds]}
+        return as_html("AutomatedFit", facts, rows, result.plot(), folded)
 
 
 def best_round(rounds: list[Round]) -> Round:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rim_lensing.lens_fit.lens_posterior import LensPosterior
 from rim_lensing.lens_fit.lens_support import LensSupport

@@ -16,6 +16,7 @@ from rim_lensing.lens_fit.lens_search import METHODS, default_method, maximise
 from rim_lensing.lens_fit.shrunk_source import MULTIPLY_IMAGED, images_of_source
 from rim_lensing.lensing.given_deflections import Deflections
 from rim_lensing.lensing.mass_model import Form, MassModel, as_lens, form_of
+from rim_lensing.notebooks import as_html, lens_table
 from rim_lensing.observation.checks import check_observation, one_image
 from rim_lensing.observation.leftover_light import refuse_lens_light
 from rim_lensing.observation.normalised import NormalisedObservation
@@ -120,6 +121,17 @@ class LensOptimum:
         facts += ["demagnified"] if self.demagnified else []
         facts += [f"on the edge of the priors: {', '.join(self.edges)}"] if self.edges else []
         return f"LensOptimum({', '.join(facts)})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the lens and its source."""
+        facts = {
+            "search": "converged" if self.converged else "NOT converged",
+            "sources": self.evaluations,
+            "chi^2": f"{self.reconstruction.chi2:.3f}",
+        }
+        facts |= {"on the edge of the priors": ", ".join(self.edges)} if self.edges else {}
+        rows = lens_table(self.mass_model.labels, self.lens)
+        return as_html("LensOptimum", facts, rows, self.reconstruction.plot())
 
 
 def optimise_lens(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rim_lensing.lensing.lens_parameters import axis_ratio_from_ellipticity
+from rim_lensing.notebooks import as_html
 from rim_lensing.observation.observation import Observation
 
 if TYPE_CHECKING:
@@ -57,6 +58,17 @@ class LensLight:
     fitted: np.ndarray
     pixel_scale: float
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the numbers; `plot` needs the observation."""
+        facts = {
+            "half-light radius": f"{self.half_light_radius:.3g} arcsec",
+            "axis ratio": f"{self.axis_ratio:.3f}",
+            "flux": f"{self.flux:.4g}",
+            "sky": f"{self.sky:.3g} +- {self.sky_error:.2g}",
+            "chi^2 per pixel": f"{self.chi2:.3f}",
+        }
+        return as_html("LensLight", facts)
+
     def __repr__(self) -> str:
         """Return one line."""
         return (
@@ -99,8 +111,14 @@ class LensLight:
             observation: What it was fitted to.
         """
         from rim_lensing.figures import lens_light
+        from rim_lensing.files.sky_directions import described
 
         noise = np.where(observation.mask, observation.noise, np.inf)
         return lens_light(
-            observation.image - self.sky, noise, self.image, self.fitted, self.pixel_scale
+            observation.image - self.sky,
+            noise,
+            self.image,
+            self.fitted,
+            self.pixel_scale,
+            **described(observation.header, observation.image.shape),
         )

@@ -15,6 +15,7 @@ from rim_lensing.lensing.given_deflections import GIVEN, Deflections, GivenDefle
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES, as_lens_array, repeat_lens
 from rim_lensing.lensing.mass_components import COMPONENTS, EPL, SIE, Component, Parameter, Shear
+from rim_lensing.notebooks import as_html
 
 
 class MassModel:
@@ -57,6 +58,17 @@ class MassModel:
         """Return the components with their values."""
         parts = [f"{name}={component}" for name, component in self.components.items()]
         return f"MassModel({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a row for each parameter."""
+        rows = [
+            [name, f"{value:.4f}", parameter.unit, parameter.meaning]
+            for name, value, (_, parameter) in zip(
+                self.names, self.values, self._in_order(), strict=True
+            )
+        ]
+        kinds = {name: type(each).__name__ for name, each in self.components.items()}
+        return as_html("MassModel", kinds, [["parameter", "value", "unit", "meaning"], *rows])
 
     def _key(self) -> tuple:
         return tuple(self.components.items()), self._columns

@@ -9,6 +9,7 @@ import numpy as np
 from rim_lensing.files.cutouts import corner, cutout
 from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
 from rim_lensing.lensing.grids import PixelGrid
+from rim_lensing.notebooks import as_html
 from rim_lensing.observation.arguments import (
     Given,
     arcsecond,
@@ -199,6 +200,17 @@ class Observation:
             facts.append("correlated noise")
         return f"Observation({', '.join(facts)})"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: facts and, of one image, the picture."""
+        facts = {"pixels": " x ".join(map(str, self.image.shape))}
+        if self.pixel_scale is not None:
+            facts["pixel scale"] = f"{self.pixel_scale:.4g} arcsec"
+        facts["used"] = f"{self.mask.mean():.1%}"
+        facts["unit"] = "not known" if self.unit is None else self.unit
+        facts["noise"] = "independent" if self.noise_correlation is None else "correlated"
+        known = np.isfinite(self.noise).any() and not self.is_batch
+        return as_html("Observation", facts, figure=self.plot() if known else None)
+
     @property
     def is_batch(self) -> bool:
         """Whether there is a batch axis."""
@@ -300,20 +312,23 @@ class Observation:
             return self.ray_oversampling
         return rays_for(self.psf, self.oversampling_on(pixel_scale)) if self.psf.ndim >= 2 else 1
 
-    def plot(self, index: int | None = None) -> "Figure":
+    def plot(self, index: int | None = None, stretch: str = "linear") -> "Figure":
         """Draw image, noise, signal to noise and PSF; masked pixels are grey.
 
         Args:
             index: Which system of a batch.
+            stretch: Of the image: "linear", or "asinh", which shows faint wings.
 
         Raises:
-            ValueError: This is a batch and `index` is not given, or the other way round.
+            ValueError: This is a batch and `index` is not given, or the other way round; or there
+                is no such stretch.
         """
         if (index is not None) != self.is_batch:
             raise ValueError(
                 f"`index` must be given for a batch, and only for a batch. Received: index={index}"
             )
         from rim_lensing.figures import observation
+        from rim_lensing.files.sky_directions import north_and_east
 
         chosen = () if index is None else (index,)
         psf = self.psf
@@ -323,8 +338,15 @@ class Observation:
             pixels = np.atleast_1d(psf) / (self.pixel_scale or 1.0)
             psf = gaussian_on_pixels(pixels, 2 * int(np.ceil(4 * pixels[0])) + 3)[0]
         noise = np.where(self.mask, self.noise, np.inf)
-        unit = "flux per pixel" if self.unit is None else str(self.unit)
-        return observation(self.image[chosen], noise[chosen], psf, self.pixel_scale, unit=unit)
+        return observation(
+            self.image[chosen],
+            noise[chosen],
+            psf,
+            self.pixel_scale,
+            unit=None if self.unit is None else str(self.unit),
+            north=north_and_east(self.header, self.image.shape[-2:]),
+            stretch=stretch,
+        )
 
 
 def as_observation(image, noise=None, psf=None, mask=None, pixel_scale=None) -> Observation:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
+from rim_lensing.notebooks import as_html
 from rim_lensing.observation.observation import Observation
 from rim_lensing.observation.psf_forms import on_image_pixels
 from rim_lensing.preparation.artefacts import artefacts
@@ -78,6 +79,19 @@ class PreparedCutout:
     def __repr__(self) -> str:
         """Return one line."""
         return f"PreparedCutout({self.observation!r}, {len(self.said)} findings: see .said)"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: facts, the picture, and what was found, folded."""
+        x, y = self.offset
+        factor = "no map given" if self.noise_factor is None else f"{self.noise_factor:.3g}"
+        facts = {
+            "galaxy, x and y": f"{x:+.3f}, {y:+.3f} arcsec",
+            "sky": f"{self.sky:.4g} +- {self.sky_error:.2g}",
+            "noise map times": factor,
+            "used": f"{self.observation.mask.mean():.1%}",
+        }
+        folded = {"What was found": self.said}
+        return as_html("PreparedCutout", facts, figure=self.plot(), folded=folded)
 
     def plot(self) -> "Figure":
         """Draw the cutout with what was found, what is left of it, the sky's fit and the noise."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rim_lensing.galaxies.galaxy_pool import development_galaxies
 from rim_lensing.lens_fit.intervals import LEVELS, measure_predictions

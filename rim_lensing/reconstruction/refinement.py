@@ -11,7 +11,7 @@ Where the residuals are noise its maximum is at or near e = 0, and the source st
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.sparse import diags
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.inversion.evidence import (

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from scipy.sparse import issparse
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rim_lensing.forward_model.geometry import Geometry, OnGeometry
 from rim_lensing.inversion.evidence import Engine, log_evidence, maximise_evidence

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import ClassVar, Self
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 
 class Batched:

@@ -11,8 +11,9 @@ from rim_lensing.forward_model.dirty_image import DirtyImage
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.given_deflections import Deflections
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.lensing.mass_model import SHORT_FORMS, Form, MassModel, form_of
+from rim_lensing.lensing.mass_model import Form, MassModel, form_of
 from rim_lensing.observation.normalised import NormalisedObservation
+from rim_lensing.results import shown
 from rim_lensing.results.batched import Batched
 from rim_lensing.results.in_words import as_range, named_lens
 from rim_lensing.results.prediction import predict
@@ -183,6 +184,10 @@ class Reconstruction(Batched):
         """Return one line."""
         return f"{type(self).__name__}({', '.join(self._facts())})"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: numbers and, of one system, the picture."""
+        return shown.html(self)
+
     def _facts(self) -> list[str]:
         """Return what the repr says."""
         side = self.image.shape[-1]
@@ -331,53 +336,45 @@ class Reconstruction(Batched):
             )
         return tuple(said)
 
-    def plot(self, index: int | None = None) -> "Figure":
+    def plot(
+        self, index: int | None = None, stretch: str = "linear", header: "Header | None" = None
+    ) -> "Figure":
         """Draw data, model, residuals, source, critical curves and caustics, chi^2 of the steps.
 
         Args:
             index: Which system of a batch.
+            stretch: Of data, model and source: "linear", or "asinh", which shows faint wings.
+            header: The image's own cards (`Observation.header`): they tell north and the unit.
 
         Returns:
             A matplotlib Figure: `.savefig(path)` writes it.
 
         Raises:
-            ValueError: This is a batch and `index` is not given, or the other way round.
+            ValueError: This is a batch and `index` is not given, or the other way round; or there
+                is no such stretch.
         """
         if (index is not None) != self.is_batch:
             raise ValueError(
                 f"`index` must be given for a batch, and only for a batch. Received: index={index}"
             )
         if index is not None:
-            return self[index].plot()
+            return self[index].plot(stretch=stretch, header=header)
         from rim_lensing.figures import summary
 
-        return summary(**self.panels(), **self._quality(), title=self.model)
+        drawn = self.panels(header) | self._quality()
+        return summary(**drawn, stretch=stretch, title=self.model)
 
     def _quality(self) -> dict[str, np.ndarray | None]:
         """Return what the picture says of how good the source is."""
         return {"chi2_history": self.chi2_history}
 
-    def panels(self) -> dict:
-        """Return what `figures` draws of one system: arrays, pixel scales, critical curves."""
-        from rim_lensing.lensing.critical_curves import critical_curves, cut, to_source
+    def panels(self, header: "Header | None" = None) -> dict:
+        """Return what `figures` draws of one system: arrays, pixel scales, critical curves.
 
-        lens = self.mass_model
-        known = isinstance(lens, MassModel)
-        curves = critical_curves(lens) if known else []
-        source_curves = [to_source(lens, curve) for curve in curves]
-        if known and self.form == SHORT_FORMS[7]:
-            source_curves.append(cut(self.lens))
-        return {
-            "image": self.image,
-            "noise": self.noise,
-            "model_image": self.model_image,
-            "source": self.source,
-            "constrained": self.constrained,
-            "image_pixel_scale": self.image_pixel_scale,
-            "source_grid": self.source_grid,
-            "critical_curves": curves,
-            "caustics": source_curves,
-        }
+        Args:
+            header: The image's own cards: they tell north and the unit.
+        """
+        return shown.panels(self, header)
 
     def to_fits(
         self,

@@ -12,6 +12,7 @@ from rim_lensing.lens_fit.intervals import LEVELS
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES
 from rim_lensing.lensing.mass_model import SHORT_FORMS, MassModel, read_form
+from rim_lensing.notebooks import as_html
 from rim_lensing.sampling.chain_file import ChainFile
 from rim_lensing.simulation.priors import Priors
 
@@ -73,6 +74,14 @@ class LensChain:
             f"of burn-in, {self.names[0]} = {self.mean[0]:.5g} +- {self.std[0]:.2g}, "
             f"{self._outcome})"
         )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: verdict, means and intervals, and the corner plot."""
+        facts = {"of": self.title, "verdict": self.verdict, "draws": len(self.samples)}
+        columns = zip(self.names, self.mean, self.std, *self.interval(0.68), strict=True)
+        rows = [[name, *(f"{value:.4f}" for value in values)] for name, *values in columns]
+        head = ["lens", "mean", "std", "68% from", "to"]
+        return as_html("LensChain", facts, [head, *rows], self.corner())
 
     @classmethod
     def from_hdf5(cls, path: str | PathLike) -> "LensChain":

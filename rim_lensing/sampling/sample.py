@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rim_lensing.lens_fit.lens_posterior import LensPosterior, lens_posterior
 from rim_lensing.lens_fit.lens_priors import LensPriors

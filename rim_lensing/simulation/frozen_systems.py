@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rim_lensing.files.whole_files import whole_file
 from rim_lensing.forward_model.geometry import Geometry

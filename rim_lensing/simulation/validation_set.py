@@ -24,7 +24,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.galaxies.galaxy_pool import unseen_galaxies
