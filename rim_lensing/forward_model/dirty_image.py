@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
+from scipy.linalg import eigh_tridiagonal
 from scipy.ndimage import label
 
 from rim_lensing.forward_model.uv_plane import UVPlane
@@ -22,6 +23,9 @@ from rim_lensing.lensing.grids import PixelGrid
 
 CHUNK = 2**19
 """Visibilities that are transformed at a time: more of them take no more memory."""
+
+ROOT_STEPS = 150
+"""Of Lanczos, for a draw of noise."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,6 +146,42 @@ class DirtyImage:
             log_noise=self.log_noise - self.n_data * np.log(unit),
         )
 
+    def noisier(self, factor: float) -> "DirtyImage":
+        """Return that of the same visibilities if their noise were larger by a factor."""
+        return replace(
+            self,
+            projection=self.projection / factor**2,
+            kernel=self.kernel / factor**2,
+            square=self.square / factor**2,
+            log_noise=self.log_noise + self.n_data * np.log(factor),
+        )
+
+    def noise_of(self, white: np.ndarray) -> np.ndarray:
+        """Return what noise of the visibilities adds to d, (m, m): its covariance is W.
+
+        W^1/2 z, the root by ROOT_STEPS of Lanczos from z.
+
+        Args:
+            white: z, independent numbers of variance 1, (m, m).
+        """
+        return _root_times(self.convolved, white)
+
+    def copies(self, images: np.ndarray, sky: np.ndarray) -> list["DirtyImage"]:
+        """Return those of a sky (m, m) that was observed likewise, with other noise.
+
+        What the noise adds to V'C^-1 V and no sky can explain is its mean.
+
+        Args:
+            images: Dirty images, see `per_pixel`, (copies, m, m).
+            sky: Flux per pixel.
+        """
+        model, copies = self.convolved(sky), []
+        for image in images:
+            projection = image * (self.total_weight * self.beam_area)
+            square = float(np.sum(sky * (2 * projection - model)) + self.n_data)
+            copies.append(replace(self, projection=projection, square=square))
+        return copies
+
     def without(self, sky: np.ndarray) -> "DirtyImage":
         """Return that of the visibilities that a sky (m, m) leaves."""
         left = self.projection - self.convolved(sky)
@@ -204,3 +244,31 @@ def _no_larger(chunks):
     for chunk in chunks:
         for start in range(0, len(chunk[0]), CHUNK):
             yield tuple(np.asarray(each[start : start + CHUNK]) for each in chunk)
+
+
+def _root_times(product, start: np.ndarray) -> np.ndarray:
+    """Return M^1/2 z of a positive semi-definite M, (m, m), that maps (m, m) to (m, m).
+
+    |z| V T^1/2 e_1, with M V = V T by Lanczos from z (Druskin & Knizhnerman 1989). Vectors are made
+    orthogonal to all before, twice.
+    """
+    shape, norm = start.shape, np.linalg.norm(start)
+    steps = min(ROOT_STEPS, start.size)
+    basis = np.zeros((steps, start.size))
+    diagonal, off_diagonal = [], []
+    vector = start.ravel() / norm
+    for step in range(steps):
+        basis[step] = vector
+        image = product(vector.reshape(shape)).ravel()
+        diagonal.append(float(vector @ image))
+        for _ in range(2):
+            image = image - basis[: step + 1].T @ (basis[: step + 1] @ image)
+        length = float(np.linalg.norm(image))
+        if length <= 1e-12 * max(diagonal):
+            break
+        off_diagonal.append(length)
+        vector = image / length
+    count = len(diagonal)
+    values, vectors = eigh_tridiagonal(np.array(diagonal), np.array(off_diagonal[: count - 1]))
+    first = vectors @ (np.sqrt(np.maximum(values, 0.0)) * vectors[0])
+    return norm * (first @ basis[:count]).reshape(shape)

@@ -3,15 +3,11 @@
 import copy
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 from scipy.sparse import csr_matrix
 
 from rim_lensing.forward_model.dirty_image import DirtyImage
 from rim_lensing.inversion.linear_system import check_lensing
 from rim_lensing.lensing.symmetries import restore_image, standard_orientation
-
-ROOT_STEPS = 150
-"""Of Lanczos, for a draw of noise."""
 
 
 class VisibilitySystem:
@@ -120,36 +116,7 @@ class VisibilitySystem:
     def projected_noise(self, generator: np.random.Generator) -> np.ndarray:
         """Return f'n of noise, (n^2,), drawn as the dirty image lies: its covariance is f'f.
 
-        L' W^1/2 z of white z, with the root of W by ROOT_STEPS of Lanczos from z.
+        See `DirtyImage.noise_of`.
         """
         white = generator.standard_normal((self.image_side,) * 2)
-        start = restore_image(white, self.orientation)
-        return self.lensing.T @ _root_times(self.dirty.convolved, start).ravel()
-
-
-def _root_times(product, start: np.ndarray) -> np.ndarray:
-    """Return M^1/2 z of a positive semi-definite M, (m, m), that maps (m, m) to (m, m).
-
-    |z| V T^1/2 e_1, with M V = V T by Lanczos from z (Druskin & Knizhnerman 1989). Vectors are made
-    orthogonal to all before, twice.
-    """
-    shape, norm = start.shape, np.linalg.norm(start)
-    steps = min(ROOT_STEPS, start.size)
-    basis = np.zeros((steps, start.size))
-    diagonal, off_diagonal = [], []
-    vector = start.ravel() / norm
-    for step in range(steps):
-        basis[step] = vector
-        image = product(vector.reshape(shape)).ravel()
-        diagonal.append(float(vector @ image))
-        for _ in range(2):
-            image = image - basis[: step + 1].T @ (basis[: step + 1] @ image)
-        length = float(np.linalg.norm(image))
-        if length <= 1e-12 * max(diagonal):
-            break
-        off_diagonal.append(length)
-        vector = image / length
-    count = len(diagonal)
-    values, vectors = eigh_tridiagonal(np.array(diagonal), np.array(off_diagonal[: count - 1]))
-    first = vectors @ (np.sqrt(np.maximum(values, 0.0)) * vectors[0])
-    return norm * (first @ basis[:count]).reshape(shape)
+        return self.lensing.T @ self.dirty.noise_of(restore_image(white, self.orientation)).ravel()

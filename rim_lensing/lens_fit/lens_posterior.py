@@ -95,7 +95,7 @@ class LensPosterior(ABC):
     def with_noise(self, factor: float) -> "LensPosterior":
         """Return the posterior of the same image if its noise were larger by a factor."""
         other = copy.copy(self)
-        other.observation = replace(self.observation, noise=self.observation.noise * factor)
+        other.observation = self.observation.with_noise(factor)
         other.evaluations = 0
         return other
 

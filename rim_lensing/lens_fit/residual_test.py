@@ -11,7 +11,7 @@ does not. Two statistics are compared with their simulated values: chi^2 of the 
 the residuals smoothed over one pixel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -21,7 +21,7 @@ from rim_lensing.forward_model.whitening import whitening
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.symmetries import restore_image, standard_orientation
 from rim_lensing.observation.correlated_noise import correlate_noise
-from rim_lensing.observation.normalised import NormalisedObservation
+from rim_lensing.observation.normalised import NormalisedObservation, as_objects
 from rim_lensing.reconstruction.source_model import SourceModel, check_source_model
 from rim_lensing.results.result import Reconstruction
 
@@ -148,6 +148,9 @@ def check_residuals(
         noise_correlation = result.noise_correlation
     if noise_correlation is not None:
         draws = correlate_noise(draws, noise_correlation)
+    if result.visibilities is not None:
+        dirty = result.visibilities
+        draws = np.stack([dirty.noise * dirty.noise_of(white) for white in draws])
     images = np.where(used, result.model_image + np.where(used, noise, 0) * draws, 0)
     models, failures = _reconstruct(images, result, source_model)
     kept = np.delete(np.arange(len(images)), list(failures))
@@ -215,5 +218,8 @@ def _reconstruct(
         fine_psf=None if result.fine_psf is None else repeated(result.fine_psf),
         noise_correlation=result.noise_correlation,
     )
+    if result.visibilities is not None:
+        seen = [each.scaled(unit) for each in result.visibilities.copies(images, result.sky)]
+        observation = replace(observation, visibilities=as_objects(seen))
     again, failures = source_model.reconstruct_copies(observation, result)
     return again.model_image, failures

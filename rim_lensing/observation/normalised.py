@@ -64,6 +64,15 @@ class NormalisedObservation:
         arrays += [name for name in _OPTIONAL if getattr(self, name) is not None]
         return replace(self, **{name: getattr(self, name)[systems] for name in arrays})
 
+    def with_noise(self, factor: float) -> "NormalisedObservation":
+        """Return the same data if their noise were larger by a factor."""
+        noisier = replace(self, noise=self.noise * factor)
+        if self.visibilities is None:
+            return noisier
+        return replace(
+            noisier, visibilities=as_objects([each.noisier(factor) for each in self.visibilities])
+        )
+
     @property
     def n_data(self) -> np.ndarray:
         """Numbers that were measured, (batch,): used pixels, or two for each visibility."""
@@ -184,3 +193,10 @@ class NormalisedObservation:
         if whitening is not None:
             inputs["whitening"] = whitening
         return inputs | {"lens": self.lens}
+
+
+def as_objects(values: list) -> np.ndarray:
+    """Return values that are no numbers as an array of them, (batch,)."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array

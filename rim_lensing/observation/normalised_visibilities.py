@@ -6,7 +6,7 @@ import numpy as np
 
 from rim_lensing.forward_model.psf_kernels import gaussian_as_sharp, largest_side
 from rim_lensing.lensing.grids import PixelGrid
-from rim_lensing.observation.normalised import NormalisedObservation
+from rim_lensing.observation.normalised import NormalisedObservation, as_objects
 from rim_lensing.observation.visibilities import VisibilityObservation
 
 
@@ -45,16 +45,13 @@ def normalised_visibilities(seen: VisibilityObservation, grid: PixelGrid) -> Nor
     dirty = dirty.scaled(brightest)
     image = dirty.per_pixel(dirty.projection)[None].astype("float32")
     lobe = dirty.main_lobe(largest_side(grid.side))[None].astype("float32")
-    noise = np.full(image.shape, dirty.noise / dirty.beam_area, "float32")
-    holder = np.empty(1, object)
-    holder[0] = dirty
     return NormalisedObservation(
         image=image,
-        noise=noise,
+        noise=np.full(image.shape, dirty.noise / dirty.beam_area, "float32"),
         psf=lobe,
         lens=None,
         flux_unit=np.array([brightest]),
         psf_sigma=grid.pixel_scale * gaussian_as_sharp(lobe),
         single=True,
-        visibilities=holder,
+        visibilities=as_objects([dirty]),
     )

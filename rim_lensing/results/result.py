@@ -12,7 +12,7 @@ from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lensing.given_deflections import Deflections
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import Form, MassModel, form_of
-from rim_lensing.observation.normalised import NormalisedObservation
+from rim_lensing.observation.normalised import NormalisedObservation, as_objects
 from rim_lensing.results import shown
 from rim_lensing.results.batched import Batched
 from rim_lensing.results.in_words import as_range, named_lens
@@ -150,9 +150,8 @@ class Reconstruction(Batched):
         unit = observation.flux_unit[:, None, None]
         if observation.visibilities is not None:
             more["sky"] = more["sky"] * unit
-            more["visibilities"] = np.empty(len(observation), object)
             pairs = zip(observation.visibilities, observation.flux_unit, strict=True)
-            more["visibilities"][:] = [each.scaled(1 / factor) for each, factor in pairs]
+            more["visibilities"] = as_objects([each.scaled(1 / one) for each, one in pairs])
         history = history * unit[:, None]
         correlation = observation.noise_correlation
         if correlation is not None:

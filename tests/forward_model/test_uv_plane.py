@@ -119,3 +119,33 @@ def test_turned_baselines_see_a_turned_sky(symmetry):
     u, v = (v, u) if symmetry & 4 else (u, v)
     turned = UVPlane(u, v, PixelGrid(8, 0.1)).apply(transform_image(sky, symmetry))
     np.testing.assert_allclose(turned, seen, atol=1e-8)
+
+
+def test_copies_have_the_noise_of_the_visibilities():
+    """Their dirty images scatter as W says, and chi^2 of the truth is that of noise."""
+    generator = np.random.default_rng(6)
+    u, v = baselines(200)
+    grid, sky = PixelGrid(10, 0.1), generator.exponential(size=(10, 10))
+    dirty = dirty_image([(u, v, np.zeros(200) + 0j, np.full(200, 3.0))], grid)
+    noise = np.array([dirty.noise_of(generator.normal(size=(10, 10))) for _ in range(800)])
+    ratio = noise.var(axis=0) / dirty.total_weight
+    assert ratio.mean() == pytest.approx(1, abs=0.05)
+    flat = noise.reshape(800, -1)
+    covariance, true = flat.T @ flat / 800, dirty.as_matrix()
+    assert np.abs(covariance - true).max() < 6 * dirty.total_weight / np.sqrt(800)
+    images = dirty.per_pixel(dirty.convolved(sky) + noise)
+    copies = dirty.copies(images, sky)
+    np.testing.assert_allclose([each.chi2(sky) for each in copies], dirty.n_data, rtol=1e-8)
+    gain = [sky.ravel() @ (each.projection - each.convolved(sky)).ravel() for each in copies]
+    assert np.var(gain) == pytest.approx(sky.ravel() @ true @ sky.ravel(), rel=0.2)
+
+
+def test_more_noise_has_less_weight():
+    u, v = baselines()
+    generator = np.random.default_rng(7)
+    data, weights = generator.normal(size=(2, 300)).T @ [1, 1j], generator.uniform(1, 2, 300)
+    grid, sky = PixelGrid(10, 0.1), generator.exponential(size=(10, 10))
+    dirty = dirty_image([(u, v, data, weights)], grid).noisier(3.0)
+    true = dirty_image([(u, v, data, weights / 9)], grid)
+    assert dirty.chi2(sky) == pytest.approx(true.chi2(sky), rel=1e-9)
+    assert dirty.log_noise == pytest.approx(true.log_noise)

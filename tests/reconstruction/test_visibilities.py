@@ -187,3 +187,9 @@ def test_a_refined_rim_explains_the_data(rim):
     found = rim.refined().reconstruct(observe(), lens=LENS)
     assert found.refined
     assert found.chi2 == pytest.approx(1, abs=0.15)
+
+
+def test_residuals_of_the_true_lens_are_noise_and_of_another_are_not(linear, result):
+    assert rl.check_residuals(result, linear, copies=8).p_value > 0.01
+    other = linear.reconstruct(observe(), lens=LENS * np.array([0.9, 1, 1, 1, 1, 1, 1]))
+    assert not rl.check_residuals(other, linear, copies=8).consistent
