@@ -66,11 +66,9 @@ class Reconstruction(Batched):
             that is `psf`.
         noise_correlation: Of the noise of neighbouring pixels, (k, k), that the likelihood has
             taken into account, see `forward_model.whitening`; None, they are independent.
-        visibilities: Of an interferometer, what image and noise are made of, see `DirtyImage`:
-            image and model_image are dirty images then, of data and model, over the area of the
-            beam. chi2 is that of the visibilities, over the numbers that they are, two for each.
-        sky: The lensed source as it would be seen without the beam, (m, m); None of images, where
-            it is model_image.
+        visibilities: Of an interferometer, see `DirtyImage`: image and model_image are dirty images
+            then, over the area of the beam, and chi2 is per number measured, two a visibility.
+        sky: The lensed source without the beam, (m, m); None of images, where it is model_image.
     """
 
     _telling = "source", 3
@@ -208,9 +206,7 @@ class Reconstruction(Batched):
         """Numbers that were measured: used pixels, or two for each visibility."""
         if self.visibilities is None:
             return self.mask.sum(axis=(-2, -1))
-        if self.is_batch:
-            return np.array([each.n_data for each in self.visibilities])
-        return np.int64(self.visibilities.n_data)
+        return np.vectorize(lambda dirty: dirty.n_data)(self.visibilities)
 
     @property
     def mass_model(self) -> MassModel | Deflections | None:
@@ -267,10 +263,9 @@ class Reconstruction(Batched):
             pixels); of an interferometer chi2_per_visibility, used_visibilities and
             chi2_per_visibility_noise_std; constrained_pixels, of the source; source_peak, in the
             image's unit; source_flux and model_flux, sums over the sky in the image's unit times
-            image pixels;
-            unconstrained_flux, what the source has in other pixels; total_magnification, model_flux
-            over source_flux (what the PSF or the lens carries out of the frame is not in it), 0 of
-            a black source.
+            image pixels; unconstrained_flux, what the source has in other pixels;
+            total_magnification, model_flux over source_flux (what the PSF or the lens carries out
+            of the frame is not in it), 0 of a black source.
         """
         area, axes = (self.source_pixel_scale / self.image_pixel_scale) ** 2, (-2, -1)
         seen = np.where(self.constrained, self.source, 0.0)
@@ -281,9 +276,8 @@ class Reconstruction(Batched):
         model_flux = sky.sum(axis=axes) - hidden_model.sum(axis=axes)
         peak = np.where(self.constrained, self.source, -np.inf).max(axis=axes)
         chi2, n_data = f"chi2_per_{self.counted}", self.n_data
-        used = {"used_pixels": n_data}
-        if self.visibilities is not None:
-            used = {"used_visibilities": n_data // 2}
+        pixels = self.visibilities is None
+        used = {"used_pixels": n_data} if pixels else {"used_visibilities": n_data // 2}
         numbers = {
             chi2: self.chi2,
             f"{chi2}_noise_std": np.sqrt(2 / n_data),

@@ -9,6 +9,7 @@ import numpy as np
 
 from rim_lensing import __version__
 from rim_lensing.files.whole_files import whole_file
+from rim_lensing.forward_model.dirty_image import DirtyImage
 from rim_lensing.lensing.mass_model import SHORT_FORMS, Form, MassModel
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class WrittenResult(Protocol):
     model: str
     constrained: np.ndarray
     pixel_magnification: np.ndarray
+    visibilities: DirtyImage | None
+    sky: np.ndarray | None
+    counted: str
 
     @property
     def residuals(self) -> np.ndarray:
@@ -78,8 +82,11 @@ def write_reconstruction(
     Extensions: MODEL, DATA, RESIDUAL, NOISE (these with the cards of `header`), SOURCE_HISTORY and
     CHI2_HISTORY (a value per step of the method) and PSF, of rays through finer pixels FINE_PSF,
     too (RAYS of them per image pixel along each axis); NOISE_CORRELATION where the likelihood had
-    one; CONSTRAINED, 0 in the pixels of the source
-    that no used image pixel sees, and MAGNIFICATION of each; of a linear inversion with
+    one; of an interferometer SKY (the lensed source without the beam), BEAM (the dirty beam on
+    twice the field, with what else chi^2 is made of as its cards), PROJECTION (the data
+    of chi^2 in double precision) and perhaps PRIMARY_BEAM, and DATA and MODEL are dirty images;
+    CONSTRAINED, 0 in the pixels of the source that no used image pixel sees, and MAGNIFICATION of
+    each; of a linear inversion with
     uncertainties SOURCE_STD, too; of mass models other than 7 or 8 numbers SCENE, a table with a
     row for every parameter, and of given deflections DEFLECTIONS, the two maps. Masked pixels are
     NaN in DATA and RESIDUAL and infinite in NOISE. The primary header has the lens parameters (of 7
@@ -137,6 +144,8 @@ def write_reconstruction(
             units[-1].header["PIXSCALE"] = (result.source_pixel_scale, "arcsec")
     if result.noise_correlation is not None:
         units.append(fits.ImageHDU(np.asarray(result.noise_correlation), name="NOISE_CORRELATION"))
+    if result.visibilities is not None:
+        units += _units_of_visibilities(result)
     if not isinstance(result.form, MassModel):
         units.append(fits.ImageHDU(np.asarray(result.lens), name="DEFLECTIONS"))
         units[-1].header["BUNIT"] = ("arcsec", "alpha_x, alpha_y on the rays")
@@ -167,7 +176,7 @@ def _source_header(result: "WrittenResult", image_header: "Header | None") -> "H
             header.comments["BUNIT"] = _UNIT_COMMENT
     header["CREATOR"] = f"rim_lensing {__version__}"
     header["MODEL"] = (result.model, "rim_lensing model or method")
-    header["CHI2"] = (float(result.chi2), "chi^2 per used pixel")
+    header["CHI2"] = (float(result.chi2), f"chi^2 per used {result.counted}")
     header["IMGSCALE"] = (result.image_pixel_scale, "arcsec per pixel of the image")
     header["SRCSCALE"] = (result.source_pixel_scale, "arcsec per pixel of the source")
     for name, (card, comment) in LINEAR_CARDS.items():
@@ -181,6 +190,25 @@ def _source_header(result: "WrittenResult", image_header: "Header | None") -> "H
             continue
         header[card] = (float(value), comment)
     return header
+
+
+def _units_of_visibilities(result: "WrittenResult") -> list:
+    """Return the extensions of an interferometer."""
+    from astropy.io import fits
+
+    dirty = result.visibilities
+    maps = {"SKY": result.sky, "BEAM": dirty.beam, "PROJECTION": dirty.projection}
+    if dirty.primary_beam is not None:
+        maps["PRIMARY_BEAM"] = dirty.primary_beam
+    units = [fits.ImageHDU(array, name=name) for name, array in maps.items()]
+    header = units[1].header
+    header["WEIGHT"] = (dirty.total_weight, "sum of weights, 1 / flux^2")
+    header["SQUARE"] = (dirty.square, "chi^2 of no source")
+    header["NVIS"] = (dirty.count, "visibilities with a weight")
+    header["LOGNOISE"] = (dirty.log_noise, "sum of log rms of real and imaginary parts")
+    for unit in units:
+        unit.header["PIXSCALE"] = (result.image_pixel_scale, "arcsec")
+    return units
 
 
 def _scene_table(form: MassModel, lens: np.ndarray):

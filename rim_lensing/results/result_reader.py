@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rim_lensing.forward_model.dirty_image import DirtyImage
 from rim_lensing.lensing.given_deflections import GIVEN
 from rim_lensing.lensing.mass_model import MassModel
 from rim_lensing.results.linear_result import LinearReconstruction
@@ -48,6 +49,7 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             )
             rays = 1 if fine_psf is None else file["FINE_PSF"].header["RAYS"]
             scene = file["SCENE"].data if "SCENE" in file else None
+            dirty, sky = _visibilities(file) if "BEAM" in file else (None, None)
             maps = file["DEFLECTIONS"].data if "DEFLECTIONS" in file else None
         # Of a reconstruction by a lensing matrix there are no cards.
         lens = [header[card] for card in LENS_CARDS if card in header] or [np.nan] * 7
@@ -79,6 +81,8 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             "constrained": None if constrained is None else constrained.astype(bool),
             "pixel_magnification": magnification,
             "noise_correlation": correlation,
+            "visibilities": dirty,
+            "sky": sky,
         }
         if "STRENGTH" not in header:
             return Reconstruction(**parts)
@@ -95,3 +99,19 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
         ) from error
     std = None if std is None else std.astype("float64")
     return LinearReconstruction(**parts, **linear, source_std=std)
+
+
+def _visibilities(file) -> tuple[DirtyImage, np.ndarray]:
+    """Return what `write_reconstruction` wrote of an interferometer: d and w, and the sky."""
+    beam, header = file["BEAM"].data.astype("float64"), file["BEAM"].header
+    primary = file["PRIMARY_BEAM"].data.astype("float64") if "PRIMARY_BEAM" in file else None
+    dirty = DirtyImage(
+        pixel_scale=header["PIXSCALE"],
+        projection=file["PROJECTION"].data.astype("float64"),
+        kernel=beam * header["WEIGHT"],
+        primary_beam=primary,
+        square=header["SQUARE"],
+        count=header["NVIS"],
+        log_noise=header["LOGNOISE"],
+    )
+    return dirty, file["SKY"].data.astype("float64")

@@ -193,3 +193,20 @@ def test_residuals_of_the_true_lens_are_noise_and_of_another_are_not(linear, res
     assert rl.check_residuals(result, linear, copies=8).p_value > 0.01
     other = linear.reconstruct(observe(), lens=LENS * np.array([0.9, 1, 1, 1, 1, 1, 1]))
     assert not rl.check_residuals(other, linear, copies=8).consistent
+
+
+def test_a_result_is_what_it_was_after_a_file(linear, result, tmp_path):
+    path = tmp_path / "result.fits"
+    result.to_fits(path)
+    again = rl.read_reconstruction(path)
+    assert again.counted == "visibility" and again.metrics() == pytest.approx(result.metrics())
+    np.testing.assert_allclose(again.sky, result.sky)
+    chi2 = [each.visibilities.chi2(each.sky) for each in (again, result)]
+    assert chi2[0] == pytest.approx(chi2[1], rel=1e-9)
+    assert rl.check_residuals(again, linear, copies=4).p_value == pytest.approx(
+        rl.check_residuals(result, linear, copies=4).p_value, rel=1e-2
+    )
+
+
+def test_its_picture_is_drawn(result):
+    assert result.plot() is not None
