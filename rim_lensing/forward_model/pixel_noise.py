@@ -1,4 +1,4 @@
-"""The noise of an image in its likelihood: an rms for every pixel, and correlated or not."""
+"""The noise of an image in its likelihood: an rms for every pixel, correlated or not, templates."""
 
 from keras import ops
 
@@ -7,48 +7,69 @@ from rim_lensing.forward_model.whitening import REACH
 
 
 class PixelNoise:
-    """C_N of a batch of images: C_N = sigma C sigma over the used pixels.
+    """The covariance of a batch of images: sigma C sigma over the used pixels, and templates.
 
     Args:
         rms: sigma, (batch, m, m) or (batch, 1, 1); infinite where masked.
-        whitening: Of C, see `Whitening.weights`: (batch, 2, m, m, K), or (1, 2, m, m, K) for all;
-            None where pixels are independent.
+        whitening: None where pixels are independent, and there are no templates; else a dictionary
+            of arrays, with a row for every system, or one for all:
+            weights: of C, see `Whitening.weights`, (batch, 2, m, m, K);
+            modes: see `TemplateModes`, (batch, k, m, m).
+            Either may be missing.
     """
 
     def __init__(self, rms, whitening=None):
         """Keep both."""
-        self.rms, self.whitening = rms, whitening
-        self._weight = 1 / rms**2
+        self.rms, self._weight = rms, 1 / rms**2
+        whitening = whitening or {}
+        self._weights, self._modes = whitening.get("weights"), whitening.get("modes")
 
     def normalised(self, image):
-        """Return W image / sigma, (batch, m, m): of noise it is white, with a variance of 1.
+        """Return P W image / sigma, (batch, m, m): of noise it is white, with a variance of 1.
 
         Args:
             image: (batch, m, m), finite; what is masked does not enter.
         """
-        return self._whitened(image / self.rms)
+        return self._projected(self._whitened(image / self.rms))
 
     def weighted(self, image):
-        """Return C_N^-1 image, (batch, m, m), and 0 where masked."""
-        if self.whitening is None:
+        """Return the covariance's inverse times an image, (batch, m, m), and 0 where masked."""
+        if self._weights is None and self._modes is None:
             return self._weight * image
-        return self._unwhitened(self._whitened(image / self.rms)) / self.rms
+        white = self._projected(self.normalised(image))
+        return self._unwhitened(white) / self.rms
 
     def _whitened(self, image):
-        if self.whitening is None:
+        if self._weights is None:
             return image
         return linear_function(self._rows, self._columns)(image)
 
     def _unwhitened(self, image):
+        if self._weights is None:
+            return image
         return linear_function(self._columns, self._rows)(image)
+
+    def _projected(self, image):
+        """Return P x."""
+        if self._modes is None:
+            return image
+        along = ops.sum(image[:, None] * self._modes, axis=(2, 3), keepdims=True)
+        return image - ops.sum(along * self._modes, axis=1)
 
     def _rows(self, image):
         """Return W x."""
-        return _weighted_sums(image, self.whitening[:, 0], (REACH, 0))
+        return _weighted_sums(image, self._weights[:, 0], (REACH, 0))
 
     def _columns(self, image):
         """Return W' x."""
-        return _weighted_sums(image, self.whitening[:, 1], (0, REACH))
+        return _weighted_sums(image, self._weights[:, 1], (0, REACH))
+
+
+def without_templates(whitening: dict | None) -> dict | None:
+    """Return what `PixelNoise` takes for the noise of the pixels alone."""
+    if whitening is None or "weights" not in whitening:
+        return None
+    return {"weights": whitening["weights"]}
 
 
 def _weighted_sums(image, weights, padding: tuple[int, int]):

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.sparse import csr_matrix
 
+from rim_lensing.forward_model.noise_templates import template_modes
 from rim_lensing.forward_model.psf_kernels import check_side, convolution_matrix
 from rim_lensing.forward_model.whitening import whitening
 from rim_lensing.lensing.symmetries import restore_image, standard_orientation
@@ -22,7 +23,8 @@ class LinearSystem:
     """The data of one system over their noise, d = f s + n, where f = W B L and n has rms 1.
 
     W divides by the noise's rms. Where the noise is correlated it makes it white, too, see
-    `forward_model.whitening`: W'W is C_N^-1.
+    `forward_model.whitening`, and so it does where there are templates of unknown amount, see
+    `forward_model.noise_templates`: W'W is the inverse of the covariance of all of it.
 
     Pixels are numbered row by row, so that `mean.reshape(n, n)` is the source (y, x).
 
@@ -34,6 +36,7 @@ class LinearSystem:
         noise: rms in the image's unit, (m, m); infinite where masked.
         oversampling: Pixels of the PSF per image pixel along each axis, o, see `psf.Blur`.
         noise_correlation: Of pixels by their distance, (k, k); None, they are independent.
+        templates: In the image's unit, (j, m, m); None, there are none.
 
     Attributes:
         lensing: L as CSR, float64.
@@ -45,6 +48,7 @@ class LinearSystem:
         source_side: n.
         n_data: Number of used pixels.
         whitening: Of the correlated noise over its rms; None of independent pixels.
+        templates: `TemplateModes` of the noise made white; None, there are none.
         log_noise: log det C_N / 2 of the used pixels: if they are independent the sum of log rms.
         orientation: The symmetry that turns the image to its `standard_orientation`.
 
@@ -61,6 +65,7 @@ class LinearSystem:
         noise: np.ndarray,
         oversampling: int = 1,
         noise_correlation: np.ndarray | None = None,
+        templates: np.ndarray | None = None,
     ):
         """Divide by the noise and transform the kernel, once."""
         image, noise = np.asarray(image, "float64"), np.asarray(noise, "float64")
@@ -96,7 +101,11 @@ class LinearSystem:
         if noise_correlation is not None:
             self.whitening = whitening(noise_correlation, used.reshape(image.shape))
             self.log_noise += 0.5 * self.whitening.log_det
-            self.data = self.whitening.matrix @ self.data
+        self.templates = None
+        if templates is not None:
+            self.templates = template_modes(templates, noise, noise_correlation)
+            self.log_noise += 0.5 * self.templates.log_det
+        self.data = self._whitened(self.data)
         self.psf = _without_border(psf)
         half = self.psf.shape[0] // 2
         # What wraps around falls on the padding and is cropped.
@@ -126,8 +135,16 @@ class LinearSystem:
 
     def apply(self, source: np.ndarray) -> np.ndarray:
         """Return f s, (m^2,), of a source (n^2,)."""
-        predicted = self.weight * self.predict(source)
-        return predicted if self.whitening is None else self.whitening.matrix @ predicted
+        return self._whitened(self.weight * self.predict(source))
+
+    def _whitened(self, data: np.ndarray) -> np.ndarray:
+        """Return data over the noise's rms (m^2,) as independent numbers."""
+        if self.whitening is not None:
+            data = self.whitening.matrix @ data
+        return data if self.templates is None else self._projected(data)
+
+    def _projected(self, data: np.ndarray) -> np.ndarray:
+        return self.templates.apply(data.reshape((self.image_side,) * 2)).ravel()
 
     def predict(self, source: np.ndarray) -> np.ndarray:
         """Return the noiseless image B L s, (m^2,), masked pixels too, of a source (n^2,)."""
@@ -138,6 +155,8 @@ class LinearSystem:
 
     def adjoint(self, data: np.ndarray) -> np.ndarray:
         """Return f' d, (n^2,), of weighted data (m^2,)."""
+        if self.templates is not None:
+            data = self._projected(data)
         if self.whitening is not None:
             data = self.whitening.matrix.T @ data
         return self.light_adjoint(self.weight * data)
@@ -185,16 +204,26 @@ class LinearSystem:
         return self.unblurred().power(2).T @ self.precision()
 
     def response(self) -> csr_matrix:
-        """Return f as a sparse matrix (m^2, n^2); its size grows with the kernel's area."""
+        """Return f as a sparse matrix (m^2, n^2); its size grows with the kernel's area.
+
+        Templates fill it: every pixel says something of how much of them there is.
+        """
         if "weighted blur" not in self._of_data:
             weighted = csr_matrix(self.blur().multiply(self.weight[:, None]))
             if self.whitening is not None:
                 weighted = self.whitening.matrix @ weighted
             self._of_data["weighted blur"] = weighted
-        return self._of_data["weighted blur"] @ self.lensing
+        response = self._of_data["weighted blur"] @ self.lensing
+        if self.templates is None:
+            return response
+        modes = self.templates.modes.reshape(-1, self.image_side**2)
+        return csr_matrix(response.toarray() - modes.T @ (modes @ response))
 
     def precision(self) -> np.ndarray:
-        """Return the diagonal of W'W, (m^2,): of independent pixels 1 / rms^2."""
+        """Return the diagonal of C_N^-1, (m^2,), without templates; independent pixels' 1 / rms^2.
+
+        It scales conjugate gradients, and templates take little from it.
+        """
         if self.whitening is None:
             return self.weight**2
         return self.weight**2 * np.asarray(self.whitening.matrix.power(2).sum(axis=0)).ravel()

@@ -5,6 +5,7 @@ from keras import ops
 
 from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.forward_model.from_inputs import model_of
+from rim_lensing.forward_model.pixel_noise import without_templates
 from rim_lensing.networks.flux_scale import estimate_flux_scale
 from rim_lensing.networks.initial_source import dark, inverted
 from rim_lensing.networks.portable import PortableNetwork
@@ -35,7 +36,7 @@ class RIM(PortableNetwork):
                 `RayTracer`;
             fine_psf: optional, kernels on the pixels of `lens`, which are maps then, o times as
                 fine as the configuration's: the likelihood blurs with them, see `psf.Blur`;
-            whitening: optional, of correlated noise, see `PixelNoise`.
+            whitening: optional, of correlated noise and templates, see `PixelNoise`.
 
     Returns:
         (batch, T, n, n): the source after every step, in the image's unit.
@@ -85,11 +86,13 @@ class RIM(PortableNetwork):
         """Return eta, and what the cell needs to bring the gradient to scale."""
         batch, n = ops.shape(image)[0], self.config.source_side
         weight, extra = 1 / noise**2, {}
-        curvature = model.curvature(noise, whitening)
+        # How well a pixel is known by itself: templates take from what all say together.
+        alone = without_templates(whitening)
+        curvature = model.curvature(noise, alone)
         if self.config.likelihood_input == "preconditioned":
             extra["curvature"] = curvature
             if isinstance(model, ForwardModel):
-                floor = with_floor(curvature, model, weight, whitening is not None)
+                floor = with_floor(curvature, model, weight, alone is not None)
                 extra["curvature"] = floor
         elif self.config.likelihood_input == "variance":
             extra["mean_variance"] = 1 / ops.mean(weight, axis=(1, 2), keepdims=True)

@@ -163,7 +163,13 @@ def check_image(
         ray_oversampling=rays,
         fine_psf=fine,
         noise_correlation=correlation,
+        templates=_in_unit(observed.templates, unit),
     )
+
+
+def _in_unit(templates: np.ndarray | None, unit: np.ndarray) -> np.ndarray | None:
+    """Return templates of one image (k, m, m) as `NormalisedObservation` has them."""
+    return None if templates is None else (templates[None] / unit[0]).astype("float32")
 
 
 def one_image(

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rim_lensing.forward_model.geometry import Geometry
+from rim_lensing.forward_model.noise_templates import TemplateModes, template_modes
 from rim_lensing.forward_model.whitening import whitening
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import Form, form_of
 
-_OPTIONAL = ("lens", "fine_psf", "visibilities")
+_OPTIONAL = ("lens", "fine_psf", "visibilities", "templates")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class NormalisedObservation:
             (batch,) of `DirtyImage`; None, they are images.
         noise_correlation: Of the noise of neighbouring pixels in all images, (k, k), see
             `noise_correlation`; None, they are independent.
+        templates: Light of unknown amount, in units of `flux_unit`, (batch, k, m, m), see
+            `noise_templates`; None, there is none.
     """
 
     image: np.ndarray
@@ -48,6 +51,7 @@ class NormalisedObservation:
     fine_psf: np.ndarray | None = None
     noise_correlation: np.ndarray | None = None
     visibilities: np.ndarray | None = None
+    templates: np.ndarray | None = None
 
     def __post_init__(self):
         """Find the form of 7 or 8 numbers."""
@@ -86,22 +90,51 @@ class NormalisedObservation:
         return np.isfinite(self.noise)
 
     @property
-    def whitening(self) -> np.ndarray | None:
-        """What makes correlated noise white, as `PixelNoise` takes it; None of independent pixels.
+    def whitening(self) -> dict[str, np.ndarray] | None:
+        """What makes noise and templates white, as `PixelNoise` takes it; None, nothing is needed.
 
-        One for all systems where they have the same mask.
+        One for all systems where it is the same.
         """
-        if self.noise_correlation is None:
-            return None
-        masks = self.mask
-        masks = masks[:1] if np.all(masks == masks[:1]) else masks
-        return np.stack([whitening(self.noise_correlation, mask).weights for mask in masks])
+        found = {}
+        if self.noise_correlation is not None:
+            masks = _distinct(self.mask)
+            found["weights"] = np.stack(
+                [whitening(self.noise_correlation, mask).weights for mask in masks]
+            )
+        if self.templates is not None:
+            systems = range(len(self))
+            if all(len(_distinct(each)) == 1 for each in (self.noise, self.templates)):
+                systems = [0]
+            modes = [self._template_modes(i).modes for i in systems]
+            found["modes"] = np.stack(modes).astype("float32")
+        return found or None
 
     def whitened(self, residuals: np.ndarray) -> np.ndarray:
         """Return residuals over the noise (batch, m, m), 0 where masked, as independent numbers.
 
-        chi^2 is the sum of their squares. They are what was given where pixels are independent.
+        chi^2 is the sum of their squares. They are what was given where pixels are independent, and
+        there are no templates.
         """
+        white = self._white(residuals)
+        if self.templates is not None:
+            white = np.stack([self._template_modes(i).apply(x) for i, x in enumerate(white)])
+        return white
+
+    def template_amplitudes(self, residuals: np.ndarray) -> np.ndarray:
+        """Return the most probable amplitudes of the templates, (batch, k).
+
+        Args:
+            residuals: Data without the arcs over the noise, (batch, m, m), 0 where masked.
+        """
+        white = self._white(residuals)
+        return np.stack([self._template_modes(i).amplitudes(x) for i, x in enumerate(white)])
+
+    def _template_modes(self, system: int) -> TemplateModes:
+        maps = self.templates[system], self.noise[system]
+        return template_modes(*maps, self.noise_correlation)
+
+    def _white(self, residuals: np.ndarray) -> np.ndarray:
+        """Return residuals over the noise with the correlation of pixels taken out."""
         if self.noise_correlation is None:
             return residuals
         pairs = zip(self.mask, residuals, strict=True)
@@ -200,3 +233,8 @@ def as_objects(values: list) -> np.ndarray:
     array = np.empty(len(values), object)
     array[:] = values
     return array
+
+
+def _distinct(maps: np.ndarray) -> np.ndarray:
+    """Return maps of every system, (batch, ...), or the first one, where all are the same."""
+    return maps[:1] if np.all(maps == maps[:1]) else maps

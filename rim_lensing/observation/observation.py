@@ -55,6 +55,9 @@ class Observation:
             image and noise have masked is masked, too.
         pixel_scale: arcsec; by default that of the image's header, if it tells.
         noise_correlation: Of the noise of neighbouring pixels, (k, k), see `noise_correlation`.
+        templates: Light that may be left in the one image, known in shape and not in amount, in the
+            image's unit, (k, y, x): of each map a Gaussian number of times, of mean 0 and standard
+            deviation 1, which likelihoods integrate over, see `forward_model.noise_templates`.
         psf_oversampling: Image pixels over kernel pixels; by default told by the headers, or 1.
         psf_pixel_scale: arcsec, of a kernel's pixels; by default that of its header, if it tells.
         ray_oversampling: Rays per pixel along each axis: they are blurred by the PSF on as fine
@@ -87,6 +90,7 @@ class Observation:
     mask: Any = None
     pixel_scale: Any = None
     noise_correlation: Any = None
+    templates: Any = None
     psf_oversampling: float | None = None
     psf_pixel_scale: Any = None
     ray_oversampling: int | None = None
@@ -123,6 +127,9 @@ class Observation:
         with problems.noted():
             if self.noise_correlation is not None:
                 parts["correlation"] = numbers("noise_correlation", self.noise_correlation)
+        with problems.noted():
+            if self.templates is not None and image is not None:
+                parts["templates"] = _check_templates(self.templates, image.array.shape)
         if parts.keys() >= {"scale", "psf"} and image is not None:
             with problems.noted():
                 parts["oversampling"] = self._oversampling(parts["psf"], parts["scale"])
@@ -137,6 +144,7 @@ class Observation:
             "mask": used,
             "pixel_scale": parts["scale"],
             "noise_correlation": parts.get("correlation"),
+            "templates": parts.get("templates"),
             "psf_oversampling": parts["oversampling"],
             "psf_pixel_scale": parts["psf"].pixel_scale,
             "ray_oversampling": parts["rays"],
@@ -198,6 +206,8 @@ class Observation:
                 facts.append(f"{self.psf_oversampling:.4g} times as fine")
         if self.noise_correlation is not None:
             facts.append("correlated noise")
+        if self.templates is not None:
+            facts.append(f"{len(self.templates)} templates of light")
         return f"Observation({', '.join(facts)})"
 
     def _repr_html_(self) -> str:
@@ -239,6 +249,11 @@ class Observation:
             name: cutout(getattr(self, name), side, centre, fills.get(name))
             for name in ("image", "noise", "mask")
         }
+        if self.templates is not None:
+            fill = 0.0 if beyond else None
+            maps["templates"] = np.stack(
+                [cutout(each, side, centre, fill) for each in self.templates]
+            )
         header = self.header
         if header is not None:
             row, column = corner(self.image.shape, side, centre)
@@ -277,13 +292,16 @@ class Observation:
                 f"Received: {factor:g}, and an image of shape {sides}"
             )
         factor, scale = int(factor), self.pixel_scale or 1.0
-        image, noise, _ = rebin(
-            self.image,
-            np.where(self.mask, self.noise, np.inf),
-            np.ones((1, 1)),
-            PixelGrid(sides[0], scale),
-            PixelGrid(sides[0] // factor, scale * factor),
-            self.noise_correlation,
+        (image, noise), *templates = (
+            rebin(
+                each,
+                np.where(self.mask, self.noise, np.inf),
+                np.ones((1, 1)),
+                PixelGrid(sides[0], scale),
+                PixelGrid(sides[0] // factor, scale * factor),
+                self.noise_correlation,
+            )[:2]
+            for each in [self.image, *(() if self.templates is None else self.templates)]
         )
         correlation = self.noise_correlation
         return replace(
@@ -291,6 +309,7 @@ class Observation:
             image=image,
             noise=noise,
             mask=np.isfinite(noise),
+            templates=np.stack([each for each, _ in templates]) if templates else None,
             pixel_scale=None if self.pixel_scale is None else scale * factor,
             noise_correlation=None
             if correlation is None
@@ -373,6 +392,22 @@ def check_alone(beside: dict) -> None:
             f"`{'`, `'.join(twice)}` must be left out beside an Observation, which has its own; "
             "name the arguments that follow it, such as lens=..."
         )
+
+
+def _check_templates(templates, shape: tuple[int, ...]) -> np.ndarray:
+    """Return templates (k, y, x) as float64.
+
+    Raises:
+        ValueError: They are no finite maps of the one image's pixels.
+    """
+    templates = numbers("templates", templates)
+    if len(shape) != 2 or templates.shape[1:] != shape or not np.all(np.isfinite(templates)):
+        raise ValueError(
+            f"`templates` must be finite maps (k, y, x) of the pixels of one image (y, x). "
+            f"Received: shape {templates.shape} for an image of shape {shape}, "
+            f"{np.sum(~np.isfinite(templates))} values that are not finite"
+        )
+    return templates
 
 
 def _check_image_axes(image: np.ndarray) -> None:

@@ -24,4 +24,5 @@ def linear_system(
         observation.noise[index],
         observation.ray_oversampling,
         observation.noise_correlation,
+        None if observation.templates is None else observation.templates[index],
     )

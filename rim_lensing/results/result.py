@@ -69,6 +69,9 @@ class Reconstruction(Batched):
         visibilities: Of an interferometer, see `DirtyImage`: image and model_image are dirty images
             then, over the area of the beam, and chi2 is per number measured, two a visibility.
         sky: The lensed source without the beam, (m, m); None of images, where it is model_image.
+        templates: Light of unknown amount that the likelihood has integrated over, in the image's
+            unit, (k, m, m), see `Observation`; None, there was none.
+        template_amplitudes: How much of each there is most probably, (k,); None likewise.
     """
 
     _telling = "source", 3
@@ -95,6 +98,8 @@ class Reconstruction(Batched):
     noise_correlation: np.ndarray | None = field(default=None, kw_only=True)
     visibilities: DirtyImage | np.ndarray | None = field(default=None, kw_only=True)
     sky: np.ndarray | None = field(default=None, kw_only=True)
+    templates: np.ndarray | None = field(default=None, kw_only=True)
+    template_amplitudes: np.ndarray | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
         """Take all pixels for constrained, and the form of 7 or 8 numbers, if nothing is said."""
@@ -154,6 +159,10 @@ class Reconstruction(Batched):
         correlation = observation.noise_correlation
         if correlation is not None:
             correlation = np.broadcast_to(correlation, (len(observation), *correlation.shape))
+        if observation.templates is not None:
+            left = np.where(observation.mask, observation.image - predicted, 0) / observation.noise
+            more["templates"] = observation.templates * unit[:, None]
+            more["template_amplitudes"] = observation.template_amplitudes(left)
         result = cls(
             source=history[:, -1],
             history=history,
@@ -237,8 +246,16 @@ class Reconstruction(Batched):
 
     @property
     def residuals(self) -> np.ndarray:
-        """Data minus model, (m, m); NaN where masked."""
-        return self.image - self.model_image
+        """Data minus model, and minus what templates explain, (m, m); NaN where masked."""
+        return self.image - self.model_image - self.template_image
+
+    @property
+    def template_image(self) -> np.ndarray:
+        """What templates explain of the data most probably, (m, m): 0 where there are none."""
+        if self.templates is None:
+            return np.zeros(np.shape(self.image))
+        amplitudes = self.template_amplitudes[..., None, None]
+        return np.sum(amplitudes * self.templates, axis=-3)
 
     @property
     def residuals_in_sigma(self) -> np.ndarray:

@@ -146,6 +146,9 @@ def write_reconstruction(
         units.append(fits.ImageHDU(np.asarray(result.noise_correlation), name="NOISE_CORRELATION"))
     if result.visibilities is not None:
         units += _units_of_visibilities(result)
+    if result.templates is not None:
+        units.append(fits.ImageHDU(result.templates, name="TEMPLATES"))
+        units.append(fits.ImageHDU(result.template_amplitudes, name="TEMPLATE_AMPLITUDES"))
     if not isinstance(result.form, MassModel):
         units.append(fits.ImageHDU(np.asarray(result.lens), name="DEFLECTIONS"))
         units[-1].header["BUNIT"] = ("arcsec", "alpha_x, alpha_y on the rays")

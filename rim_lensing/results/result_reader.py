@@ -35,7 +35,7 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             model_image, image, noise, history, chi2_history, psf = (
                 np.array(file[name].data, file[name].data.dtype.newbyteorder("=")) for name in names
             )
-            std, constrained, magnification, fine_psf, correlation = (
+            std, constrained, magnification, fine_psf, correlation, templates, amplitudes = (
                 np.array(file[name].data, file[name].data.dtype.newbyteorder("="))
                 if name in file
                 else None
@@ -45,6 +45,8 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
                     "MAGNIFICATION",
                     "FINE_PSF",
                     "NOISE_CORRELATION",
+                    "TEMPLATES",
+                    "TEMPLATE_AMPLITUDES",
                 )
             )
             rays = 1 if fine_psf is None else file["FINE_PSF"].header["RAYS"]
@@ -83,6 +85,8 @@ def read_reconstruction(path: str | os.PathLike) -> "Reconstruction":
             "noise_correlation": correlation,
             "visibilities": dirty,
             "sky": sky,
+            "templates": templates,
+            "template_amplitudes": amplitudes,
         }
         if "STRENGTH" not in header:
             return Reconstruction(**parts)

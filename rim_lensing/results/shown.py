@@ -29,7 +29,7 @@ def panels(result, header: "Header | None" = None) -> dict:
     if known and result.form == SHORT_FORMS[7]:
         source_curves.append(cut(result.lens))
     return {
-        "image": result.image,
+        "image": result.image - result.template_image,
         "noise": result.noise,
         "model_image": result.model_image,
         "source": result.source,

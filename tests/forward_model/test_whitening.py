@@ -144,12 +144,12 @@ with np.load(sys.argv[1]) as file:
 weights = np.stack([whitening(correlation, each).weights for each in used])
 
 def half(x, rms, weights):
-    return 0.5 * ops.sum(PixelNoise(rms, weights).normalised(x) ** 2)
+    return 0.5 * ops.sum(PixelNoise(rms, {"weights": weights}).normalised(x) ** 2)
 
 def all_of_it(x, rms, weights):
     first = lambda x: gradient(lambda y: half(y, rms, weights), x)
     second = gradient(lambda y: ops.sum(first(y) ** 2), x)
-    noise = PixelNoise(rms, weights)
+    noise = PixelNoise(rms, {"weights": weights})
     return noise.normalised(x), noise.weighted(x), first(x), second
 
 found = [ops.convert_to_numpy(each) for each in compiled(all_of_it)(x, rms, weights)]
