@@ -8,23 +8,25 @@ source, and the valley is wide and smooth enough to walk to where the next one b
 """
 
 import functools
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 from tqdm.auto import tqdm
 
+from rim_lensing.lens_fit import gauss_newton
 from rim_lensing.lens_fit.lens_posterior import LensPosterior
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.lockstep import Ask, in_lockstep
+from rim_lensing.lens_fit.search_questions import Question, Wanted
+from rim_lensing.lens_fit.search_questions import answer as answer_all
 
-METHODS = ("lbfgs", "simplex")
-"""The first uses the gradient, the second is the paper's."""
+METHODS = ("lbfgs", "simplex", "gauss-newton")
+"""The first uses the gradient, the second is the paper's, the third takes a sum of squares."""
 
 NOISE_STEPS = (0.03, 0.006)
 """Of the image's peak: with less noise than that, it is raised to it first."""
 
-_MAX_EVALUATIONS = {"lbfgs": (400, 150), "simplex": (800, 800)}
+_MAX_EVALUATIONS = {"lbfgs": (400, 150), "simplex": (800, 800), "gauss-newton": (600, 300)}
 """Of every start, at the first noise, which has the whole way to go, and at every later one."""
 _LOG_POSTERIOR_TOLERANCE = 0.05
 _RELATIVE_TOLERANCE = 1e-5
@@ -39,7 +41,7 @@ def default_method(posterior: LensPosterior) -> str:
 
 
 def maximise(
-    posterior: LensPosterior, starts: np.ndarray, method: str
+    posterior: LensPosterior, starts: np.ndarray, method: str, rough: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Climb from every start to a maximum of the log-posterior.
 
@@ -47,27 +49,31 @@ def maximise(
         posterior: Of the lens.
         starts: Free parameters of the posterior's support, (starts, f).
         method: One of METHODS.
+        rough: Stop with differences of the posterior's wider steps, near the maximum: for a start
+            of another search.
 
     Returns:
         Lenses (starts, f), log-posteriors (starts,) and whether each has converged (starts,),
         the best first.
     """
-    support, climb = posterior.support, {"lbfgs": _lbfgs, "simplex": _simplex}[method]
+    climb = {"lbfgs": _lbfgs, "simplex": _simplex, "gauss-newton": gauss_newton.climb}[method]
+    support = posterior.support
     lenses = support.nearest(starts)
     with tqdm(desc="optimising the lens", unit="source", leave=False) as progress:
         for number, factor in enumerate(noise_factors(posterior)):
             budget = _MAX_EVALUATIONS[method][min(number, 1)]
+            # At a noise that is raised it looks for the next one's start alone.
+            alone = rough or (method == "gauss-newton" and factor > 1)
+            steps = posterior.steps[:1] if alone else posterior.steps
             blurred = posterior.with_noise(factor)
 
-            def answer(questions: list[_Question], blurred=blurred) -> list:
+            def answer(questions: list[Question], blurred=blurred) -> list:
                 before = blurred.evaluations
-                replies = _answer(blurred, questions)
+                replies = answer_all(blurred, questions)
                 progress.update(blurred.evaluations - before)
                 return replies
 
-            searches = [
-                functools.partial(climb, lens, support, posterior.steps, budget) for lens in lenses
-            ]
+            searches = [functools.partial(climb, lens, support, steps, budget) for lens in lenses]
             found = in_lockstep(searches, answer)
             posterior.evaluations += blurred.evaluations
             lenses, values, converged = (np.array(column) for column in zip(*found, strict=True))
@@ -82,34 +88,6 @@ def noise_factors(posterior: LensPosterior) -> list[float]:
     return [*raised, 1.0]
 
 
-@dataclass(frozen=True)
-class _Question:
-    """What a search asks: the log-posteriors of lenses (k, f), and whether their gradients."""
-
-    lenses: np.ndarray
-    gradient: bool = False
-
-
-def _answer(posterior: LensPosterior, questions: list[_Question]) -> list:
-    """Return log-posteriors (k,) of each question, with gradients (k, f) where asked for."""
-    replies: list = [None] * len(questions)
-    for gradient in (False, True):
-        indices = [i for i, question in enumerate(questions) if question.gradient == gradient]
-        if not indices:
-            continue
-        sizes = [len(questions[i].lenses) for i in indices]
-        lenses = np.concatenate([questions[i].lenses for i in indices])
-        cuts = np.cumsum(sizes)[:-1]
-        if gradient:
-            parts = (np.split(each, cuts) for each in posterior.log_posterior_and_gradient(lenses))
-            found = zip(*parts, strict=True)
-        else:
-            found = np.split(posterior.log_posterior(lenses), cuts)
-        for i, reply in zip(indices, found, strict=True):
-            replies[i] = reply
-    return replies
-
-
 def _simplex(
     start: np.ndarray, support: LensSupport, steps: np.ndarray, budget: int, ask: Ask
 ) -> tuple[np.ndarray, float, bool]:
@@ -120,7 +98,7 @@ def _simplex(
     towards = np.where(support.upper - start >= start - support.lower, 1.0, -1.0)
     corners = start / unit + np.concatenate([np.zeros((1, len(start))), np.diag(towards)])
     found = minimize(
-        lambda point: -ask(_Question(support.nearest((point * unit)[None])))[0],
+        lambda point: -ask(Question(support.nearest((point * unit)[None])))[0],
         start / unit,
         method="Nelder-Mead",
         bounds=bounds,
@@ -151,7 +129,7 @@ def _lbfgs(
 
     def value_and_gradient(point):
         lens = support.nearest((point * unit)[None])
-        values, slopes = ask(_Question(lens, gradient=True))
+        values, slopes = ask(Question(lens, Wanted.GRADIENTS))
         return -values[0], -support.pull_back(point * unit, slopes[0]) * unit
 
     lens, left = start, budget
@@ -170,7 +148,7 @@ def _lbfgs(
         on_a_side = np.any((found.x == box) & (box != edges))
         if not on_a_side:
             neighbours = support.nearest(lens + shifts)
-            values = ask(_Question(neighbours))
+            values = ask(Question(neighbours))
             left -= len(neighbours)
             if values.max() < value + _LOG_POSTERIOR_TOLERANCE:
                 return lens, value, True

@@ -145,6 +145,7 @@ def optimise_lens(
     priors: LensPriors | Priors | Mapping | None = None,
     pixel_scale: float | None = None,
     allow_lens_light: bool = False,
+    rough: bool = False,
 ) -> LensOptimum:
     """Find the most probable lens from one or more starts.
 
@@ -163,7 +164,9 @@ def optimise_lens(
             time, for one alone may end in a side maximum.
         method: "lbfgs", by the gradient, the default with a RIM; "simplex" (Nelder and Mead
             1965), the paper's, and the default with a linear inversion, whose evidence has no
-            cheap gradient. All starts go in lock-step: a batch of sources at every step.
+            cheap gradient; "gauss-newton", by the residuals' derivatives, with a RIM: it sees past
+            the kinks of chi^2, and ends a little higher. All starts go in lock-step: a batch of
+            sources at every step.
         mask: True where a pixel is USED, (m, m).
         priors: By parameter name, see `LensPriors`: ranges, distributions, what is held, what
             follows what. Or Priors, whose ranges bound the search, and whose smallest magnification
@@ -171,6 +174,7 @@ def optimise_lens(
             on, or `Priors()`.
         pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
         allow_lens_light: Search where the lens galaxy's light seems to be left in the image, too.
+        rough: Stop near the maximum: for a start of another search, on other grids.
 
     Raises:
         ValueError: Bad input (see `check_observation`), lens light in the image (see
@@ -195,7 +199,7 @@ def optimise_lens(
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}. Received: {method!r}")
     starts = nearest_starts(posterior, starts)
-    lenses, values, converged = maximise(posterior, starts, method)
+    lenses, values, converged = maximise(posterior, starts, method, rough)
     best, result = choose(posterior, source_model, lenses)
     if result is None:
         raise ValueError(
