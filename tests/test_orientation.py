@@ -265,7 +265,7 @@ def test_residual_statistics_and_coverage_of_the_source_grid_do_not_know_the_ori
         model = system.predict(smooth_source(k).ravel()).reshape(1, 20, 20)
         residuals = np.where(seen.mask, seen.image - model, 0) / seen.noise
         outside = flux_outside(seen, GEOMETRY.image_grid, PixelGrid(14, 0.07))
-        return np.concatenate([residual_statistics(residuals, model, seen.noise)[0], outside])
+        return np.concatenate([residual_statistics(residuals, model, seen.noise)[0, 0], outside])
 
     here = statistics(0)
     assert np.all(here > 0.05)

@@ -8,7 +8,9 @@ few times, and gives residuals that are noise and the method's own doing, and no
 
 A wrong lens leaves residuals on the arcs that are correlated over the width of the arcs, noise
 does not. Two statistics are compared with their simulated values: chi^2 of the arcs, and that of
-the residuals smoothed over one pixel.
+the residuals smoothed over one pixel. Both are taken beside the arcs, too, where neither lens nor
+source has a part in them: a telescope's image has texture there that no noise map knows of, faint
+sources and what a galaxy's model leaves.
 """
 
 from dataclasses import dataclass, replace
@@ -49,6 +51,7 @@ class ResidualTest:
         excess: Of each of STATISTICS, over its simulated mean: 1 is what noise leaves, (2,).
         significance: Of each, in sigma of the simulated values of its logarithm, (2,).
         false_alarm: Below this p-value the residuals are not called noise.
+        beside: `excess` of the pixels beside the arcs, (2,).
     """
 
     consistent: bool
@@ -56,6 +59,7 @@ class ResidualTest:
     excess: np.ndarray
     significance: np.ndarray
     false_alarm: float
+    beside: np.ndarray
 
     def __str__(self) -> str:
         """Return one line."""
@@ -69,22 +73,25 @@ class ResidualTest:
 def residual_statistics(
     residuals: np.ndarray, model_image: np.ndarray, noise: np.ndarray
 ) -> np.ndarray:
-    """Weighted sums of squares of residuals, as they are and smoothed: (batch, 2).
+    """Weighted sums of squares of residuals, as they are and smoothed: (batch, 2, 2).
 
-    The weights S^2 / (S^2 + 1), S the model image over the noise, pick out the arcs.
+    The weights S^2 / (S^2 + 1), S the model image over the noise, pick out the arcs, first; 1 less
+    these what is beside them, second.
 
     Args:
         residuals: In units of the noise, (batch, m, m), 0 where masked; of correlated noise made
             white, as chi^2 has them.
-        model_image: Noiseless model of the data, (batch, m, m).
+        model_image: Noiseless model of the arcs, (batch, m, m).
         noise: rms, (m, m) or (batch, m, m); infinite where masked.
     """
     signal = (model_image / noise) ** 2
-    weight = signal / (signal + 1)
+    weights = signal / (signal + 1), 1 / (signal + 1)
     smooth = gaussian_filter(residuals, (0, _SMOOTHING, _SMOOTHING), mode="constant")
-    return np.stack(
-        [np.sum(weight * values**2, axis=(1, 2)) for values in (residuals, smooth)], axis=1
-    )
+    sums = [
+        [np.sum(weight * values**2, axis=(1, 2)) for values in (residuals, smooth)]
+        for weight in weights
+    ]
+    return np.moveaxis(np.array(sums), 2, 0)
 
 
 def check_residuals(
@@ -94,6 +101,7 @@ def check_residuals(
     copies: int = 16,
     seed: int = 0,
     noise_correlation: np.ndarray | None = None,
+    texture: float = 1.0,
 ) -> ResidualTest:
     """Test whether the residuals of a reconstruction are consistent with noise.
 
@@ -111,6 +119,8 @@ def check_residuals(
             `noise_correlation` measures it in blank sky; by default what the likelihood of the
             result has taken into account. Without either the noise of the copies is independent,
             and the correlated noise of a drizzled image is told from it, whatever the lens.
+        texture: As many times what noise leaves as the statistics are beside the arcs they may be
+            on them, and up to so many times. By default noise is the noise map's.
 
     Raises:
         ValueError: A batch, a result without lens or of another source model, an argument out of
@@ -136,6 +146,8 @@ def check_residuals(
         )
     if int(copies) != copies or copies < _MIN_COPIES:
         raise ValueError(f"`copies` must be an integer, {_MIN_COPIES} or more. Received: {copies}")
+    if not texture >= 1:
+        raise ValueError(f"`texture` must be 1 or more. Received: {texture}")
     if not 0 < false_alarm < 1:
         raise ValueError(f"`false_alarm` must lie between 0 and 1. Received: {false_alarm}")
     used, noise = result.mask, result.noise
@@ -152,33 +164,38 @@ def check_residuals(
         dirty = result.visibilities
         draws = np.stack([dirty.noise * dirty.noise_of(white) for white in draws])
     images = np.where(used, result.model_image + np.where(used, noise, 0) * draws, 0)
-    models, failures = _reconstruct(images, result, source_model)
+    models, others, failures = _reconstruct(images, result, source_model)
     kept = np.delete(np.arange(len(images)), list(failures))
     if len(kept) < _MIN_COPIES:
         raise RuntimeError(
             f"{_MIN_COPIES} of {copies} simulated copies must be refined like the source. "
             f"Received: {len(kept)}, and {next(iter(failures.values()))}"
         )
-    images, models = images[kept], models[kept]
+    images, models, others = images[kept], models[kept], others[kept]
 
-    def logarithms(images, models):
-        residuals = np.where(used, images - models, 0) / noise
+    def logarithms(images, models, others):
+        residuals = np.where(used, images - models - others, 0) / noise
         if result.noise_correlation is not None:
             residuals = whitening(result.noise_correlation, used).whiten(residuals)
         return np.log(np.maximum(residual_statistics(residuals, models, noise), 1e-300))
 
-    data = logarithms(np.where(used, result.image, 0)[None], result.model_image[None])[0]
-    null = logarithms(images, models)
-    mean, spread = null.mean(axis=0), null.std(axis=0, ddof=1)
-    significance = (data - mean) / (spread * np.sqrt(1 + 1 / len(null)))
+    explained = result.model_image[None], result.template_image[None]
+    data = logarithms(np.where(used, result.image, 0)[None], *explained)[0]
+    null = logarithms(images, models, others)
+    excess = data - null.mean(axis=0)
+    spread = null.std(axis=0, ddof=1)
+    level = np.clip(excess[1], 0, np.log(texture))
+    spread = np.where(level > 0, np.hypot(*spread), spread[0])
+    significance = (excess[0] - level) / (spread * np.sqrt(1 + 1 / len(null)))
     # NaN stays NaN, which is not consistent with anything.
     p_value = float(np.minimum(1.0, 2 * student.sf(significance.max(), len(null) - 1)))
     return ResidualTest(
         consistent=p_value >= false_alarm,
         p_value=p_value,
-        excess=np.exp(data - mean),
+        excess=np.exp(excess[0]),
         significance=significance,
         false_alarm=false_alarm,
+        beside=np.exp(excess[1]),
     )
 
 
@@ -194,11 +211,12 @@ def _made_by(source_model: SourceModel, result: Reconstruction) -> bool:
 
 def _reconstruct(
     images, result: Reconstruction, source_model: SourceModel
-) -> tuple[np.ndarray, dict[int, str]]:
+) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
     """Return the model images (copies, m, m) of simulated images, reconstructed as the result was.
 
-    And which of them could not be refined, see `refine`. Not by `reconstruct`: it would refuse
-    copies of a faint image whose noise hides the arcs.
+    And what templates explain of them, (copies, m, m), and which of them could not be refined, see
+    `refine`. Not by `reconstruct`: it would refuse copies of a faint image whose noise hides the
+    arcs.
     """
     unit, copies = float(np.nanmax(result.image)), len(images)
 
@@ -217,9 +235,10 @@ def _reconstruct(
         ray_oversampling=result.ray_oversampling,
         fine_psf=None if result.fine_psf is None else repeated(result.fine_psf),
         noise_correlation=result.noise_correlation,
+        templates=None if result.templates is None else repeated(result.templates / unit),
     )
     if result.visibilities is not None:
         seen = [each.scaled(unit) for each in result.visibilities.copies(images, result.sky)]
         observation = replace(observation, visibilities=as_objects(seen))
     again, failures = source_model.reconstruct_copies(observation, result)
-    return again.model_image, failures
+    return again.model_image, again.template_image, failures

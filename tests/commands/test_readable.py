@@ -81,7 +81,7 @@ def chain(walkers: np.ndarray | None = None, **changes) -> LensChain:
 
 
 def a_round(**changes) -> Round:
-    test = ResidualTest(True, 0.34, np.array([1.02, 1.03]), np.array([0.2, 0.3]), 0.001)
+    test = ResidualTest(True, 0.34, np.array([1.02, 1.03]), np.array([0.2, 0.3]), 0.001, np.ones(2))
     arguments = {
         "lens": LENS,
         "reconstruction": reconstruction(),

@@ -31,7 +31,7 @@ def reconstructions(ridge_model, mock):
 
 
 def a_round(result, succeeded: bool = False, **changes) -> Round:
-    test = ResidualTest(succeeded, 0.5, np.ones(2), np.ones(2), 0.001)
+    test = ResidualTest(succeeded, 0.5, np.ones(2), np.ones(2), 0.001, np.ones(2))
     facts = {"starts": 1, "evaluations": 9, "demagnified": False, "edges": ()}
     facts |= {"lens": result.lens, "form": result.form} | changes
     return Round(reconstruction=result, test=test, **facts)
@@ -79,7 +79,7 @@ def test_no_reconstruction_is_no_gain(reconstructions):
 @pytest.mark.slow
 def test_the_sie_of_an_sie_mock_is_kept(ridge_model, mock, monkeypatch):
     """Where residuals are never called noise, so that a power law is tried."""
-    never = ResidualTest(False, 0.0, np.ones(2), np.ones(2), 0.001)
+    never = ResidualTest(False, 0.0, np.ones(2), np.ones(2), 0.001, np.ones(2))
     monkeypatch.setattr(
         "rim_lensing.lens_fit.automated_fit.check_residuals", lambda *arguments, **more: never
     )

@@ -25,13 +25,13 @@ def test_statistics_are_sums_over_the_arcs():
     """Where S / N is 1 the weight is 1/2; a lone pixel smoothed keeps 1/(4 pi sigma^2)."""
     residuals = np.zeros((1, 33, 33))
     residuals[0, 16, 16] = 3.0
-    unsmoothed, smoothed = residual_statistics(residuals, np.ones((1, 33, 33)), np.ones((33, 33)))[
-        0
-    ]
-    assert unsmoothed == pytest.approx(4.5)
-    assert smoothed == pytest.approx(4.5 / (4 * np.pi), rel=1e-3)
-    dark = residual_statistics(residuals, np.zeros((1, 33, 33)), np.ones((33, 33)))
-    np.testing.assert_array_equal(dark, 0.0)
+    sums = residual_statistics(residuals, np.ones((1, 33, 33)), np.ones((33, 33)))[0]
+    for unsmoothed, smoothed in sums:
+        assert unsmoothed == pytest.approx(4.5)
+        assert smoothed == pytest.approx(4.5 / (4 * np.pi), rel=1e-3)
+    dark = residual_statistics(residuals, np.zeros((1, 33, 33)), np.ones((33, 33)))[0]
+    np.testing.assert_array_equal(dark[0], 0.0)
+    np.testing.assert_allclose(dark[1], [9.0, 9.0 / (4 * np.pi)], rtol=1e-3)
 
 
 def test_noise_is_called_something_else_as_often_as_is_said(ridge_model, mock):
@@ -72,7 +72,7 @@ def test_significance_is_students_t(ridge_model, mock, monkeypatch):
     monkeypatch.setattr(
         residual_test,
         "_reconstruct",
-        lambda images, one, _: (np.broadcast_to(one.model_image, images.shape), {}),
+        lambda images, one, _: (np.broadcast_to(one.model_image, images.shape), 0 * images, {}),
     )
     generator, values = np.random.default_rng(0), []
     for seed in range(5000):
@@ -112,7 +112,7 @@ def test_copies_that_cannot_be_refined_are_left_out(ridge_model, mock, monkeypat
 
 def test_no_number_is_not_consistent_with_noise(ridge_model, mock, monkeypatch):
     result = ridge_model.reconstruct(**mock(LENS), lens=LENS)
-    nothing = lambda residuals, models, noise: np.full((len(models), 2), np.nan)  # noqa: E731
+    nothing = lambda residuals, models, noise: np.full((len(models), 2, 2), np.nan)  # noqa: E731
     monkeypatch.setattr("rim_lensing.lens_fit.residual_test.residual_statistics", nothing)
     test = check_residuals(result, ridge_model, copies=5)
     assert np.isnan(test.p_value) and not test.consistent
@@ -124,6 +124,22 @@ def test_a_wrong_lens_is_told(ridge_model, mock):
     assert not test.consistent and test.p_value < 1e-4 and np.all(test.excess > 1)
     assert "not noise" in str(test)
     assert checked(ridge_model, mock(LENS)).consistent
+
+
+def test_texture_beside_the_arcs_is_noise_if_one_says_so_and_a_wrong_lens_is_not(ridge_model, mock):
+    """A noise map that is 0.6 of the truth: residuals are 2.8 times too large everywhere."""
+    truth = ridge_model.reconstruct(lens=LENS, **mock(LENS))
+    generator, told, allowed, wrong = np.random.default_rng(2), 0, 0, 0
+    for _ in range(8):
+        noisy = truth.model_image + truth.noise * generator.standard_normal(truth.noise.shape)
+        data = {"image": noisy, "noise": 0.6 * truth.noise, "psf": truth.psf}
+        told += not checked(ridge_model, data, false_alarm=0.01).consistent
+        test = checked(ridge_model, data, false_alarm=0.01, texture=4.0)
+        allowed += test.consistent
+        assert test.beside[0] == pytest.approx(0.6**-2, rel=0.35)
+        off = LENS + np.array([0.15, 0, 0, 0, 0, 0, 0])
+        wrong += checked(ridge_model, data, off, false_alarm=0.01, texture=4.0).consistent
+    assert told >= 6 and allowed >= 7 and wrong == 0
 
 
 def test_correlated_noise_is_noise_if_one_says_so(ridge_model, mock):
