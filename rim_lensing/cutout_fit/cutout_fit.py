@@ -7,7 +7,7 @@ light, until neither changes.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -225,15 +225,16 @@ def fit_cutout(
         values, form = as_lens(start, name="start")
         lens = placed(form.with_values(values[0]), light.centre)
     lens = as_power_law(lens) if epl else lens
-    search = ArcSearch(seen, light, lens, source_model.refined(), priors, FINEST[0])
+    search = ArcSearch(seen, light, lens, source_model.refined(), priors, FINEST[0], rough=True)
     for alternation in range(ALTERNATIONS):
         optimum = search.run()
+        if alternation == ALTERNATIONS - 1:
+            break
         model_image = search.field.put_back(optimum.reconstruction.model_image)
         light = fit_lens_light(seen, light.centre, arcs=model_image, kind=kind)
-        light = with_isophote_shapes(light, seen, model_image)
         change = search.change(light)
         _logger.info("%r; then the light changes by %.2f sigma", optimum, change)
-        if alternation and change < SETTLED or alternation == ALTERNATIONS - 1:
+        if alternation and change < SETTLED:
             break
         search = search.following(light, optimum, FINEST[1])
     test = search.test(optimum, seed)
@@ -250,17 +251,21 @@ def fit_cutout(
         if kept:
             search, optimum = steeper, power_law
             test = search.test(optimum, seed)
+    # What no noise map knows of is in the lens's errors, too.
+    texture = max(1.0, *(float(each[1]) for each in (test.excess, test.beside)))
+    optimum = replace(optimum, posterior=optimum.posterior.tempered(texture))
+    light = with_isophote_shapes(search.light, optimum.reconstruction.template_amplitudes)
     covariance = optimum.covariance
-    verdict, reason = judge(optimum, test, search.light, float(np.sqrt(covariance[0, 0])))
+    verdict, reason = judge(optimum, test, light, float(np.sqrt(covariance[0, 0])))
     return CutoutFit(
         verdict=verdict,
         reason=reason,
         prepared=prepared,
         start=found,
-        light=search.light,
+        light=light,
         said=tuple(said),
         field=search.field,
-        arcs=search.arcs,
+        arcs=search.field.cut(light.subtract(seen)),
         optimum=optimum,
         test=test,
         alternations=alternation + 1,

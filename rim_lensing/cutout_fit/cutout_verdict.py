@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from rim_lensing.cutout_fit.joint_start import JointStart
+from rim_lensing.forward_model.whitening import whitening
 from rim_lensing.lens_fit.optimise import LensOptimum
 from rim_lensing.lens_fit.residual_test import ResidualTest
 from rim_lensing.lens_light.light import LensLight
@@ -92,6 +93,8 @@ def _oddity(lens: MassModel, light: LensLight) -> str:
 def _where(result: Reconstruction, theta_E: float) -> str:
     """Say where residuals are that are not noise, and what that may be."""
     residuals = np.where(result.mask, result.residuals_in_sigma, 0)
+    if result.noise_correlation is not None:
+        residuals = whitening(result.noise_correlation, result.mask).whiten(residuals)
     smooth = gaussian_filter(residuals, _SMOOTHING)
     # The variance of smoothed white noise is the sum of the kernel's squares.
     excess = smooth**2 * 4 * np.pi * _SMOOTHING**2 - 1

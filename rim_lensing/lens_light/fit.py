@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from rim_lensing.blas_threads import on_one_blas_thread
 from rim_lensing.lens_light.amplitudes import NormalEquations, sum_of
 from rim_lensing.lens_light.arc_pixels import brighter_than_light
+from rim_lensing.lens_light.isophote_shapes import light_templates
 from rim_lensing.lens_light.light import LensLight
 from rim_lensing.lens_light.measures import describe, error_map
 from rim_lensing.lens_light.patches import Patch, core_and_surroundings, whole_image
@@ -157,9 +158,9 @@ def _fit(whole: Patch, profile, psf_sigma: float, look_for_arcs: bool) -> LensLi
     fitted = usable & ~left_out
     residuals = np.where(fitted, whole.data - light - amplitudes[-1], 0)
     covariance = equations.covariance(amplitudes, free=1)
-    return LensLight(
+    found = LensLight(
         image=light,
-        error=error_map(whole, residuals, fitted, light, vector[:2]),
+        error=np.zeros_like(light),
         sky=float(amplitudes[-1]),
         sky_error=float(np.sqrt(covariance[-1, -1])),
         chi2=float(np.sum(whole.weight * residuals**2) / fitted.sum()),
@@ -167,6 +168,18 @@ def _fit(whole: Patch, profile, psf_sigma: float, look_for_arcs: bool) -> LensLi
         pixel_scale=whole.pixel_scale,
         **describe(profile, vector, amplitudes[:-1]),
     )
+    left = residuals - np.where(fitted, _isophote_shapes(found, whole, residuals), 0)
+    return replace(found, error=error_map(whole, left, fitted, light, vector[:2]))
+
+
+def _isophote_shapes(light: LensLight, whole: Patch, residuals: np.ndarray) -> np.ndarray:
+    """Return what `light_templates` explain of the residuals most probably, (y, x)."""
+    templates = light_templates(light)
+    weight = np.where(light.fitted, whole.weight, 0)
+    columns = templates.reshape(len(templates), -1)
+    gram = np.eye(len(columns)) + (columns * weight.ravel()) @ columns.T
+    amplitudes = np.linalg.solve(gram, columns @ (weight * residuals).ravel())
+    return np.tensordot(amplitudes, templates, 1)
 
 
 def _softened(whole: Patch, fitted: np.ndarray, light: np.ndarray | None) -> Patch:

@@ -2,7 +2,8 @@
 
 Ellipticals are boxy or disky by some per cent of their light (Bender, Doebereiner & Moellenhoff
 1988: a_4 / a up to 2%), their axis ratio changes with radius, and in an image of high signal to
-noise that stands out, also where it lies under the arcs.
+noise that stands out, also where it lies under the arcs. How bright the light is there is known
+less well still, for arcs of all radii, a ring, have been told from it.
 """
 
 from dataclasses import replace
@@ -10,40 +11,28 @@ from dataclasses import replace
 import numpy as np
 
 from rim_lensing.lens_light.light import LensLight
-from rim_lensing.observation.observation import Observation
 
-ORDERS = (2, 3, 4)
-"""Of the multipoles. Not 0 and 1: a ring and an arc are what these take for light."""
+ORDERS = {0: 0.05, 2: 0.03, 3: 0.03, 4: 0.03}
+"""Of the multipoles, and of the light: the standard deviation of an amplitude at a node. Not 1: an
+arc is what that takes for light."""
 
 NODES = (0.1, 0.25, 0.6, 1.5, 4.0)
 """arcsec: multipoles are linear between these in the logarithm of the radius."""
 
-SIZE = 0.03
-"""Of the light: standard deviation of a multipole's amplitude at a node, before the data speak."""
+SKY_ERRORS = 2.0
+"""The sky is known so many times less well than its error says: wings of the galaxy, and of its
+neighbours, look alike."""
 
 
-def with_isophote_shapes(light: LensLight, observation: Observation, arcs: np.ndarray) -> LensLight:
-    """Return a light whose isophotes have the multipoles that the data less the arcs show.
+def light_templates(light: LensLight) -> np.ndarray:
+    """Return what may be left of a light that was subtracted, (k, y, x), see `Observation`.
 
-    Linear least squares for the amplitudes (two of each of ORDERS at each of NODES) of
-    light(x, y) cos m phi and light(x, y) sin m phi, with a Gaussian prior of width SIZE.
+    light(x, y) cos m phi and light(x, y) sin m phi for the m of ORDERS around each of NODES, times
+    their standard deviations; and the sky.
 
     Args:
         light: Of ellipses.
-        observation: What it was fitted to.
-        arcs: As the telescope sees them, (y, x).
     """
-    columns = np.stack(_columns(light))
-    seen = observation.mask & light.fitted
-    left = np.where(seen, observation.image - light.sky - light.image - arcs, 0)[seen]
-    rows = columns[:, seen] / observation.noise[seen]
-    precision = rows @ rows.T + np.eye(len(rows)) / SIZE**2
-    amplitudes = np.linalg.solve(precision, rows @ (left / observation.noise[seen]))
-    return replace(light, image=light.image + np.tensordot(amplitudes, columns, 1))
-
-
-def _columns(light: LensLight) -> list[np.ndarray]:
-    """Return the light times every multipole at every node, (y, x) each."""
     y, x = (
         (np.arange(length) - (length - 1) / 2) * light.pixel_scale for length in light.image.shape
     )
@@ -51,10 +40,23 @@ def _columns(light: LensLight) -> list[np.ndarray]:
     radius = np.maximum(np.hypot(x, y), NODES[0])
     angle = np.arctan2(y, x)
     nodes = np.log(NODES)
-    shares = [np.interp(np.log(radius), nodes, unit) for unit in np.eye(len(nodes))]
-    return [
-        light.image * share * wave(order * angle)
-        for share in shares
-        for order in ORDERS
-        for wave in (np.cos, np.sin)
+    around = [light.image * np.interp(np.log(radius), nodes, unit) for unit in np.eye(len(nodes))]
+    waves = [
+        std * wave(order * angle)
+        for order, std in ORDERS.items()
+        for wave in ((np.cos, np.sin) if order else (np.cos,))
     ]
+    sky = np.full(light.image.shape, SKY_ERRORS * light.sky_error)
+    return np.stack([*(part * wave for part in around for wave in waves), sky])
+
+
+def with_isophote_shapes(light: LensLight, amplitudes: np.ndarray) -> LensLight:
+    """Return a light whose isophotes are no ellipses.
+
+    Args:
+        light: Of ellipses.
+        amplitudes: Of its `light_templates`, (k,).
+    """
+    more = np.asarray(amplitudes)[:, None, None] * light_templates(light)
+    sky = light.sky + float(more[-1, 0, 0])
+    return replace(light, image=light.image + more[:-1].sum(axis=0), sky=sky)

@@ -19,8 +19,9 @@ class LensLight:
 
     Args:
         image: Light behind the PSF, without the sky, (y, x).
-        error: What `image` is wrong by, rms, (y, x): where the residuals scatter more than the
-            noise, as a share of the light at that distance from the centre.
+        error: What `image` is wrong by beyond its `light_templates`, rms, (y, x): where what these
+            leave of the residuals scatters more than the noise, as a share of the light at that
+            distance from the centre.
         sky: Level of the background.
         sky_error: Its standard deviation.
         centre: (x, y) from the middle of the image.

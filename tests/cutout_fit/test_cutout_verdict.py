@@ -22,6 +22,7 @@ def result(residuals=None, theta_E: float = 1.0):
         noise=np.ones((SIDE, SIDE)),
         mask=np.ones((SIDE, SIDE), bool),
         image_pixel_scale=SCALE,
+        noise_correlation=None,
     )
 
 
