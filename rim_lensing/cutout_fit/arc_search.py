@@ -7,6 +7,8 @@ from scipy.stats import norm, truncnorm
 
 from rim_lensing.cutout_fit.modelled_field import ModelledField
 from rim_lensing.cutout_fit.source_frame import frame_source
+from rim_lensing.lens_fit.lens_covariance import covariance_and_gain
+from rim_lensing.lens_fit.lens_posterior import lens_posterior
 from rim_lensing.lens_fit.lens_priors import LensPriors, moved
 from rim_lensing.lens_fit.optimise import LensOptimum, optimise_lens
 from rim_lensing.lens_fit.power_law import as_power_law
@@ -31,6 +33,10 @@ al. 2008). And their range."""
 SHEAR_STD = 0.06
 """Of each component of the external shear: galaxies of the field have some hundredths, those in
 groups a tenth (Keeton, Kochanek & Seljak 1997)."""
+
+SLOPE, SLOPE_STD, SLOPES = 1.08, 0.2, (0.3, 1.8)
+"""Of power laws, and their range: lenses of SLACS have gamma' = 2.08, which is t = 1.08 here, and
+scatter by 0.16 about it (Auger et al. 2010)."""
 
 TEXTURE = 2.0
 """Most times that residuals beside the arcs are what noise leaves and still count as noise on them:
@@ -108,6 +114,19 @@ class ArcSearch:
             allow_lens_light=True,
         )
 
+    def look_ahead(self) -> tuple[np.ndarray, float]:
+        """Return the covariance of the lens's parameters (p, p), and what the maximum is higher.
+
+        See `covariance_and_gain`; of a parameter that is held 0.
+        """
+        posterior = lens_posterior(
+            self.model.search_model, self.checked(self.lens_in_field), self.priors_in_field
+        )
+        support = posterior.support
+        here = support.nearest(support.select(self.lens_in_field.values[None]))[0]
+        free, gain = covariance_and_gain(posterior, here)
+        return np.pad(free, (0, 1))[np.ix_(support.sources, support.sources)], gain
+
     def test(self, optimum: LensOptimum, seed: int) -> ResidualTest:
         """Return whether its residuals are noise."""
         result = optimum.reconstruction
@@ -140,6 +159,8 @@ class ArcSearch:
             for name, middle in (("e1", light.e1), ("e2", light.e2))
         }
         usual |= {f"shear.{name}": norm(0, SHEAR_STD) for name in ("gamma1", "gamma2")}
+        ends = (np.array(SLOPES) - SLOPE) / SLOPE_STD
+        usual["lens.slope"] = truncnorm(*ends, SLOPE, SLOPE_STD)
         form, told = self.lens.form, {self.lens.form.index(name) for name in given}
         named = dict(given) | {
             name: prior

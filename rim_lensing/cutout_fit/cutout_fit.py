@@ -7,7 +7,7 @@ light, until neither changes.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,6 +68,9 @@ class CutoutFit:
         arcs: That part, without light and sky.
         optimum: The lens of the arcs in the field, and the refined source behind it; None where
             there are no arcs, or point-like ones.
+        covariance: Of the lens's parameters, (p, p), in the order of `mass_model`: by the curvature
+            of the log-posterior, see `lens_covariance`, times what the residuals are more than
+            noise. Where the slope is held it is taken to be known to SLOPE_STD.
         test: Of its residuals.
         alternations: How often the light was fitted without the arcs.
     """
@@ -81,6 +84,7 @@ class CutoutFit:
     field: ModelledField | None = None
     arcs: Observation | None = None
     optimum: LensOptimum | None = None
+    covariance: np.ndarray | None = None
     test: ResidualTest | None = None
     alternations: int = 0
 
@@ -96,7 +100,7 @@ class CutoutFit:
             return as_html(str(self.verdict), facts, folded=folded)
         facts["chi^2 per pixel"] = f"{self.reconstruction.chi2:.3f}"
         lens = self.mass_model
-        rows = lens_table(lens.labels, lens.values, self.optimum.std)
+        rows = lens_table(lens.labels, lens.values, self.lens_std)
         return as_html(str(self.verdict), facts, rows, self.plot(), folded)
 
     @property
@@ -108,6 +112,17 @@ class CutoutFit:
     def mass_model(self) -> MassModel | None:
         """The lens; x and y are in arcsec from the middle of the cutout."""
         return None if self.optimum is None else self.field.in_cutout(self.optimum.mass_model)
+
+    @property
+    def lens_std(self) -> np.ndarray:
+        """Standard deviations of the lens's parameters, (p,), see `covariance`.
+
+        Raises:
+            ValueError: No lens was found.
+        """
+        if self.covariance is None:
+            raise ValueError(f"There is no lens: {self.verdict}, {self.reason}")
+        return np.sqrt(np.diag(self.covariance))
 
     @property
     def reconstruction(self) -> Reconstruction | None:
@@ -189,10 +204,10 @@ def fit_cutout(
 
     Lens, light and a source of Gaussians are fitted together first (`joint_start`). Then, in turn,
     the most probable lens is found of the data less the light (`optimise_lens`), and the light of
-    the data less the arcs (`fit_lens_light`). Where the residuals of the refined source are not
-    noise, a power law is fitted from there, and kept by the rule of `automated_fit`. The source's
-    grid follows the source (`frame_source`). In `start` and `priors` x and y are arcsec
-    from the centre of the galaxy's light.
+    the data less the arcs (`fit_lens_light`). Where the residuals' derivatives promise enough,
+    a power law is fitted from there, and kept by the rule of `automated_fit`. The source's grid
+    follows the source (`frame_source`). In `start` and `priors` x and y are arcsec from the centre
+    of the galaxy's light.
 
     Args:
         prepared: What `prepare_cutout` returns.
@@ -237,25 +252,25 @@ def fit_cutout(
         if alternation and change < SETTLED:
             break
         search = search.following(light, optimum, FINEST[1])
-    test = search.test(optimum, seed)
-    if epl is None and not test.consistent and lens.form == SHORT_FORMS[7]:
-        steeper = search.with_slope(optimum)
-        power_law = steeper.run()
-        gained = power_law.log_posterior - optimum.log_posterior
-        wanted = price_of_slope(optimum.reconstruction.mask.sum())
-        kept = gained > wanted and not power_law.demagnified
-        said.append(
-            f"A power law raises the log-posterior by {gained:.1f}, where {wanted:.1f} tell it "
-            f"from an SIE: it is {'kept' if kept else 'not kept'}."
-        )
-        if kept:
-            search, optimum = steeper, power_law
-            test = search.test(optimum, seed)
-    # What no noise map knows of is in the lens's errors, too.
-    texture = max(1.0, *(float(each[1]) for each in (test.excess, test.beside)))
-    optimum = replace(optimum, posterior=optimum.posterior.tempered(texture))
-    light = with_isophote_shapes(search.light, optimum.reconstruction.template_amplitudes)
     covariance = optimum.covariance
+    if epl is None and lens.form == SHORT_FORMS[7]:
+        steeper, wanted = search.with_slope(optimum), price_of_slope(search.arcs.mask.sum())
+        covariance, expected = steeper.look_ahead()
+        covariance = covariance[:-1, :-1]
+        if expected > wanted:
+            power_law = steeper.run()
+            gained = power_law.log_posterior - optimum.log_posterior
+            kept = gained > wanted and not power_law.demagnified
+            said.append(
+                f"A power law raises the log-posterior by {gained:.1f}, where {wanted:.1f} tell it "
+                f"from an SIE: it is {'kept' if kept else 'not kept'}."
+            )
+            if kept:
+                search, optimum, covariance = steeper, power_law, power_law.covariance
+    test = search.test(optimum, seed)
+    # What no noise map knows of is in the lens's errors, too.
+    covariance = covariance * max(1.0, *(float(each[1]) for each in (test.excess, test.beside)))
+    light = with_isophote_shapes(search.light, optimum.reconstruction.template_amplitudes)
     verdict, reason = judge(optimum, test, light, float(np.sqrt(covariance[0, 0])))
     return CutoutFit(
         verdict=verdict,
@@ -267,6 +282,7 @@ def fit_cutout(
         field=search.field,
         arcs=search.field.cut(light.subtract(seen)),
         optimum=optimum,
+        covariance=covariance,
         test=test,
         alternations=alternation + 1,
     )

@@ -1,4 +1,4 @@
-"""How well a lens is known: the curvature of its log-posterior."""
+"""How well a lens is known, and how far a maximum is: the curvature of its log-posterior."""
 
 import numpy as np
 
@@ -13,13 +13,28 @@ def gauss_newton_covariance(posterior: LensPosterior, lens: np.ndarray) -> np.nd
 
     The differences are the posterior's widest, which see past the kinks.
     """
+    return covariance_and_gain(posterior, lens)[0]
+
+
+def covariance_and_gain(posterior: LensPosterior, lens: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return `gauss_newton_covariance` C, and by how much the maximum is higher than here.
+
+    Of a quadratic log-posterior with the slope g that is g'C g / 2.
+
+    Args:
+        posterior: One that is `least_squares`.
+        lens: Free parameters, (f,).
+    """
     support, widths = posterior.support, posterior.steps[0]
     shifts = np.diag(widths)
     both = support.nearest(np.concatenate([lens + shifts, lens - shifts]))
-    up, down = np.split(posterior.residuals(both), 2)
+    up, down = np.split(posterior.residuals(both) / np.sqrt(posterior.temperature), 2)
     reach = np.linalg.norm(np.subtract(*np.split(both, 2)), axis=1)
-    jacobian = (up - down) / reach[:, None] / np.sqrt(posterior.temperature)
+    jacobian = (up - down) / reach[:, None]
     known = 1 / (support.upper - support.lower) ** 2
     for i, distribution in support.distributions:
         known[i] = 1 / distribution.var()
-    return np.linalg.inv(jacobian @ jacobian.T + np.diag(known))
+    covariance = np.linalg.inv(jacobian @ jacobian.T + np.diag(known))
+    slope = -0.5 * np.sum(up**2 - down**2, axis=1) / reach
+    slope += support.log_prior_gradient(lens[None])[0]
+    return covariance, float(0.5 * slope @ covariance @ slope)
