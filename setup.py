@@ -65,6 +65,7 @@ setup(
             "joblib>=1.3",
             "lenstronomy>=1.12",
             "mpmath>=1.3",
+            "mypy>=1.11",
             "pytest>=8.0",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",

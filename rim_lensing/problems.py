@@ -58,5 +58,5 @@ class Problems:
         listed = "\n".join(f"{i}. {error}" for i, error in enumerate(self.errors, 1))
         together = kind(f"{len(self.errors)} things are wrong:\n{listed}")
         # For who collects problems around these.
-        together.problems = self.errors
+        together.problems = self.errors  # type: ignore[attr-defined]
         raise together from self.errors[0]

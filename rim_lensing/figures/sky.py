@@ -98,9 +98,17 @@ def mock_reconstructions(
             axes[i, column].set_xticks([])
             axes[i, column].set_yticks([])
         axes[0, column].set_title(title)
-        ends = (style["vmin"], style["vmax"])
-        bar = {"location": "bottom", "label": label, "aspect": 14, "shrink": 0.9, "pad": 0.1 / rows}
-        figure.colorbar(drawn, ax=axes[:, column], ticks=(*ends, np.mean(ends)), **bar)
+        low, high = drawn.get_clim()
+        figure.colorbar(
+            drawn,
+            ax=axes[:, column],
+            ticks=(low, high, (low + high) / 2),
+            location="bottom",
+            label=label,
+            aspect=14,
+            shrink=0.9,
+            pad=0.1 / rows,
+        )
     for i in range(rows):
         axes[i, 0].set_ylabel(f"noise {np.median(noise[i]) / image[i].max():.1%}")
         axes[i, 2].set_xlabel(f"$\\chi^2$/pixel {np.mean(residuals[i] ** 2):.2f}")

@@ -125,6 +125,7 @@ def read_image(
                 f"{label} must be a 2-D image. Received: shape {array.shape}, type {array.dtype}"
             )
         header, no_wcs = unit.header, None
+        scale: float | None
         try:
             sky, cards = read_sky(header, file, left_out, label)
         except ValueError as error:
@@ -182,7 +183,7 @@ def _choose(file, path: Path, extension: int | str | None) -> tuple[int, str]:
     names = [f"{i} {_name(unit) or '(no name)'}" for i, unit in enumerate(file)]
     listed = f"It has: {', '.join(names)}."
     if extension is not None:
-        wanted = extension
+        wanted: int | str | tuple[str, int] = extension
         if isinstance(extension, str):
             name, _, version = (part.strip() for part in extension.partition(","))
             if extension.isdigit():

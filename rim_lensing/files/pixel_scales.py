@@ -210,10 +210,8 @@ def scale_by_keywords(header: "Header", unreadable: UnreadableCards, label: str)
         )
     scales = oblong[0] if oblong else list(told.values())
     if not scales:
-        mute = unreadable | {
-            keyword for keyword in KEYWORDS if str(header.get(keyword, "")).strip()
-        }
-        mute = UnreadableCards(mute).matching("|".join(KEYWORDS) + "|PIXAR_A2")
+        said = {keyword for keyword in KEYWORDS if str(header.get(keyword, "")).strip()}
+        mute = UnreadableCards(unreadable | said).matching("|".join(KEYWORDS) + "|PIXAR_A2")
         if mute:
             _warn(f"{', '.join(mute)} of {label} cannot be read, and no card tells the pixel scale")
         return None
@@ -230,9 +228,8 @@ def _linear_matrix(header: "Header") -> np.ndarray | None:
     Args:
         header: Without a celestial WCS.
     """
-    units = [_unit(header.get(f"CUNIT{axis}")) for axis in (1, 2)]
-    units[1] = units[1] or units[0]
-    if units[0] is None:
+    first, second = (_unit(header.get(f"CUNIT{axis}")) for axis in (1, 2))
+    if first is None:
         return None
     elements = [(row, column) for row in (1, 2) for column in (1, 2)]
 
@@ -251,7 +248,7 @@ def _linear_matrix(header: "Header") -> np.ndarray | None:
         linear = matrix("PC", 1)
     else:
         return None
-    return np.array([[UNITS[unit]] for unit in units]) * linear
+    return np.array([[UNITS[first]], [UNITS[second or first]]]) * linear
 
 
 def _unit(value: object) -> str | None:

@@ -43,8 +43,8 @@ def north_and_east(header: "Header | None", shape: tuple[int, int]) -> tuple[flo
             middle, north, east = wcs.wcs_world2pix(steps, 0)
         except (ValueError, ArithmeticError):  # Of astropy's, for a WCS that has no inverse.
             return None
-    angles = [np.arctan2(*(end - middle)[::-1]) for end in (north, east)]
-    return tuple(map(float, angles)) if np.all(np.isfinite(angles)) else None
+    angles = [float(np.arctan2(*(end - middle)[::-1])) for end in (north, east)]
+    return (angles[0], angles[1]) if np.all(np.isfinite(angles)) else None
 
 
 def unit_of(header: "Header | None") -> str | None:

@@ -77,7 +77,7 @@ def open_fits(path: str | os.PathLike) -> tuple["HDUList", dict[int, UnreadableC
     try:
         with get_readable_fileobj(str(path), encoding="binary") as stream:
             damaged, found = _unreadable_cards(stream)
-            source = path
+            source: str | os.PathLike | BytesIO = path
             if damaged:
                 stream.seek(0)
                 source = BytesIO(_without(stream.read(), damaged))
@@ -192,12 +192,14 @@ def _unreadable_cards(stream: BinaryIO) -> tuple[list[slice], list[UnreadableCar
     Raises:
         ValueError: A mandatory card cannot be read.
     """
-    damaged, found = [], []
+    damaged: list[slice] = []
+    found: list[UnreadableCards] = []
     if stream.read(6) != b"SIMPLE":
         return damaged, found
     start = 0
     while (header := _read_header(stream, start)) is not None:
-        here, values = UnreadableCards(), {}
+        here = UnreadableCards()
+        values: dict[str, object] = {}
         cards = [header[i : i + CARD] for i in range(0, len(header), CARD)]
         first = 0
         while first < len(cards) and cards[first].rstrip() != b"END":
@@ -232,7 +234,7 @@ def _unreadable_cards(stream: BinaryIO) -> tuple[list[slice], list[UnreadableCar
 def _read_header(stream: BinaryIO, start: int) -> bytes | None:
     """Return the blocks of the header that begins there, None if there is none."""
     stream.seek(start)
-    blocks = []
+    blocks: list[bytes] = []
     while len(blocks) < LONGEST_HEADER:
         block = stream.read(BLOCK)
         if len(block) < BLOCK or not (blocks or re.match(rb"SIMPLE|XTENSION", block)):

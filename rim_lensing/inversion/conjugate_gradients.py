@@ -38,7 +38,7 @@ def conjugate_gradients(
     residual = right_side.copy()
     direction = precondition(residual)
     size = residual @ direction
-    steps = deque(maxlen=_DELAY)
+    steps: deque[float] = deque(maxlen=_DELAY)
     for _ in range(max_iterations):
         image = product(direction)
         length = size / (direction @ image)

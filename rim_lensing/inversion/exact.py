@@ -34,7 +34,8 @@ class ExactEngine:
         self._fisher = system.fisher()
         self._factor = factorisation(self._fisher, self._prior)
         self._panels: dict[int, tuple[Chebyshev, ...]] = {}
-        self._first, self._factorised = None, None
+        self._first: float | None = None
+        self._factorised: float | None = None
 
     def mean(self, strength: float) -> np.ndarray:
         """Return the most probable source, (n^2,).

@@ -57,7 +57,8 @@ class DenseCholesky:
         Raises:
             numpy.linalg.LinAlgError: A is not positive definite to double precision.
         """
-        self._factor = _dense_factor(*self._matrices, strength)
+        fisher, regularization = self._matrices
+        self._factor = _dense_factor(fisher, regularization, strength)
 
     def log_det(self) -> float:
         """Return log det A."""

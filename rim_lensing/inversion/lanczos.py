@@ -36,7 +36,7 @@ class LanczosQuadrature:
         self._previous = np.zeros_like(start)
         self._diagonal: list[float] = []
         self._off_diagonal: list[float] = []
-        self._rules = None
+        self._rules: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
 
     def __len__(self) -> int:
         """Number of steps done."""

@@ -2,8 +2,11 @@
 
 import difflib
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from rim_lensing.forward_model.geometry import Geometry
+
+Preset = TypeVar("Preset", bound=Geometry)
 
 _CHOICES = {
     "state_input": ("logit", "source", "both"),
@@ -185,7 +188,7 @@ def get_preset(name: str) -> RIMConfig:
     return named(name, PRESETS)
 
 
-def named(name: str, presets: dict[str, Geometry]) -> Geometry:
+def named(name: str, presets: dict[str, Preset]) -> Preset:
     """Return the one of the presets that has this name; errors as `get_preset`."""
     if name not in presets:
         near = difflib.get_close_matches(name, presets, n=1)
