@@ -5,7 +5,7 @@ from enum import StrEnum
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from rim_lensing.cutout_fit.joint_start import JointStart
+from rim_lensing.cutout_fit.joint_start import LENSED, JointStart
 from rim_lensing.forward_model.whitening import whitening
 from rim_lensing.lens_fit.optimise import LensOptimum
 from rim_lensing.lens_fit.residual_test import ResidualTest
@@ -38,16 +38,21 @@ class Verdict(StrEnum):
 
 def unmodelled(start: JointStart) -> tuple[Verdict, str] | None:
     """Return why there is nothing to model after the start, None if there is."""
+    size = f'{start.source.half_light_radius:.2g}" in half-light radius'
+    if start.is_lensed and start.is_point_like:
+        return Verdict.POINTS, (
+            f"the source is a point, {size}: a quasar, whose images no extended source model "
+            "describes"
+        )
+    if start.is_point_like and start.arcs_sigma > LENSED:
+        return Verdict.POINTS, (
+            f"what is brightest beside the galaxy is a point, {size}: a quasar's images, which no "
+            "extended source model describes, or a star"
+        )
     if not start.is_lensed:
         return Verdict.NO_ARCS, (
             "light and a companion that is not lensed explain the image as well as a lens does, to "
             f"{start.lens_sigma:.1f} sigma"
-        )
-    if start.is_point_like:
-        return Verdict.POINTS, (
-            "the source is a point, "
-            f'{start.source.half_light_radius:.2g}" in half-light radius: a quasar, whose images '
-            "no extended source model describes"
         )
     return None
 

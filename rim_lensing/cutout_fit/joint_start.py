@@ -43,8 +43,9 @@ hang together, over the PSF at least."""
 LENSED = 5.0
 """In sigma: by how much a lens must beat a companion that is not lensed."""
 
-POINT_LIKE = 0.03
-"""arcsec: half-light radius of a source that is a point."""
+POINT_LIKE, OF_PSF = 0.03, 0.5
+"""A source is a point whose half-light radius is less than so many arcsec, or less than this share
+of the PSF's sigma: behind a wide PSF a point fits as well with any smaller one."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class JointStart:
         candidates: The best optima, best first.
         arcs_sigma: By how many sigma light and arcs are better than light alone.
         lens_sigma: By how many they are better than light and a companion that is not lensed.
+        psf_sigma: Of the Gaussian that is as sharp as the PSF.
     """
 
     lens: LensParameters
@@ -89,6 +91,7 @@ class JointStart:
     candidates: tuple[Candidate, ...]
     arcs_sigma: float
     lens_sigma: float
+    psf_sigma: float
 
     @property
     def is_lensed(self) -> bool:
@@ -98,7 +101,7 @@ class JointStart:
     @property
     def is_point_like(self) -> bool:
         """Whether the source is a point: a quasar, which no extended source model describes."""
-        return self.source.half_light_radius < POINT_LIKE
+        return self.source.half_light_radius < max(POINT_LIKE, OF_PSF * self.psf_sigma)
 
 
 @on_one_blas_thread
@@ -165,6 +168,7 @@ def joint_start(
         ),
         arcs_sigma=float(better[0]),
         lens_sigma=float(better[1]),
+        psf_sigma=psf_sigma,
     )
 
 

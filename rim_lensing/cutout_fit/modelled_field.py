@@ -66,6 +66,8 @@ class ModelledField:
     def cut(self, observation: Observation) -> Observation:
         """Return the field of an observation; beyond the circle that it holds all is masked."""
         field = observation.crop(self.grid.side, self.centre, beyond=True)
+        # A galaxy's light is fitted with the whole PSF; beyond the field its wings light nothing.
+        field, _ = field.with_psf_within(self.grid.side)
         distance = np.hypot(*self.grid.coordinates())
         return replace(field, mask=field.mask & (distance <= self.grid.width / 2))
 

@@ -23,7 +23,7 @@ from rim_lensing.observation.given_arrays import (
     mask_maps,
     noise_maps,
 )
-from rim_lensing.observation.psf_forms import SAME_SCALE, rays_for
+from rim_lensing.observation.psf_forms import SAME_SCALE, rays_for, within
 from rim_lensing.observation.rebinning import rebin, rebinned_correlation
 from rim_lensing.problems import Problems
 
@@ -318,6 +318,24 @@ class Observation:
             header=None if self.header is None else _rebinned_header(self.header, factor),
             sky=None,
         )
+
+    def with_psf_within(self, side: int) -> tuple["Observation", float]:
+        """Return the observation with as much of its PSF as an image has room for.
+
+        Wings that reach further than a small image carry their light out of it: of a source's flux
+        a model finds what falls into the image.
+
+        Args:
+            side: Pixels along a side of the image.
+
+        Returns:
+            The observation, and the share of the PSF's flux that is left out: 0 of a width.
+        """
+        if self.psf.ndim != 2:
+            return self, 0.0
+        oversampling = self.oversampling_on(self.pixel_scale) if self.pixel_scale else None
+        part, lost = within(self.psf, oversampling, side)
+        return (replace(self, psf=part), lost) if part.shape != self.psf.shape else (self, 0.0)
 
     def oversampling_on(self, pixel_scale: float) -> float | None:
         """Return pixels of this scale, in arcsec, over kernel pixels; None if nothing tells."""

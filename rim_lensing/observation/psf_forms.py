@@ -132,6 +132,30 @@ def on_image_pixels(
     return (kernels[0] if kernel.ndim == 2 else kernels), done
 
 
+def within(kernel: np.ndarray, oversampling: float | None, side: int) -> tuple[np.ndarray, float]:
+    """Return the part of a kernel around its core that an image has room for, and what is lost.
+
+    Args:
+        kernel: (k, k).
+        oversampling: Image pixels over kernel pixels; None if it is not known: 1.
+        side: Pixels along a side of the image.
+
+    Returns:
+        The part, as large as it may be, and the share of the flux that lies outside of it.
+    """
+    most = int(largest_side(side) * (oversampling or 1.0) * (1 - SAME_SCALE / 2))
+    if max(kernel.shape) <= most or not kernel.sum() > 0:
+        return kernel, 0.0
+    parts = []
+    for centre, length in zip(core_centre(kernel), kernel.shape, strict=True):
+        # As many pixels on both sides of the core, and as odd or even as before.
+        kept = length if length <= most else most - (most - length) % 2
+        first = round(float(centre) - (kept - 1) / 2)
+        parts.append(slice(max(first, 0), min(max(first, 0) + kept, length)))
+    part = kernel[tuple(parts)]
+    return part, float(1 - part.sum() / kernel.sum())
+
+
 def core_centre(kernel: np.ndarray) -> np.ndarray:
     """Return the (row, column) of a kernel's core: the centroid of its bright pixels."""
     core = np.where(kernel > _CORE * kernel.max(), kernel, 0)

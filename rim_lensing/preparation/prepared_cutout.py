@@ -8,7 +8,7 @@ import numpy as np
 from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
 from rim_lensing.notebooks import as_html
 from rim_lensing.observation.observation import Observation
-from rim_lensing.observation.psf_forms import on_image_pixels
+from rim_lensing.observation.psf_forms import LARGEST_LOSS, on_image_pixels
 from rim_lensing.preparation.artefacts import artefacts
 from rim_lensing.preparation.cutout_arguments import cutout_arguments, settings_of_header
 from rim_lensing.preparation.galaxy_centre import galaxy_centre, has_galaxy
@@ -191,6 +191,7 @@ def _prepare(
     saturation: float | None,
 ) -> PreparedCutout:
     """Find everything; the arguments are checked."""
+    observation, lost = observation.with_psf_within(min(observation.image.shape))
     pixels, scale = observation.image, observation.pixel_scale
     noise = None if np.isnan(observation.noise).all() else observation.noise
     kernel = _kernel(observation)
@@ -232,6 +233,11 @@ def _prepare(
     galaxy = replace(galaxy, model=galaxy.model * unit, scatter=galaxy.scatter * unit)
     sky = _in_unit(sky, unit)
     offset = tuple(float((place[axis] - (pixels.shape[axis] - 1) / 2) * scale) for axis in (1, 0))
+    if lost > LARGEST_LOSS:
+        said.append(
+            f"The PSF is larger than the image, and {lost:.1%} of its flux lies beyond: it is "
+            "cropped, and fluxes are what falls into the image."
+        )
     said.append(_of_place(place, offset, galaxy.axis_ratio, is_seen))
     said.append(
         f"Sky: {sky.level:.4g} +- {sky.error:.2g} is subtracted; its scatter is {sky.rms:.4g} a "

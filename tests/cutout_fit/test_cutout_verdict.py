@@ -39,11 +39,17 @@ def outcome(consistent: bool):
     return SimpleNamespace(consistent=consistent)
 
 
-def start(lens_sigma: float = 30.0, is_lensed: bool = True, is_point_like: bool = False):
+def start(
+    lens_sigma: float = 30.0,
+    is_lensed: bool = True,
+    is_point_like: bool = False,
+    arcs_sigma: float = 30.0,
+):
     return SimpleNamespace(
         lens_sigma=lens_sigma,
         is_lensed=is_lensed,
         is_point_like=is_point_like,
+        arcs_sigma=arcs_sigma,
         source=SimpleNamespace(half_light_radius=0.01),
     )
 
@@ -81,8 +87,11 @@ def test_what_is_not_noise_is_told_by_where_it_is(where, words):
 def test_what_is_not_lensed_or_a_point_is_told_before_any_search():
     assert unmodelled(start()) is None
     assert unmodelled(start(2.0, is_lensed=False))[0] is Verdict.NO_ARCS
-    verdict, reason = unmodelled(start(is_point_like=True))
-    assert verdict is Verdict.POINTS and "quasar" in reason
+    for lensed, words in ((True, "the source is a point"), (False, "or a star")):
+        verdict, reason = unmodelled(start(2.0, is_lensed=lensed, is_point_like=True))
+        assert verdict is Verdict.POINTS and "quasar" in reason and words in reason
+    nothing = start(2.0, is_lensed=False, is_point_like=True, arcs_sigma=3.0)
+    assert unmodelled(nothing)[0] is Verdict.NO_ARCS
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
+from rim_lensing.observation.observation import Observation
 from rim_lensing.observation.psf_forms import core_centre, on_image_pixels, rays_for
 from rim_lensing.observation.rebinning import rebinned_correlation, shared_area
 
@@ -182,3 +183,31 @@ def test_finer_kernels_are_averaged_over_the_rays_pixels(side, oversampling, ray
 def test_rays_between_the_pixels_of_a_psf_are_refused():
     with pytest.raises(ValueError, match="`ray_oversampling` must not exceed .* 2. Received: 3"):
         on_image_pixels(gaussian(11, 2.0), 2, 16, rays=3)
+
+
+@pytest.mark.parametrize("oversampling", [1, 3])
+@pytest.mark.parametrize("offset", [(0, 0), (2, -5)])
+def test_of_a_psf_with_wings_an_image_takes_what_it_has_room_for(oversampling, offset):
+    """A Moffat profile of 201 fine pixels, for images of 40 and 41."""
+    y, x = np.mgrid[-100:101, -100:101]
+    y, x = y - offset[0] * oversampling, x - offset[1] * oversampling
+    kernel = (1 + (x**2 + y**2) / (2.0 * oversampling) ** 2) ** -1.5
+    kernel /= kernel.sum()
+    seen = Observation(
+        np.ones((40, 40)), 1.0, kernel, pixel_scale=0.1, psf_oversampling=oversampling
+    )
+    for side in (40, 41):
+        part, lost = seen.with_psf_within(side)
+        assert lost == pytest.approx(1 - part.psf.sum()) and 0.01 < lost < 0.5
+        brought, _ = on_image_pixels(part.psf, oversampling, side)
+        assert len(brought) <= side and len(brought) % 2 == 1
+        assert np.unravel_index(np.argmax(brought), brought.shape) == (len(brought) // 2,) * 2
+    with pytest.raises(ValueError, match="`psf` must not be larger than the image"):
+        on_image_pixels(kernel, oversampling, 40)
+    same, lost = seen.with_psf_within(401)
+    assert lost == 0 and same.psf is seen.psf
+
+
+def test_a_width_is_within_any_image():
+    seen = Observation(np.ones((8, 8)), 1.0, 0.5, pixel_scale=0.1)
+    assert seen.with_psf_within(8) == (seen, 0.0)
