@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rim_lensing.commands.results import write_json
+from rim_lensing.files.json_files import write_json
 from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lens_fit.lens_predictor import LensPredictor
 from rim_lensing.lensing.grids import PixelGrid

@@ -3,7 +3,7 @@
 import argparse
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rim_lensing.commands.inputs import parse_centre
 from rim_lensing.commands.lens_input import read_lens
@@ -22,9 +22,9 @@ from rim_lensing.commands.results import (
     made_by,
     scene_of,
     verify_files,
-    write_json,
     write_picture,
 )
+from rim_lensing.files.json_files import write_json
 from rim_lensing.problems import Problems
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
     from rim_lensing.cutout_fit.cutout_fit import CutoutFit
     from rim_lensing.lens_light.light import LensLight
+    from rim_lensing.lensing.mass_model import MassModel
     from rim_lensing.observation.observation import Observation
+    from rim_lensing.preparation.prepared_cutout import PreparedCutout
+    from rim_lensing.reconstruction.rim_reconstructor import RIMReconstructor
     from rim_lensing.zoo.zoo import PretrainedModel
 
 FILES = (SUMMARY, RESULT, METRICS, CUTOUT, LIGHT, SCENE)
@@ -83,58 +86,108 @@ def demo_raw(options: argparse.Namespace) -> int:
     return status
 
 
-def fit_raw(options: argparse.Namespace, seen: "Observation") -> int:
-    """Model a raw cutout; returns the exit status."""
+class Asked(NamedTuple):
+    """What the options ask of a raw cutout.
+
+    Args:
+        model: The RIM.
+        start: A lens near the true one; None, it is found.
+        named: What is known of parameters, as `LensPriors` takes it.
+    """
+
+    model: "PretrainedModel"
+    start: "MassModel | None"
+    named: dict
+
+
+def read_asked(options: argparse.Namespace) -> Asked:
+    """Return what the options ask; the cutout itself is not looked at, nor a model's weights.
+
+    Raises:
+        ValueError: Options that are not understood: all at once.
+        FileNotFoundError: There is no such file.
+    """
     from rim_lensing.lens_fit.lens_support import LensSupport
     from rim_lensing.lensing.mass_model import SHORT_FORMS
-    from rim_lensing.observation.reading import read_named
-    from rim_lensing.preparation.prepared_cutout import prepare_cutout
     from rim_lensing.simulation.priors import Priors
     from rim_lensing.zoo.zoo import find_pretrained
 
-    began = time.perf_counter()
-    problems, start, named, model, prepared = Problems(), None, {}, None, None
+    problems, start, named, model = Problems(), None, {}, None
     with problems.noted():
         start = None if options.start is None else read_lens(options.start, "--start")
         named = as_scipy(read_priors(options))
         form = SHORT_FORMS[8 if options.epl is not False else 7] if start is None else start.form
         LensSupport.from_priors(Priors(), form, named)
     with problems.noted():
-        check_output(options, FILES)
-    with problems.noted():
         model = find_pretrained(options.model, "rim")
-        verify_files(model)
-    with problems.noted():
-        keep = None if options.keep is None else read_named(options.keep, seen.pixel_scale)
-        prepared = prepare_cutout(
-            seen, keep=keep, centre=parse_centre(options.crop_centre), exposure=options.exposure
-        )
     problems.raise_all()
-    for line in prepared.said:
-        print(line)
+    return Asked(model, start, named)
 
-    source_model = load(model, model.image_grid)
 
+def prepare(options: argparse.Namespace, seen: "Observation") -> "PreparedCutout":
+    """Return what is found on a cutout.
+
+    Raises:
+        ValueError: As `prepare_cutout`.
+    """
+    from rim_lensing.observation.reading import read_named
+    from rim_lensing.preparation.prepared_cutout import prepare_cutout
+
+    keep = None if options.keep is None else read_named(options.keep, seen.pixel_scale)
+    return prepare_cutout(
+        seen, keep=keep, centre=parse_centre(options.crop_centre), exposure=options.exposure
+    )
+
+
+def fit_prepared(
+    prepared: "PreparedCutout",
+    asked: Asked,
+    options: argparse.Namespace,
+    source_model: "RIMReconstructor",
+) -> "CutoutFit":
+    """Model a prepared cutout."""
     from rim_lensing.cutout_fit.cutout_fit import RANGES, fit_cutout
     from rim_lensing.lens_fit.lens_priors import LensPriors
 
-    found = fit_cutout(
+    return fit_cutout(
         prepared,
         source_model,
-        start=start,
-        priors=LensPriors(named, RANGES.with_ranges(options.range, options.centre_range)),
+        start=asked.start,
+        priors=LensPriors(asked.named, RANGES.with_ranges(options.range, options.centre_range)),
         kind=options.lens_light or "multi-gaussian",
         epl=options.epl,
         seed=options.seed,
     )
-    _write(found, model, options, round(time.perf_counter() - began, 3))
+
+
+def fit_raw(options: argparse.Namespace, seen: "Observation") -> int:
+    """Model a raw cutout; returns the exit status."""
+    began = time.perf_counter()
+    problems, asked, prepared = Problems(), None, None
+    with problems.noted():
+        asked = read_asked(options)
+        verify_files(asked.model)
+    with problems.noted():
+        check_output(options, FILES)
+    with problems.noted():
+        prepared = prepare(options, seen)
+    problems.raise_all()
+    for line in prepared.said:
+        print(line)
+    source_model = load(asked.model, asked.model.image_grid)
+    found = fit_prepared(prepared, asked, options, source_model)
+    seconds = round(time.perf_counter() - began, 3)
+    facts = write_fit(found, asked.model, options, seconds)
+    for line in found.said[len(prepared.said) :]:
+        print(line)
+    _tell(found, facts, options.output)
     return 0 if found.converged else NOT_CONVERGED
 
 
-def _write(
+def write_fit(
     found: "CutoutFit", model: "PretrainedModel", options: argparse.Namespace, seconds: float
-) -> None:
-    """Write figures, planes and numbers, and print the main ones."""
+) -> dict:
+    """Write figures, planes and numbers; returns the numbers, as metrics.json has them."""
     directory = options.output
     facts = {
         "verdict": str(found.verdict),
@@ -159,8 +212,11 @@ def _write(
     for name, picture in pictures.items():
         write_picture(picture, directory / name)
     write_json(facts, directory / METRICS)
-    for line in found.said[len(found.prepared.said) :]:
-        print(line)
+    return facts
+
+
+def _tell(found: "CutoutFit", facts: dict, directory: "Path") -> None:
+    """Print the main numbers."""
     print(f"{found.verdict}: {found.reason}")
     if found.optimum is not None:
         for name, value in facts["lens"].items():
@@ -169,7 +225,7 @@ def _write(
             if facts.get(name) is not None and math.isfinite(facts[name]):
                 print(f"  {name.replace('_', ' ')} = {facts[name]:.3g}")
     print(f"wrote {', '.join(sorted(p.name for p in directory.iterdir()))} into {directory}")
-    print(f"time: {seconds:.1f} s")
+    print(f"time: {facts['seconds']:.1f} s")
 
 
 def _light_numbers(light: "LensLight") -> dict:

@@ -1,7 +1,6 @@
 """Where a command puts its files: nothing replaced unasked, each whole or not at all."""
 
 import argparse
-import json
 import math
 import os
 from collections.abc import Iterable
@@ -9,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rim_lensing import __version__
+from rim_lensing.files.json_files import write_json
 from rim_lensing.files.whole_files import whole_file
-from rim_lensing.plain_numbers import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -196,21 +195,6 @@ def write_picture(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG."""
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
-
-
-def write_json(facts: dict, path: Path) -> None:
-    """Write numbers and words; what is not finite becomes null, JSON knows no NaN."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(_finite(plain(facts)), indent=2, allow_nan=False) + "\n")
-
-
-def _finite(value: object) -> object:
-    """Return a value with None in place of every number that is not finite."""
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_reconstruction(

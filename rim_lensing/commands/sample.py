@@ -23,7 +23,6 @@ from rim_lensing.commands.results import (
     load,
     made_by,
     verify_files,
-    write_json,
     write_picture,
 )
 from rim_lensing.commands.search_options import (
@@ -32,6 +31,7 @@ from rim_lensing.commands.search_options import (
     add_seed,
     check_search_ranges,
 )
+from rim_lensing.files.json_files import write_json
 from rim_lensing.problems import Problems
 
 if TYPE_CHECKING:

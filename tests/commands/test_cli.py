@@ -14,8 +14,8 @@ from astropy.io import fits
 
 from rim_lensing import __version__, cli
 from rim_lensing.commands import inputs
-from rim_lensing.commands.results import write_json
 from rim_lensing.demo import DEMO_FILE, read_demo_lens
+from rim_lensing.files.json_files import write_json
 from rim_lensing.forward_model.psf_kernels import gaussian_on_pixels
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.lens_parameters import PARAMETER_NAMES, LensParameters

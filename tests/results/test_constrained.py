@@ -12,7 +12,7 @@ import pytest
 from keras import ops
 
 import rim_lensing as rl
-from rim_lensing.commands.results import write_json
+from rim_lensing.files.json_files import write_json
 from rim_lensing.forward_model.forward_model import ForwardModel
 from rim_lensing.forward_model.psf import gaussian_kernel
 from rim_lensing.inversion.exact import ExactEngine
