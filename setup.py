@@ -22,6 +22,7 @@ setup(
         "rim_lensing.pretrained": ["**/*"],
         "rim_lensing": ["py.typed"],
         "rim_lensing.demo": ["*.fits"],
+        "rim_lensing.survey": ["index.html", "index.js"],
         "rim_lensing.simulation": ["validation_sets/*.json", "validation_sets/sky/*.json"],
     },
     install_requires=[
@@ -47,6 +48,7 @@ setup(
         # CHOLMOD for SemilinearInversion, many times faster than LAPACK; under the GPL.
         "sparse": ["cvxopt>=1.3"],
         "jax": ["jax>=0.4.35"],
+        "survey": ["distributed>=2026.1", "pyarrow>=15.0"],
         # The non-uniform FFT of interferometric data.
         "visibilities": ["ducc0>=0.34"],
         # The site; lenstronomy for the cells of a tutorial.
@@ -61,11 +63,13 @@ setup(
             "cvxopt>=1.3",
             "ducc0>=0.34",
             "jax>=0.4.35",
+            "distributed>=2026.1",
             "hypothesis>=6.100",
             "joblib>=1.3",
             "lenstronomy>=1.12",
             "mpmath>=1.3",
             "mypy>=1.11",
+            "pyarrow>=15.0",
             "pytest>=8.0",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",

@@ -10,6 +10,7 @@ from rim_lensing.commands.fit import add_fit
 from rim_lensing.commands.reconstruct import add_demo, add_reconstruct
 from rim_lensing.commands.results import NOT_CONVERGED
 from rim_lensing.commands.sample import add_sample
+from rim_lensing.commands.survey import add_survey
 from rim_lensing.program import is_crash
 
 
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     models = commands.add_parser("models", help="list the trained models")
     models.set_defaults(run=_models)
-    for add in (add_demo, add_reconstruct, add_fit, add_sample):
+    for add in (add_demo, add_reconstruct, add_fit, add_sample, add_survey):
         add(commands)
     return parser
 

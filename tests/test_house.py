@@ -22,7 +22,7 @@ FLOORS = (
     ("reconstruction",),
     ("lens_fit",),
     ("cutout_fit",),
-    ("sampling", "zoo"),
+    ("sampling", "survey", "zoo"),
     ("training", "commands"),
     ("publishing", "cli"),
     ("__main__",),
