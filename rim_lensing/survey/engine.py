@@ -47,7 +47,8 @@ def ended(
     waiting, running, run = list(reversed(rows)), {}, uuid.uuid4().hex[:8]
     threads, looked, lost = 0, -LOOKS, Counter()
     while waiting or running:
-        if time.monotonic() - looked > LOOKS:
+        look = time.monotonic() - looked > LOOKS
+        if look:
             threads, looked = _threads(client, threads), time.monotonic()
         while waiting and len(running) < threads:
             row = waiting.pop()
@@ -55,8 +56,12 @@ def ended(
             future = client.submit(attempt, task, row, str(place.output), run, pure=False)
             running[future] = row
         # Asked for, not called back: a future whose worker dies at the end of its row may be
-        # pending again, and then calls nobody.
-        ended_now = [future for future in running if future.status != "pending"]
+        # pending again, though its row has ended.
+        ended_now = [
+            future
+            for future, row in running.items()
+            if future.status != "pending" or (look and _on_disk(row, place, run) is not None)
+        ]
         if not ended_now:
             time.sleep(PAUSE)
         for future in ended_now:
@@ -86,8 +91,8 @@ def _record(future: "Future", row: Row, place: SurveyFolder, run: str) -> Record
     from distributed import KilledWorker
 
     # The disk knows best: the worker may have died since, of its next row, and its memory with it.
-    record = place.record(row.folder)
-    if record is not None and record.answers(row, run):
+    record = _on_disk(row, place, run)
+    if record is not None:
         return record
     if future.cancelled():
         raise SchedulerGone("The scheduler has ended: start it again, and the same command goes on")
@@ -97,3 +102,9 @@ def _record(future: "Future", row: Row, place: SurveyFolder, run: str) -> Record
     if isinstance(error, KilledWorker):
         return None
     raise RuntimeError(f"Workers cannot do a row: {type(error).__name__}: {error}") from error
+
+
+def _on_disk(row: Row, place: SurveyFolder, run: str) -> Record | None:
+    """Return how a row has ended, if it has in this run, or has a result."""
+    record = place.record(row.folder)
+    return record if record is not None and record.answers(row, run) else None
