@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LOOKS = 2.0
 """Seconds between two looks for workers that have come or gone."""
 
-PAUSE = 0.02
+PAUSE = 0.1
 """Seconds between two looks for rows that have ended."""
 
 
