@@ -37,7 +37,9 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
         try:
             options.image_grid = int(options.image_grid[0]), float(options.image_grid[1])
         except ValueError:
-            parser.error(f"--image-grid takes an integer and a number. Got: {options.image_grid}")
+            parser.error(
+                f"--image-grid takes an integer and a number. Received: {options.image_grid}"
+            )
     if options.update_card and options.image_grid:
         raise ValueError("--update-card: the card is about the model's own grid, not --image-grid")
     return options

@@ -24,9 +24,9 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
         default=2000,
         help="how many of the validation set's systems to measure on, at most 2000",
     )
-    parser.add_argument("--output", type=Path, default=Path("pretrained"), help="the zoo")
+    parser.add_argument("--output", type=Path, default=Path("pretrained"), help="folder of the zoo")
     parser.add_argument(
-        "--checkpoint", action="store_true", help="the last checkpoint of an unfinished run"
+        "--checkpoint", action="store_true", help="publish the last checkpoint of an unfinished run"
     )
     parser.add_argument("--description", help="one line; default: network and grids")
     parser.add_argument("--overwrite", action="store_true", help="replace the model of this name")

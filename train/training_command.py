@@ -40,8 +40,8 @@ def training_parser(
     )
     parser.add_argument("--steps", type=int, help="optimiser steps")
     parser.add_argument("--batch", type=int, help=f"{examples} per step")
-    parser.add_argument("--learning-rate", type=float, help="of Adam, the largest")
-    parser.add_argument("--steps-per-epoch", type=int, help="between checkpoints")
+    parser.add_argument("--learning-rate", type=float, help="largest learning rate of Adam")
+    parser.add_argument("--steps-per-epoch", type=int, help="steps between two checkpoints")
     parser.add_argument(
         "--precision",
         choices=("float32", "mixed_bfloat16"),
@@ -49,7 +49,12 @@ def training_parser(
         "that multiply bfloat16",
     )
     parser.add_argument("--seed", type=int, help="of weights and draws (default 0)")
-    parser.add_argument("--development-systems", type=int, default=development_systems)
+    parser.add_argument(
+        "--development-systems",
+        type=int,
+        default=development_systems,
+        help="systems that the learning curve is measured on (default %(default)s)",
+    )
     parser.add_argument("--initial-weights", type=Path, help="start from these weights")
     parser.add_argument("--output", type=Path, required=True, help="directory of the run")
     return parser

@@ -71,13 +71,13 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
     start = command.add_mutually_exclusive_group()
     start.add_argument(
         "--lens-model",
-        help="predicts where to start; of the zoo, or a folder (default: that of the zoo with the "
-        "smallest pixels that are not smaller than the image's)",
+        help="the lens CNN that predicts where to start: its name in the zoo, or a folder "
+        "(default: that of the zoo with the smallest pixels that are not smaller than the image's)",
     )
     start.add_argument(
         "--start",
         metavar="NAME=VALUE,...",
-        help=f"a lens, instead of a prediction: {LENS_NAMES}. {LENS_FILES}",
+        help=f"a lens to start from, instead of a prediction: {LENS_NAMES}. {LENS_FILES}",
     )
     command.add_argument(
         "--rounds", type=int, default=4, help="largest number of optimisations (default 4)"
@@ -87,16 +87,16 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         type=float,
         metavar="FACTOR",
         help="smallest total magnification of a lens (default: that of the model's training, 3). "
-        "Below 0.9 of it a fit takes no lens for the answer whose source is but the arcs, shrunk: "
-        "one that shows its source more than once, a double, is taken, unless more than 3 is asked "
-        "for",
+        "A lens that magnifies by less than 0.9 of it is no answer: its source would be the arcs "
+        "themselves, shrunk. A double, which shows its source twice, is an answer all the same, "
+        "unless FACTOR is above 3",
     )
     command.add_argument(
         "--noise-correlation",
         metavar="FILE",
-        help="of the noise of neighbouring pixels (drizzled images), by their distance: a FITS "
-        "image of odd side, 1 in the middle, as rim_lensing.noise_correlation measures it "
-        "(default: none)",
+        help="how the noise of neighbouring pixels is correlated (drizzled images): a FITS image "
+        "of odd side with 1 in the middle, as rim_lensing.noise_correlation measures it (default: "
+        "independent; of a raw cutout it is measured)",
     )
     command.add_argument(
         "--epl",
@@ -125,8 +125,8 @@ def add_raw_options(command: argparse.ArgumentParser) -> None:
     raw.add_argument(
         "--lens-light",
         choices=LENS_LIGHT,
-        help="how the light is modelled (default: by Gaussians, where there is some), or none: the "
-        "image has none",
+        help="how the lens galaxy's light is modelled (default: by Gaussians, if there is any); "
+        "none: it is subtracted already",
     )
     raw.add_argument(
         "--keep", metavar="FILE", help="FITS file, 1 where a pixel is never masked as a neighbour"
@@ -135,8 +135,8 @@ def add_raw_options(command: argparse.ArgumentParser) -> None:
         "--exposure",
         type=float,
         metavar="SECONDS",
-        help="of the image, for photon noise where the noise is a number or unknown (default: the "
-        "header's)",
+        help="exposure time of the image, for photon noise where --noise is a number or not given "
+        "(default: the header's)",
     )
     raw.add_argument(
         "--zero-point",

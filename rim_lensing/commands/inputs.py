@@ -146,7 +146,7 @@ def add_image_options(command: argparse.ArgumentParser, raw: bool = False) -> No
         "lie beyond a small image; without this they are refused (infinite noise is a mask anyway)",
     )
     command.add_argument(
-        "--pixel-scale", type=float, metavar="ARCSEC", help="instead of the header's"
+        "--pixel-scale", type=float, metavar="ARCSEC", help="of the image, instead of the header's"
     )
     command.add_argument(
         "--crop-centre",

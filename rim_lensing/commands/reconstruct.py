@@ -50,8 +50,8 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--clean",
         action="store_true",
-        help="another mock instead, without lens light, behind a lens that is known: reconstruct "
-        "its source and measure the errors; --refine and --linear are of this one",
+        help="take another mock, whose lens is known and whose lens light is subtracted: "
+        "reconstruct its source and measure the errors; --refine and --linear go with it",
     )
     _add_method_options(command)
     add_output_options(command)

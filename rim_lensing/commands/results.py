@@ -43,7 +43,10 @@ NOT_CONVERGED = 3
 def add_model_option(command: argparse.ArgumentParser) -> None:
     """Add --model."""
     command.add_argument(
-        "--model", default=DEFAULT_MODEL, help=f"of the zoo, or a folder (default {DEFAULT_MODEL})"
+        "--model",
+        default=DEFAULT_MODEL,
+        help="the RIM: its name in the zoo, which rim-lensing models lists, or a folder (default "
+        f"{DEFAULT_MODEL})",
     )
 
 
@@ -61,7 +64,11 @@ def add_refine_option(command: argparse._ActionsContainer) -> None:
 def add_output_options(command: argparse.ArgumentParser) -> None:
     """Add --output and --overwrite."""
     command.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="made if missing"
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for the results, made if missing",
     )
     command.add_argument("--overwrite", action="store_true", help="replace earlier results")
 

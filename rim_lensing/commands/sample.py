@@ -85,12 +85,14 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
         default="emcee",
         help="an ensemble, or chains that follow the gradient of a RIM (default emcee)",
     )
-    command.add_argument("--walkers", type=int, help="default 32, or 16 chains of nuts")
+    command.add_argument(
+        "--walkers", type=int, help="walkers of emcee (default 32), or chains of nuts (default 16)"
+    )
     command.add_argument(
         "--steps",
         type=int,
         default=5000,
-        help="at most; a chain that has converged ends earlier (default 5000)",
+        help="largest number of steps; a chain that has converged ends earlier (default 5000)",
     )
     command.add_argument(
         "--temperature",
@@ -103,14 +105,21 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
         "(benchmarks/README.md, Posterior of the lens)",
     )
     command.add_argument(
-        "--compare", type=Path, metavar="DIR", help=f"draw the chain there in {CORNER}, too"
+        "--compare",
+        type=Path,
+        metavar="DIR",
+        help=f"--output of another chain: it is drawn in {CORNER}, too",
     )
     add_seed(command)
     add_search_ranges(command)
     add_prior_options(command)
     add_model_option(command)
     command.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="made if missing"
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for the chain, made if missing",
     )
     command.set_defaults(run=sample)
 

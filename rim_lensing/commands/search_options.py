@@ -34,14 +34,17 @@ def add_search_ranges(command: argparse.ArgumentParser) -> None:
         "--centre-range",
         type=float,
         metavar="ARCSEC",
-        help="largest distance of the lens from the crop centre (or the image's middle), in x and "
-        "in y; away from the field's middle up to a pixel more (default: the model's training's)",
+        help="largest distance of the lens from the crop centre (or the image's middle) in x and "
+        "in y; where the crop centre is no pixel's centre, up to a pixel more (default: that of "
+        "the model's training)",
     )
 
 
 def add_seed(command: argparse.ArgumentParser) -> None:
     """Add --seed."""
-    command.add_argument("--seed", type=_seed, default=0, help="of the random numbers (default 0)")
+    command.add_argument(
+        "--seed", type=_seed, default=0, help="seed of the random numbers (default 0)"
+    )
 
 
 def _seed(text: str) -> int:

@@ -159,8 +159,9 @@ def _missing(raw: np.ndarray, scaled: np.ndarray, header: "Header", label: str) 
         missing = scaled == blank
         if missing.any():
             _warn(
-                f"BLANK = {blank} of {label} is none of its integers, and should be: the "
-                f"{missing.sum()} pixels of this value after BSCALE and BZERO are read as NaN"
+                f"BLANK = {blank} of {label} is no integer that its pixels can hold: the "
+                f"{missing.sum()} pixels that have this value after BSCALE and BZERO are read as "
+                "NaN"
             )
         return missing
     for keyword in FLOAT_BLANKS:

@@ -90,7 +90,9 @@ def test_a_blank_that_is_meant_after_scaling(tmp_path):
     """65535 is none of 16 signed bits, which hold 32767 for it."""
     array = np.array([[32767, -32768, 0]], "int16")
     path = raw_file(tmp_path / "a.fits", array, {"BZERO": "32768", "BLANK": "65535"})
-    with pytest.warns(UserWarning, match="BLANK = 65535 .* none of its integers.*the 1 pixels"):
+    with pytest.warns(
+        UserWarning, match="BLANK = 65535 .* no integer that its pixels can hold.*the 1 pixels"
+    ):
         image = rim_lensing.read_image(path)
     np.testing.assert_array_equal(image.array, [[np.nan, 0, 32768]])
 
