@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm, truncnorm
 
+from rim_lensing.cutout_fit.cutout_verdict import TEXTURE
 from rim_lensing.cutout_fit.modelled_field import ModelledField
 from rim_lensing.cutout_fit.source_frame import frame_source
 from rim_lensing.lens_fit.lens_covariance import covariance_and_gain
@@ -37,11 +38,6 @@ groups a tenth (Keeton, Kochanek & Seljak 1997)."""
 SLOPE, SLOPE_STD, SLOPES = 1.08, 0.2, (0.3, 1.8)
 """Of power laws, and their range: lenses of SLACS have gamma' = 2.08, which is t = 1.08 here, and
 scatter by 0.16 about it (Auger et al. 2010)."""
-
-TEXTURE = 2.0
-"""Most times that residuals beside the arcs are what noise leaves and still count as noise on them:
-of nine SLACS images smoothed residuals of the sky around the galaxy are 1.1 to 1.6 times, in one
-3.3, where blank corners are 0.95 to 1.16."""
 
 ANY_PSF, ANY_NOISE = (0.0, 10.0), (1e-9, 1e9)
 """Of these no user of a cutout is to be warned: they are what the telescope has."""
