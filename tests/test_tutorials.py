@@ -9,6 +9,7 @@ import pytest
 TUTORIALS = Path(__file__).parents[1] / "docs" / "tutorials"
 SIZES = {
     "reading_the_result": {"steps": 12},
+    "survey": {"lenses": 1},
     "train": {"steps": 4, "galaxies": 4, "systems": 4},
 }
 """What a cell that is tagged `parameters` sets, here."""
@@ -81,6 +82,15 @@ def test_tutorial_other_packages(tmp_path, monkeypatch):
     back = names["rl"].from_pyautolens(names["profiles"])
     assert back.values == pytest.approx(names["lens"].values, abs=1e-3)
     assert names["rl"].read_coolest("lens.json").values == pytest.approx(names["lens"].values)
+
+
+@pytest.mark.slow
+def test_tutorial_survey(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    pytest.importorskip("pyarrow")
+    results = run("survey", tmp_path, monkeypatch)["results"]
+    assert list(results["name"]) == ["lens0", "lost"]
+    assert results["verdict"][0] == "converged" and results["failure"][1] == "file not found"
 
 
 @pytest.mark.slow
