@@ -44,8 +44,10 @@ def ended(
         SchedulerGone: The scheduler has ended.
         RuntimeError: Workers cannot do the task at all.
     """
-    waiting, running, run = list(reversed(rows)), {}, uuid.uuid4().hex[:8]
-    threads, looked, lost = 0, -LOOKS, Counter()
+    waiting, run = list(reversed(rows)), uuid.uuid4().hex[:8]
+    running: dict[Future, Row] = {}
+    lost: Counter[Row] = Counter()
+    threads, looked = 0, -LOOKS
     while waiting or running:
         look = time.monotonic() - looked > LOOKS
         if look:

@@ -39,7 +39,7 @@ def write_thumbnail(
     bright = np.arcsinh(cutout / level)
     top = level if model_image is None else max(float(np.max(model_image)), level)
     panels = [_coloured(bright, 0, np.nanmax(bright), _FLUX), _coloured(image, 0, top, _FLUX)]
-    if model_image is not None:
+    if model_image is not None and source is not None:
         residuals = (image - model_image) / noise
         panels += [
             _coloured(model_image, 0, top, _FLUX),
@@ -63,7 +63,7 @@ def _strip(panels: Sequence[np.ndarray], number: int = 5) -> np.ndarray:
     """Return panels side by side, each of SIDE pixels."""
     from PIL import Image
 
-    strip = np.full((SIDE, number * SIDE, 3), round(255 * _NOTHING), np.uint8)
+    strip: np.ndarray = np.full((SIDE, number * SIDE, 3), round(255 * _NOTHING), np.uint8)
     for place, panel in enumerate(panels):
         method = Image.Resampling.BOX if len(panel) > SIDE else Image.Resampling.NEAREST
         small = Image.fromarray(panel).resize((SIDE, SIDE), method)
