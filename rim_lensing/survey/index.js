@@ -143,10 +143,11 @@ for (const name of shown) {
   };
   heads.append(head);
   if (name === "name") {
-    const panels = element("th", undefined, "panels");
+    const panels = element("th", undefined, "panels"), titles = element("div");
     for (const title of ["data", "without light", "model", "residuals", "source"]) {
-      panels.append(element("span", title));
+      titles.append(element("span", title));
     }
+    panels.append(titles);
     heads.append(panels);
   }
 }
