@@ -8,9 +8,10 @@ from scipy.stats import norm, truncnorm
 from rim_lensing.cutout_fit.cutout_verdict import TEXTURE
 from rim_lensing.cutout_fit.modelled_field import ModelledField
 from rim_lensing.cutout_fit.source_frame import frame_source
-from rim_lensing.lens_fit.lens_covariance import covariance_and_gain
+from rim_lensing.lens_fit.lens_covariance import LensCurvature, lens_curvature
 from rim_lensing.lens_fit.lens_posterior import lens_posterior
 from rim_lensing.lens_fit.lens_priors import LensPriors, moved
+from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.optimise import LensOptimum, optimise_lens
 from rim_lensing.lens_fit.power_law import as_power_law
 from rim_lensing.lens_fit.residual_test import ResidualTest, check_residuals
@@ -38,6 +39,9 @@ groups a tenth (Keeton, Kochanek & Seljak 1997)."""
 SLOPE, SLOPE_STD, SLOPES = 1.08, 0.2, (0.3, 1.8)
 """Of power laws, and their range: lenses of SLACS have gamma' = 2.08, which is t = 1.08 here, and
 scatter by 0.16 about it (Auger et al. 2010)."""
+
+SLOPE_PEAK = float(norm.logpdf(0, scale=SLOPE_STD))
+"""Of this prior's logarithm: what a power law's log-posterior has beside an SIE's for its own."""
 
 ANY_PSF, ANY_NOISE = (0.0, 10.0), (1e-9, 1e9)
 """Of these no user of a cutout is to be warned: they are what the telescope has."""
@@ -72,11 +76,15 @@ class ArcSearch:
     def __post_init__(self):
         """Cut the field out of the data less the light, and put the source's grid in place."""
         best = ModelledField.around(self.seen, self.light.centre, self.lens["lens.theta_E"])
-        if self.field is None or not self.field.holds(best):
+        is_new = self.source_grid is None
+        if self.field is None or (is_new and not self.field.holds(best)):
             model = self.model.with_image_grid(best.grid.side, best.grid.pixel_scale)
             object.__setattr__(self, "field", best)
             object.__setattr__(self, "model", model)
-        arcs = replace(self.light.subtract(self.seen), templates=light_templates(self.light))
+        templates = light_templates(self.light)
+        if self.seen.templates is not None:
+            templates = np.concatenate([self.seen.templates, templates])
+        arcs = replace(self.light.subtract(self.seen), templates=templates)
         object.__setattr__(self, "arcs", self.field.cut(arcs))
         grid = self.source_grid
         if grid is None:
@@ -110,18 +118,14 @@ class ArcSearch:
             allow_lens_light=True,
         )
 
-    def look_ahead(self) -> tuple[np.ndarray, float]:
-        """Return the covariance of the lens's parameters (p, p), and what the maximum is higher.
-
-        See `covariance_and_gain`; of a parameter that is held 0.
-        """
+    def curvature(self) -> tuple[LensCurvature, LensSupport]:
+        """Return the log-posterior's curvature at the lens, and which parameters are free."""
         posterior = lens_posterior(
             self.model.search_model, self.checked(self.lens_in_field), self.priors_in_field
         )
         support = posterior.support
         here = support.nearest(support.select(self.lens_in_field.values[None]))[0]
-        free, gain = covariance_and_gain(posterior, here)
-        return np.pad(free, (0, 1))[np.ix_(support.sources, support.sources)], gain
+        return lens_curvature(posterior, here), support
 
     def test(self, optimum: LensOptimum, seed: int) -> ResidualTest:
         """Return whether its residuals are noise."""
@@ -130,7 +134,6 @@ class ArcSearch:
             result,
             self.model.refined(result.refined),
             seed=seed,
-            noise_correlation=self.seen.noise_correlation,
             texture=TEXTURE,
         )
 
@@ -147,7 +150,10 @@ class ArcSearch:
 
     @property
     def priors_in_field(self) -> LensPriors:
-        """Priors; x and y from the field's middle, and near the light where none are given."""
+        """Priors; x and y from the field's middle. Where none are given they are what is usual.
+
+        Near the light in place and shape, some hundredths of shear, a slope as lenses have it.
+        """
         given, light = self.priors.named, self.light
         usual = {f"lens.{name}": norm(0, CENTRE_STD) for name in ("x", "y")}
         usual |= {

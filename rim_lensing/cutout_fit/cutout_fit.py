@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rim_lensing.cutout_fit.arc_search import ArcSearch
+from rim_lensing.cutout_fit.arc_search import SLOPE_PEAK, ArcSearch
 from rim_lensing.cutout_fit.cutout_verdict import Verdict, judge, unmodelled
 from rim_lensing.cutout_fit.joint_start import JointStart, joint_start
 from rim_lensing.cutout_fit.modelled_field import ModelledField, placed
 from rim_lensing.files.zero_points import zero_point_of
 from rim_lensing.lens_fit.lens_priors import LensPriors, as_lens_priors
+from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.optimise import LensOptimum
 from rim_lensing.lens_fit.power_law import as_power_law, price_of_slope
 from rim_lensing.lens_fit.residual_test import ResidualTest
@@ -27,6 +28,7 @@ from rim_lensing.lens_light.light import LensLight
 from rim_lensing.lensing.mass_model import SHORT_FORMS, MassModel, as_lens
 from rim_lensing.notebooks import as_html, lens_table
 from rim_lensing.observation.observation import Observation
+from rim_lensing.observation.psf_forms import LARGEST_LOSS
 from rim_lensing.preparation.prepared_cutout import PreparedCutout
 from rim_lensing.reconstruction.source_model import FramedSourceModel
 from rim_lensing.results.result import Reconstruction
@@ -69,10 +71,10 @@ class CutoutFit:
         optimum: The lens of the arcs in the field, and the refined source behind it; None where
             there are no arcs, or point-like ones.
         covariance: Of the lens's parameters, (p, p), in the order of `mass_model`: by the curvature
-            of the log-posterior, see `lens_covariance`, times what the residuals are more than
-            noise. Where the slope is held it is taken to be known to SLOPE_STD.
+            of the log-posterior, its likelihood divided by what the residuals are more than noise,
+            see `lens_covariance`. The slope of an SIE is taken to be known to SLOPE_STD.
         test: Of its residuals.
-        alternations: How often the light was fitted without the arcs.
+        alternations: How often the arcs were modelled.
     """
 
     verdict: Verdict
@@ -213,8 +215,9 @@ def fit_cutout(
         prepared: What `prepare_cutout` returns.
         source_model: A RIM; of its grids only the number of source pixels is kept.
         start: A lens near the true one, as `automated_fit` takes it; by default it is found.
-        priors: As `automated_fit` takes them; ranges are by default RANGES. Where nothing is said
-            of x and y the mass lies where the light does, within CENTRE_STD.
+        priors: As `automated_fit` takes them; ranges are by default RANGES. Of what nothing is said
+            it is what is usual, see `ArcSearch.priors_in_field`. One of the slope asks for a power
+            law.
         kind: Of the light, see `fit_lens_light`.
         epl: Fit a power law from the first search on (True), or none (False); by default by the
             rule above.
@@ -225,6 +228,11 @@ def fit_cutout(
     """
     seen, said, found = prepared.observation, list(prepared.said), None
     priors = as_lens_priors(priors, RANGES)
+    form = SHORT_FORMS[7] if start is None else as_lens(start, name="start")[1]
+    if epl is None and form == SHORT_FORMS[7] and {"slope", "lens.slope"} & set(priors.named):
+        epl = True
+    form = SHORT_FORMS[8] if epl and form == SHORT_FORMS[7] else form
+    LensSupport.from_priors(priors.ranges, form, priors.named)
     light = fit_lens_light(seen, prepared.offset, kind=kind)
     if start is None:
         found = joint_start(seen, light)
@@ -241,36 +249,49 @@ def fit_cutout(
         lens = placed(form.with_values(values[0]), light.centre)
     lens = as_power_law(lens) if epl else lens
     search = ArcSearch(seen, light, lens, source_model.refined(), priors, FINEST[0], rough=True)
-    for alternation in range(ALTERNATIONS):
+    for alternation in range(1, ALTERNATIONS + 1):
         optimum = search.run()
-        if alternation == ALTERNATIONS - 1:
+        _logger.info("%r", optimum)
+        if alternation == ALTERNATIONS:
             break
         model_image = search.field.put_back(optimum.reconstruction.model_image)
         light = fit_lens_light(seen, light.centre, arcs=model_image, kind=kind)
         change = search.change(light)
-        _logger.info("%r; then the light changes by %.2f sigma", optimum, change)
-        if alternation and change < SETTLED:
+        _logger.info("the light changes by %.2f sigma", change)
+        if alternation > 1 and change < SETTLED:
             break
         search = search.following(light, optimum, FINEST[1])
-    covariance = optimum.covariance
-    if epl is None and lens.form == SHORT_FORMS[7]:
-        steeper, wanted = search.with_slope(optimum), price_of_slope(search.arcs.mask.sum())
-        covariance, expected = steeper.look_ahead()
-        covariance = covariance[:-1, :-1]
-        if expected > wanted:
-            power_law = steeper.run()
-            gained = power_law.log_posterior - optimum.log_posterior
-            kept = gained > wanted and not power_law.demagnified
-            said.append(
-                f"A power law raises the log-posterior by {gained:.1f}, where {wanted:.1f} tell it "
-                f"from an SIE: it is {'kept' if kept else 'not kept'}."
-            )
-            if kept:
-                search, optimum, covariance = steeper, power_law, power_law.covariance
+    steeper = search.with_slope(optimum)
+    curvature, support = steeper.curvature()
+    wanted = price_of_slope(search.arcs.mask.sum())
+    if epl is None and optimum.mass_model.form == SHORT_FORMS[7] and curvature.gain > wanted:
+        power_law = steeper.run()
+        gained = power_law.log_posterior - SLOPE_PEAK - optimum.log_posterior
+        kept = gained > wanted and not power_law.demagnified
+        said.append(
+            f"A power law raises the log-posterior by {gained:.1f}, where {wanted:.1f} tell it "
+            f"from an SIE: it is {'kept' if kept else 'not kept'}."
+        )
+        if kept:
+            search, optimum = steeper, power_law
+            curvature, support = steeper.with_slope(power_law).curvature()
     test = search.test(optimum, seed)
+    beyond = search.field.psf_beyond(seen)
+    if beyond > LARGEST_LOSS:
+        said.append(
+            f"The PSF is larger than the modelled field, and {beyond:.1%} of its flux lies beyond: "
+            "the source's flux is what falls into the field."
+        )
     # What no noise map knows of is in the lens's errors, too.
-    covariance = covariance * max(1.0, *(float(each[1]) for each in (test.excess, test.beside)))
-    light = with_isophote_shapes(search.light, optimum.reconstruction.template_amplitudes)
+    texture = max(1.0, *(float(each[1]) for each in (test.excess, test.beside)))
+    # Of what is held `sources` is -1: a row of zeros. Last is the slope, which an SIE has not.
+    covariance = np.pad(curvature.covariance(texture), (0, 1))
+    covariance = covariance[np.ix_(support.sources, support.sources)]
+    size = len(optimum.mass_model.values)
+    covariance = covariance[:size, :size]
+    amplitudes = optimum.reconstruction.template_amplitudes
+    given = 0 if seen.templates is None else len(seen.templates)
+    light = with_isophote_shapes(search.light, amplitudes[given:])
     verdict, reason = judge(optimum, test, light, float(np.sqrt(covariance[0, 0])))
     return CutoutFit(
         verdict=verdict,
@@ -284,5 +305,5 @@ def fit_cutout(
         optimum=optimum,
         covariance=covariance,
         test=test,
-        alternations=alternation + 1,
+        alternations=alternation,
     )

@@ -43,9 +43,9 @@ hang together, over the PSF at least."""
 LENSED = 5.0
 """In sigma: by how much a lens must beat a companion that is not lensed."""
 
-POINT_LIKE, OF_PSF = 0.03, 0.5
+POINT_LIKE, SHARE_OF_PSF = 0.03, 0.2
 """A source is a point whose half-light radius is less than so many arcsec, or less than this share
-of the PSF's sigma: behind a wide PSF a point fits as well with any smaller one."""
+of the PSF's sigma: arcs are stretched five times or more, and show what is larger."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class JointStart:
     @property
     def is_point_like(self) -> bool:
         """Whether the source is a point: a quasar, which no extended source model describes."""
-        return self.source.half_light_radius < max(POINT_LIKE, OF_PSF * self.psf_sigma)
+        return self.source.half_light_radius < max(POINT_LIKE, SHARE_OF_PSF * self.psf_sigma)
 
 
 @on_one_blas_thread

@@ -66,10 +66,14 @@ class ModelledField:
     def cut(self, observation: Observation) -> Observation:
         """Return the field of an observation; beyond the circle that it holds all is masked."""
         field = observation.crop(self.grid.side, self.centre, beyond=True)
-        # A galaxy's light is fitted with the whole PSF; beyond the field its wings light nothing.
+        # A galaxy's light is fitted with the whole PSF; see `psf_beyond`.
         field, _ = field.with_psf_within(self.grid.side)
         distance = np.hypot(*self.grid.coordinates())
         return replace(field, mask=field.mask & (distance <= self.grid.width / 2))
+
+    def psf_beyond(self, observation: Observation) -> float:
+        """Return the share of the PSF's flux that the field has no room for: arcs lose it."""
+        return observation.with_psf_within(self.grid.side)[1]
 
     def cut_map(self, values: np.ndarray, beyond: float = 0.0) -> np.ndarray:
         """Return the field of a map of the cutout."""

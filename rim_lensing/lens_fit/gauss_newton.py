@@ -7,15 +7,16 @@ source pixel see past them, and tell the curvature, too: some steps do what take
 
 import numpy as np
 
+from rim_lensing.lens_fit.lens_covariance import known_by_priors
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lens_fit.lockstep import Ask
 from rim_lensing.lens_fit.search_questions import Question, Wanted
 
 DAMPINGS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-"""Of a step, over the curvature's diagonal (Marquardt 1963); all are tried, as one batch, and..."""
+"""Of a step, over the curvature's diagonal (Marquardt 1963). All are tried, as one batch."""
 
 LENGTHS = (1.0, 0.4)
-"""... so long."""
+"""Of each of these steps, times its own: 16 in all, as many as a batch has."""
 
 TOLERANCES = (1.0, 0.1)
 """Of the log-posterior, with wide differences and with narrow ones: a step that gains less is the
@@ -46,7 +47,7 @@ def climb(
 
     points, values, residuals = tried(start[None])
     here = points[0], values[0], residuals[0]
-    known, asked = _known(support), 1
+    known, asked = known_by_priors(support), 1
     for width, tolerance in zip(widths, TOLERANCES, strict=False):
         while True:
             lens, value, residual = here
@@ -55,6 +56,8 @@ def climb(
             up, down = np.split(neighbours[2], 2)
             reach = np.linalg.norm(np.subtract(*np.split(neighbours[0], 2)), axis=1)
             jacobian = (up - down) / reach[:, None]
+            if not np.all(np.isfinite(jacobian)):
+                return lens, float(value), False
             slope = support.log_prior_gradient(lens[None])[0] - jacobian @ residual
             curvature = jacobian @ jacobian.T + np.diag(known)
             scale = np.diag(np.diag(curvature))
@@ -62,23 +65,12 @@ def climb(
             trials = tried(lens + np.concatenate([length * np.array(steps) for length in LENGTHS]))
             asked += len(neighbours[0]) + len(trials[0])
             points, values, residuals = map(np.concatenate, zip(neighbours, trials, strict=True))
+            values = np.where(np.isfinite(values), values, -np.inf)
             best = int(np.argmax(values))
             if values[best] > value:
                 here = points[best], values[best], residuals[best]
-            if values[best] < value + tolerance:
+            if not values[best] >= value + tolerance:
                 break
             if asked > budget:
                 return here[0], float(here[1]), False
     return here[0], float(here[1]), True
-
-
-def _known(support: LensSupport) -> np.ndarray:
-    """Return what a step assumes of each parameter beside the data, (f,), as inverse variances.
-
-    Those of the priors that are distributions; of the others as wide as their range, so that one of
-    which the data say nothing stays where it is.
-    """
-    known = 1 / (support.upper - support.lower) ** 2
-    for i, distribution in support.distributions:
-        known[i] = 1 / distribution.var()
-    return known

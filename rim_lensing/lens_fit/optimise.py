@@ -174,7 +174,8 @@ def optimise_lens(
             on, or `Priors()`.
         pixel_scale: The image's arcsec per pixel, if known, to be compared with the model's.
         allow_lens_light: Search where the lens galaxy's light seems to be left in the image, too.
-        rough: Stop near the maximum: for a start of another search, on other grids.
+        rough: Stop near the maximum, with "gauss-newton": for a start of another search, on other
+            grids.
 
     Raises:
         ValueError: Bad input (see `check_observation`), lens light in the image (see
@@ -198,6 +199,16 @@ def optimise_lens(
     method = method or default_method(posterior)
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}. Received: {method!r}")
+    if method == "gauss-newton" and not posterior.least_squares:
+        raise ValueError(
+            "`method` must be 'lbfgs' or 'simplex' where the likelihood is no sum of squares of an "
+            "image's pixels, as that of visibilities and the evidence of a linear inversion. "
+            "Received: 'gauss-newton'"
+        )
+    if rough and method != "gauss-newton":
+        raise ValueError(
+            f"`rough` must be False unless `method` is 'gauss-newton'. Received: {method!r}"
+        )
     starts = nearest_starts(posterior, starts)
     lenses, values, converged = maximise(posterior, starts, method, rough)
     best, result = choose(posterior, source_model, lenses)

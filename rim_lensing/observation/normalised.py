@@ -102,11 +102,7 @@ class NormalisedObservation:
                 [whitening(self.noise_correlation, mask).weights for mask in masks]
             )
         if self.templates is not None:
-            systems = range(len(self))
-            if all(len(_distinct(each)) == 1 for each in (self.noise, self.templates)):
-                systems = [0]
-            modes = [self._template_modes(i).modes for i in systems]
-            found["modes"] = np.stack(modes).astype("float32")
+            found["modes"] = np.stack([each.modes for each in self._modes()]).astype("float32")
         return found or None
 
     def whitened(self, residuals: np.ndarray) -> np.ndarray:
@@ -116,9 +112,12 @@ class NormalisedObservation:
         there are no templates.
         """
         white = self._white(residuals)
-        if self.templates is not None:
-            white = np.stack([self._template_modes(i).apply(x) for i, x in enumerate(white)])
-        return white
+        if self.templates is None:
+            return white
+        modes = self._modes()
+        if len(modes) == 1:
+            return modes[0].apply(white)
+        return np.stack([each.apply(x) for each, x in zip(modes, white, strict=True)])
 
     def template_amplitudes(self, residuals: np.ndarray) -> np.ndarray:
         """Return the most probable amplitudes of the templates, (batch, k).
@@ -126,12 +125,17 @@ class NormalisedObservation:
         Args:
             residuals: Data without the arcs over the noise, (batch, m, m), 0 where masked.
         """
-        white = self._white(residuals)
-        return np.stack([self._template_modes(i).amplitudes(x) for i, x in enumerate(white)])
+        white, modes = self._white(residuals), self._modes()
+        modes = modes if len(modes) == len(white) else modes * len(white)
+        return np.stack([each.amplitudes(x) for each, x in zip(modes, white, strict=True)])
 
-    def _template_modes(self, system: int) -> TemplateModes:
-        maps = self.templates[system], self.noise[system]
-        return template_modes(*maps, self.noise_correlation)
+    def _modes(self) -> list[TemplateModes]:
+        """Return the templates' modes of every system, or one for all where it is the same."""
+        same = all(len(_distinct(each)) == 1 for each in (self.noise, self.templates))
+        return [
+            template_modes(self.templates[i], self.noise[i], self.noise_correlation)
+            for i in ([0] if same else range(len(self)))
+        ]
 
     def _white(self, residuals: np.ndarray) -> np.ndarray:
         """Return residuals over the noise with the correlation of pixels taken out."""

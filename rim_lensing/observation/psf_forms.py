@@ -143,15 +143,19 @@ def within(kernel: np.ndarray, oversampling: float | None, side: int) -> tuple[n
     Returns:
         The part, as large as it may be, and the share of the flux that lies outside of it.
     """
-    most = int(largest_side(side) * (oversampling or 1.0) * (1 - SAME_SCALE / 2))
-    if max(kernel.shape) <= most or not kernel.sum() > 0:
+    ratio = oversampling or 1.0
+    most = largest_side(side) if abs(ratio - 1) < SAME_SCALE else int(largest_side(side) * ratio)
+    if not kernel.sum() > 0:
         return kernel, 0.0
     parts = []
     for centre, length in zip(core_centre(kernel), kernel.shape, strict=True):
-        # As many pixels on both sides of the core, and as odd or even as before.
-        kept = length if length <= most else most - (most - length) % 2
-        first = round(float(centre) - (kept - 1) / 2)
-        parts.append(slice(max(first, 0), min(max(first, 0) + kept, length)))
+        # The middle is a pixel, or lies between two, as near to the core as it may.
+        middle = round(2 * float(centre)) / 2 if length % 2 == 0 else round(float(centre))
+        reach = min((most - 1) / 2, max(middle, length - 1 - middle))
+        first, last = np.ceil(middle - reach), np.floor(middle + reach)
+        parts.append(slice(max(int(first), 0), min(int(last), length - 1) + 1))
+    if all(part == slice(0, length) for part, length in zip(parts, kernel.shape, strict=True)):
+        return kernel, 0.0
     part = kernel[tuple(parts)]
     return part, float(1 - part.sum() / kernel.sum())
 

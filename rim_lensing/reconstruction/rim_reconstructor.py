@@ -14,7 +14,7 @@ from rim_lensing.networks.rim import RIM
 from rim_lensing.observation.batch_warnings import SystemsWarning, which_systems
 from rim_lensing.observation.checks import check_observation
 from rim_lensing.observation.leftover_light import warn_of_lens_light
-from rim_lensing.observation.normalised import NormalisedObservation
+from rim_lensing.observation.normalised import NormalisedObservation, as_objects
 from rim_lensing.reconstruction.chi2_warning import warn_of_chi2
 from rim_lensing.reconstruction.compiled_rim import CompiledRIM
 from rim_lensing.reconstruction.lens_likelihood import LensLikelihood
@@ -270,6 +270,9 @@ class RIMReconstructor(OnGeometry, SourceModel):
         """Return the e^-2 at which a result was refined, of which this is a simulated copy."""
         unit = copy.flux_unit[:, None, None]
         seen = replace(copy, image=np.where(result.mask, result.image, 0)[None] / unit)
+        if result.visibilities is not None:
+            dirty = result.visibilities.scaled(copy.flux_unit[0])
+            seen = replace(seen, visibilities=as_objects([dirty]))
         system = linear_system(seen, copy.lensing_matrices(self.geometry)[0])
         return best_strength(system, result.history[-2] / unit[0])
 

@@ -65,3 +65,15 @@ def test_a_budget_ends_it():
     far = support().nearest(START[None] + 0.3)[0]
     _, _, converged = climb(far, support(), WIDTHS, 20, answer)
     assert not converged and sum(asked) <= 31
+
+
+def test_what_is_no_number_is_no_step_and_ends():
+    answer, asked = answers(0.0, support())
+
+    def broken(question):
+        values, residuals = answer(question)
+        return values, residuals if len(asked) == 1 else residuals * np.nan
+
+    lens, _, _ = climb(START, support(), WIDTHS, 1000, broken)
+    np.testing.assert_array_equal(lens, START)
+    assert sum(asked) < 100

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import cauchy, norm
 
-from rim_lensing.lens_fit.lens_covariance import covariance_and_gain
+from rim_lensing.lens_fit.lens_covariance import known_by_priors, lens_curvature
 from rim_lensing.lens_fit.lens_support import LensSupport
 from rim_lensing.lensing.mass_model import SHORT_FORMS
 from rim_lensing.simulation.priors import Priors
@@ -32,10 +32,10 @@ class Quadratic:
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_the_gain_is_that_of_the_maximum_of_a_quadratic(temperature):
     posterior = Quadratic(temperature)
-    covariance, gain = covariance_and_gain(posterior, HERE)
+    found = lens_curvature(posterior, HERE)
     precision = posterior.matrix @ posterior.matrix.T / temperature
     precision[7, 7] += 1 / 0.2**2
-    np.testing.assert_allclose(covariance, np.linalg.inv(precision), rtol=0.01)
+    np.testing.assert_allclose(found.covariance(), np.linalg.inv(precision), rtol=0.01)
 
     def value(lens):
         chi2 = np.sum(posterior.residuals(lens) ** 2) / temperature
@@ -44,4 +44,19 @@ def test_the_gain_is_that_of_the_maximum_of_a_quadratic(temperature):
     slope = -posterior.matrix @ posterior.offset / temperature
     slope[7] += 0.08 / 0.2**2
     best = HERE + np.linalg.solve(precision, slope)
-    assert gain == pytest.approx(value(best) - value(HERE), rel=0.01)
+    assert found.gain == pytest.approx(value(best) - value(HERE), rel=0.01)
+
+
+def test_a_temperature_widens_what_the_data_know_and_not_what_priors_do():
+    posterior = Quadratic(1.0)
+    posterior.matrix[7] = 0
+    wide, narrow = (lens_curvature(posterior, HERE).covariance(t) for t in (4.0, 1.0))
+    assert wide[7, 7] == pytest.approx(0.2**2) and narrow[7, 7] == pytest.approx(0.2**2)
+    np.testing.assert_allclose(np.diag(wide)[:7], 4 * np.diag(narrow)[:7], rtol=0.01)
+
+
+def test_a_prior_without_a_variance_is_as_wide_as_its_middle_two_thirds():
+    support = LensSupport.from_priors(Priors(), SHORT_FORMS[8], {"lens.slope": cauchy(1.0, 0.02)})
+    low, high = cauchy(1.0, 0.02).ppf([0.16, 0.84])
+    assert known_by_priors(support)[7] == pytest.approx(4 / (high - low) ** 2)
+    assert np.all(np.isfinite(known_by_priors(support)))

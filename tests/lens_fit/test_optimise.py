@@ -192,3 +192,10 @@ def test_refuses(ridge_model, mock, changes, message):
     arguments = mock(LENS) | {"start": LENS, "source_model": ridge_model} | changes
     with warnings.catch_warnings(), pytest.raises(ValueError, match=message):
         optimise_lens(**arguments)
+
+
+def test_what_is_no_sum_of_squares_is_not_searched_as_one(linear_model, ridge_model, mock):
+    with pytest.raises(ValueError, match="no sum of squares"):
+        optimise_lens(**mock(LENS), start=LENS, source_model=linear_model, method="gauss-newton")
+    with pytest.raises(ValueError, match="`rough` must be False"):
+        optimise_lens(**mock(LENS), start=LENS, source_model=ridge_model, rough=True)

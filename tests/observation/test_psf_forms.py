@@ -211,3 +211,19 @@ def test_of_a_psf_with_wings_an_image_takes_what_it_has_room_for(oversampling, o
 def test_a_width_is_within_any_image():
     seen = Observation(np.ones((8, 8)), 1.0, 0.5, pixel_scale=0.1)
     assert seen.with_psf_within(8) == (seen, 0.0)
+
+
+@pytest.mark.parametrize(("side", "image_side"), [(39, 39), (39, 40), (211, 211), (40, 41)])
+def test_a_kernel_that_fits_stays_as_it_is(side, image_side):
+    seen = Observation(np.ones((8, 8)), 1.0, gaussian(side, 2.0), pixel_scale=0.1)
+    same, lost = seen.with_psf_within(image_side)
+    assert same.psf is seen.psf and lost == 0
+
+
+def test_a_core_near_an_edge_stays_in_the_middle():
+    y, x = np.mgrid[:61, :61]
+    kernel = (1 + ((x - 30) ** 2 + (y - 12) ** 2) / 4.0**2) ** -1.5
+    seen = Observation(np.ones((50, 50)), 1.0, kernel / kernel.sum(), pixel_scale=0.1)
+    part, lost = seen.with_psf_within(50)
+    brought, _ = on_image_pixels(part.psf, 1.0, 50)
+    assert brought.shape == (49, 49) and brought[24, 24] == brought.max() and lost > 0.01
