@@ -79,18 +79,18 @@ def judge(
         return Verdict.NO_ARCS, "the best lens hardly magnifies: the source is the arcs, shrunk"
     if not test.consistent:
         return Verdict.NOT_NOISE, _where(optimum.reconstruction, theta_E)
-    # A light's error that was added to the noise may have made both smaller.
-    texture = test.beside[1] / min(1.0, test.beside[0])
-    if not texture <= TEXTURE:
-        return Verdict.NOT_NOISE, (
-            "light beside the arcs: a neighbour, or lens light; smoothed residuals are "
-            f"{texture:.1f} times what noise leaves there"
-        )
     if optimum.edges:
         return Verdict.UNCERTAIN, f"on the edge of the priors: {', '.join(optimum.edges)}"
     if not theta_E_std <= UNCERTAIN * theta_E:
         return Verdict.UNCERTAIN, (
             f'theta_E = {theta_E:.3f}" +- {theta_E_std:.2g}": the arcs hardly tell'
+        )
+    # A light's error that was added to the noise may have made both smaller.
+    texture = test.beside[1] / min(1.0, test.beside[0])
+    if not texture <= TEXTURE:
+        return Verdict.UNCERTAIN, (
+            "light is left beside the arcs, and may be on them: smoothed residuals are "
+            f"{texture:.1f} times what noise leaves there"
         )
     odd = _oddity(optimum.mass_model, light)
     if odd:

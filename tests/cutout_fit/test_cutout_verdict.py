@@ -87,10 +87,10 @@ def test_what_is_not_noise_is_told_by_where_it_is(where, words):
 @pytest.mark.parametrize(
     ("beside", "is_noise"), [((1.1, 1.9), True), ((1.1, 2.1), False), ((0.6, 1.5), False)]
 )
-def test_light_that_is_left_beside_the_arcs_is_no_noise(beside, is_noise):
+def test_a_lens_beside_whose_arcs_light_is_left_is_uncertain(beside, is_noise):
     verdict, reason = judge(optimum(), outcome(True, beside), ROUND, 0.01)
     assert (verdict is Verdict.CONVERGED) == is_noise
-    assert is_noise or (verdict is Verdict.NOT_NOISE and "light beside the arcs" in reason)
+    assert is_noise or (verdict is Verdict.UNCERTAIN and "left beside the arcs" in reason)
 
 
 def test_what_is_not_lensed_or_a_point_is_told_before_any_search():
