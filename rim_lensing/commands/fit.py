@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rim_lensing.commands.fit_visibilities import add_visibility_options, fit_visibilities
 from rim_lensing.commands.inputs import (
     LENS_NAMES,
     UserImage,
@@ -67,6 +68,7 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
     )
     add_image_options(command, raw=True)
     add_raw_options(command)
+    add_visibility_options(command)
     add_lens_light_option(command)
     start = command.add_mutually_exclusive_group()
     start.add_argument(
@@ -150,6 +152,8 @@ def fit(options: argparse.Namespace) -> int:
     """Fit a user's lens, raw or not; returns the exit status."""
     from rim_lensing.commands.fit_cutout import fit_raw, read_cutout
 
+    if options.visibilities:
+        return fit_visibilities(options)
     if not _is_without_light(options):
         try:
             cutout = read_cutout(options)

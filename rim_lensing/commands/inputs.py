@@ -109,7 +109,7 @@ def add_image_options(command: argparse.ArgumentParser, raw: bool = False) -> No
     )
     command.add_argument(
         "--psf",
-        required=True,
+        required=not raw,
         help="width sigma of a Gaussian in arcsec, or an image of the PSF; it may be on finer "
         f"pixels than the image's, as its header or --psf-oversampling tells: {_FILE}",
     )
