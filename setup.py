@@ -48,7 +48,7 @@ setup(
         # CHOLMOD for SemilinearInversion, many times faster than LAPACK; under the GPL.
         "sparse": ["cvxopt>=1.3"],
         "jax": ["jax>=0.4.35"],
-        "survey": ["distributed>=2026.1", "pyarrow>=15.0"],
+        "survey": ["dask>=2026.1", "distributed>=2026.1", "psutil>=5.8", "pyarrow>=15.0"],
         # The non-uniform FFT of interferometric data.
         "visibilities": ["ducc0>=0.34"],
         # The site; lenstronomy for the cells of a tutorial.
@@ -61,6 +61,7 @@ setup(
         "test": [
             "coolest>=0.1.9",
             "cvxopt>=1.3",
+            "dask>=2026.1",
             "ducc0>=0.34",
             "jax>=0.4.35",
             "distributed>=2026.1",
@@ -69,6 +70,7 @@ setup(
             "lenstronomy>=1.12",
             "mpmath>=1.3",
             "mypy>=1.11",
+            "psutil>=5.8",
             "pyarrow>=15.0",
             "pytest>=8.0",
             "pytest-timeout>=2.3",

@@ -49,7 +49,9 @@ _PUBLIC = {
     "Observation": "rim_lensing.observation.observation",
     "read_observation": "rim_lensing.observation.reading",
     "VisibilityObservation": "rim_lensing.observation.visibilities",
-    **dict.fromkeys(("fit_visibilities", "VisibilityFit"), "rim_lensing.lens_fit.visibility_fit"),
+    **dict.fromkeys(
+        ("fit_visibilities", "VisibilityFit"), "rim_lensing.visibility_fit.visibility_fit"
+    ),
     "read_visibilities": "rim_lensing.observation.visibility_files",
     "prepare_cutout": "rim_lensing.preparation.prepared_cutout",
     "PreparedCutout": "rim_lensing.preparation.prepared_cutout",

@@ -21,7 +21,7 @@ FLOORS = (
     ("metrics", "lens_light", "preparation", "results"),
     ("reconstruction",),
     ("lens_fit",),
-    ("cutout_fit",),
+    ("cutout_fit", "visibility_fit"),
     ("sampling", "survey", "zoo"),
     ("training", "commands"),
     ("publishing", "cli"),

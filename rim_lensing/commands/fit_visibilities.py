@@ -79,7 +79,7 @@ def fit_visibilities(options: argparse.Namespace) -> int:
     from rim_lensing.tensorflow_messages import without_remarks
 
     with without_remarks():
-        from rim_lensing.lens_fit.visibility_fit import fit_visibilities as find
+        from rim_lensing.visibility_fit.visibility_fit import fit_visibilities as find
 
     priors = replace(Priors(), **dict(options.range))
     if options.centre_range is not None:

@@ -526,7 +526,7 @@ def test_a_failing_picture_leaves_earlier_results_alone(files, tiny_folder, tmp_
     for name in (*RESULTS, "rounds.png"):
         (tmp_path / name).write_text("before")
 
-    def fail(self):
+    def fail(self, **options):
         raise ValueError("no picture")
 
     monkeypatch.setattr("rim_lensing.results.result.Reconstruction.plot", fail)

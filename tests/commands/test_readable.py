@@ -225,7 +225,7 @@ def test_contours_of_separate_posteriors_have_their_own_widths(truth):
     ]
     figure = lens_contours(samples, ["narrow", "wide"], ["a", "b"], truth)
     panel = figure.axes[2]
-    for color, centre, width in zip(("k", "tab:red"), centres, widths, strict=True):
+    for color, centre, width in zip(("k", "#D55E00"), centres, widths, strict=True):
         for level, drawn in zip((0.95, 0.68), contours(panel, color), strict=True):
             radii = np.linalg.norm(drawn - centre, axis=1) / width
             # Smoothing widens by 4%.

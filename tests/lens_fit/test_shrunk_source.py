@@ -177,7 +177,7 @@ def test_the_verdict_tells_of_a_far_better_lens_that_is_not_the_answer(linear_mo
 def test_a_search_tells_of_a_far_better_lens_that_it_passes_over(ridge_model, mock, monkeypatch):
     off = np.array([0.31, 0, 0, 0, 0, 0, 0])
 
-    def found(posterior, starts, method):
+    def found(posterior, starts, method, rough):
         return np.array([off, LENS]), np.array([5000.0, 0.0]), np.array([True, True])
 
     monkeypatch.setattr(optimise, "maximise", found)

@@ -1,0 +1,1 @@
+"""Visibilities to a lens and its source, in one call."""
