@@ -46,6 +46,7 @@ def test_workers_are_a_positive_number(table, tmp_path, capsys):
 
 def test_a_scheduler_that_is_not_there_is_said_in_a_line(table, tmp_path, capsys, monkeypatch):
     import dask
+    import distributed  # noqa: F401  its defaults would go with the setting otherwise
 
     lines = f"a,{RAW_DEMO_FILE},{RAW_DEMO_FILE}[NOISE],{RAW_DEMO_FILE}[PSF]"
     arguments = ["survey", table(lines), "--output", str(tmp_path / "out")]
