@@ -103,8 +103,10 @@ def workers_of(scheduler: str) -> Iterator["Client"]:
     """
     from distributed import Client
 
-    # Of a scheduler that ends both tell in tracebacks what is told here in a line.
-    for name in ("distributed", "asyncio"):
+    # Of a scheduler that ends these tell in tracebacks what is told here in a line. distributed has
+    # levels of their own for some of its loggers.
+    known = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    for name in ("asyncio", "tornado", "distributed", "distributed.client", *known):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     by_file = Path(scheduler).is_file()
     try:
