@@ -11,7 +11,6 @@ from rim_lensing.forward_model.geometry import Geometry
 from rim_lensing.lens_fit.lens_priors import LensPriors
 from rim_lensing.lens_fit.optimise import LensOptimum, optimise_lens
 from rim_lensing.lens_fit.residual_test import ResidualTest, check_residuals
-from rim_lensing.lens_fit.visibility_start import VisibilityStarts, visibility_starts
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import as_lens
 from rim_lensing.observation.visibilities import ARCSEC, VisibilityObservation
@@ -19,6 +18,7 @@ from rim_lensing.reconstruction.semilinear_inversion import SemilinearInversion
 from rim_lensing.reconstruction.source_model import SourceModel
 from rim_lensing.results.result import Reconstruction
 from rim_lensing.simulation.priors import Priors
+from rim_lensing.visibility_fit.visibility_start import VisibilityStarts, visibility_starts
 
 LARGEST_SIDE = 128
 """Pixels along a side of the sky. Where more would be needed for a field that holds the lens, what

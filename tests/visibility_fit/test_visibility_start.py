@@ -5,9 +5,9 @@ import pytest
 
 import rim_lensing as rl
 from rim_lensing.forward_model.uv_plane import UVPlane
-from rim_lensing.lens_fit.visibility_start import visibility_starts
 from rim_lensing.lensing.grids import PixelGrid
 from rim_lensing.lensing.mass_model import deflections_on_rays
+from rim_lensing.visibility_fit.visibility_start import visibility_starts
 
 pytest.importorskip("ducc0")
 
@@ -30,8 +30,8 @@ def observe(significance, seed=0, symmetry=None):
 
 @pytest.fixture(autouse=True)
 def fewer(monkeypatch):
-    monkeypatch.setattr("rim_lensing.lens_fit.visibility_start.CANDIDATES", 512)
-    monkeypatch.setattr("rim_lensing.lens_fit.visibility_start.CLIMBING", 8)
+    monkeypatch.setattr("rim_lensing.visibility_fit.visibility_start.CANDIDATES", 512)
+    monkeypatch.setattr("rim_lensing.visibility_fit.visibility_start.CLIMBING", 8)
 
 
 @pytest.mark.parametrize("significance, tolerance", [(200, 0.01), (25, 0.05)])
